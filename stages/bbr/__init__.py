@@ -1,0 +1,1 @@
+"""The method as a library: pure functions and small modules that the stages share."""

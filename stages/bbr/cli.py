@@ -1,0 +1,156 @@
+"""What every stage's command line shares: options, one-line errors, threads, logs, progress."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from .errors import InputError
+
+T = TypeVar("T")
+log = logging.getLogger("bbr")
+
+# What a full disk, a read-only folder or a wrong path raise: the user's to mend, not a bug.
+_USER_ERRNOS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS,
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EFBIG,
+}  # fmt: skip
+
+
+def stage_parser(description: str | None) -> argparse.ArgumentParser:
+    """An argument parser whose help is the stage's docstring and shows every default."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--threads", type=positive_int, default=None, help="CPU threads [all]")
+    return parser
+
+
+def add_device_options(parser: argparse.ArgumentParser) -> None:
+    """Add --device and --precision to a stage that runs networks."""
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32",
+                        help="arithmetic of the networks; weights stay float32 [fp32]")  # fmt: skip
+
+
+def positive_int(text: str) -> int:
+    """An argparse type: an integer of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive integer")
+    return value
+
+
+def execute(
+    run: Callable[..., Any], parser: argparse.ArgumentParser, argv: list[str] | None
+) -> int:
+    """Parse `argv`, call `run` with the options by name and return the exit status.
+
+    `--threads` is applied here and not passed on. 0 is success; 1 is an error that the user can
+    mend, told in one line on stderr; 130 is an interrupt. Anything else is a bug and keeps its
+    traceback.
+    """
+    options = vars(parser.parse_args(argv))
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    # A cluster ends jobs with SIGTERM: leave through `finally`, so that no half file stays behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    threads = options.pop("threads", None)
+    try:
+        with limit_threads(threads):
+            run(**options)
+    except InputError as error:
+        return _fail(parser.prog, str(error))
+    except OSError as error:
+        if error.errno not in _USER_ERRNOS:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(parser.prog, f"{where}{error.strerror}")
+    except KeyboardInterrupt:
+        return _fail(parser.prog, "interrupted", status=130)
+    return 0
+
+
+def _fail(program: str, message: str, status: int = 1) -> int:
+    print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def limit_threads(threads: int | None) -> threadpool_limits:
+    """Hold torch, OpenCV and BLAS to `threads` CPU threads (None: the machine's default)."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+    return threadpool_limits(threads)
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device of `auto`, `cpu` or `cuda`.
+
+    Raises:
+        InputError: `cuda` was asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise InputError("--device cuda: no CUDA device is visible; use --device cpu or auto")
+    return torch.device("cuda" if name != "cpu" and available else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """What provenance says of a device: `cpu` or the GPU's model."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The arithmetic that --precision asks for, as a context manager."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def seed_everything(seed: int) -> torch.Generator:
+    """Seed Python, NumPy and torch, and return a torch generator with the same seed."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    return torch.Generator().manual_seed(seed)
+
+
+def progress(items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
+    """Iterate with a bar on a terminal, and with a plain line each tenth of the way in a log.
+
+    With an unknown total the log gets a line at 1, 2, 4, 8, ... items.
+    """
+    if sys.stderr.isatty():
+        yield from tqdm(items, total=total, desc=what, leave=False)
+        return
+    for count, item in enumerate(items, 1):
+        yield item
+        if total is None:
+            if count & (count - 1) == 0:
+                log.info("%s: %d", what, count)
+        elif 10 * count // total > 10 * (count - 1) // total:
+            log.info("%s: %d of %d", what, count, total)
+
+
+def existing_file(path: Path | str, role: str) -> Path:
+    """`path` as a Path.
+
+    Raises:
+        InputError: there is no file there.
+    """
+    path = Path(os.path.expanduser(path))
+    if not path.is_file():
+        raise InputError(f"{role} {path}: no such file")
+    return path

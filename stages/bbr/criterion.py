@@ -1,0 +1,126 @@
+"""L_h: DETR's set criterion between h's k boxes and the target boxes of each image.
+
+Paper section 3.1, equations 3 to 6; Carion et al. 2020 for what the paper leaves open: the
+matching cost, and the weight of "no object" in the classification term.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torch.nn import functional
+from torchvision.ops import box_convert, generalized_box_iou
+
+OBJECT, NO_OBJECT = 0, 1
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """λ1 (classification), λ2 (l1) and λ3 (GIoU) of equation 6, and DETR's weight of "no object".
+
+    The first three also weigh the matching cost.
+    """
+
+    classification: float = 2.0
+    l1: float = 5.0
+    giou: float = 2.0
+    no_object: float = 0.1
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Which prediction of which image answers which target; M pairs in all.
+
+    Attributes:
+        image, prediction: (M,) int64, indices into the (B, k) predictions.
+        target: (M,) int64, indices into the concatenated targets.
+    """
+
+    image: Tensor
+    prediction: Tensor
+    target: Tensor
+
+
+def matching_costs(logits: Tensor, boxes: Tensor, targets: Tensor, weights: LossWeights) -> Tensor:
+    """Cost of giving each target to each prediction: (B, k, T) for T targets of the whole batch.
+
+    Args:
+        logits: (B, k, 2), object first.
+        boxes: (B, k, 4) cxcywh in fractions of the image.
+        targets: (T, 4) likewise.
+    """
+    probability = logits.softmax(dim=-1)[..., OBJECT]
+    distance = torch.cdist(boxes, targets.expand(len(boxes), -1, -1), p=1)
+    flat = box_convert(boxes.flatten(0, 1), "cxcywh", "xyxy")
+    giou = generalized_box_iou(flat, box_convert(targets, "cxcywh", "xyxy")).view_as(distance)
+    return (
+        -weights.classification * probability.unsqueeze(-1)
+        + weights.l1 * distance
+        - weights.giou * giou
+    )
+
+
+@torch.no_grad()
+def match(logits: Tensor, boxes: Tensor, targets: list[Tensor], weights: LossWeights) -> Matching:
+    """Cheapest one-to-one assignment of each image's targets to its k predictions.
+
+    With more targets than predictions the k cheapest pairs to assign are kept; with none, nothing
+    is matched. One cost tensor serves the batch; only the assignment itself goes image by image.
+
+    Args:
+        targets: B tensors (n_i, 4), cxcywh in fractions of the image; n_i may be 0.
+    """
+    counts = [len(target) for target in targets]
+    costs = matching_costs(logits.float(), boxes.float(), torch.cat(targets), weights)
+    images, predictions, matched = [], [], []
+    start = 0
+    for image, (cost, count) in enumerate(zip(costs.cpu(), counts, strict=True)):
+        rows, columns = linear_sum_assignment(cost[:, start : start + count].numpy())
+        images += [image] * len(rows)
+        predictions += rows.tolist()
+        matched += (columns + start).tolist()
+        start += count
+    return Matching(*(torch.tensor(x, device=boxes.device).long() for x in (images, predictions, matched)))
+
+
+def set_loss(
+    logits: Tensor, boxes: Tensor, targets: list[Tensor], weights: LossWeights
+) -> dict[str, Tensor]:
+    """L_h of a batch and its three terms, unweighted: `total`, `classification`, `l1`, `giou`.
+
+    As in DETR the box terms are sums over matched pairs divided by the number of targets in the
+    batch (at least 1), and the classification term is a weighted mean over all k predictions.
+
+    Args:
+        logits: (B, k, 2), object first.
+        boxes: (B, k, 4) cxcywh in fractions of the image.
+        targets: B tensors (n_i, 4) likewise.
+    """
+    matching = match(logits, boxes, targets, weights)
+    wanted = torch.full(logits.shape[:2], NO_OBJECT, device=logits.device)
+    wanted[matching.image, matching.prediction] = OBJECT
+    class_weights = logits.new_tensor([1.0, weights.no_object])
+    classification = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), class_weights)
+
+    matched = boxes[matching.image, matching.prediction]
+    target = torch.cat(targets)[matching.target]
+    normalizer = max(1, sum(len(t) for t in targets))
+    l1 = (matched - target).abs().sum() / normalizer
+    giou = (1 - paired_giou(matched, target)).sum() / normalizer
+    total = weights.classification * classification + weights.l1 * l1 + weights.giou * giou
+    return {"total": total, "classification": classification, "l1": l1, "giou": giou}
+
+
+def paired_giou(first: Tensor, second: Tensor) -> Tensor:
+    """Generalised IoU (Rezatofighi et al. 2019) of boxes pair by pair: (M, 4) cxcywh to (M,)."""
+    a, b = (box_convert(boxes, "cxcywh", "xyxy") for boxes in (first, second))
+    inner = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0)
+    outer = torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])
+    intersection, hull = inner.prod(dim=1), outer.prod(dim=1)
+    union = first[:, 2:].prod(dim=1) + second[:, 2:].prod(dim=1) - intersection
+    # Two boxes without area give 0/0; the guard makes that a GIoU of 0 with a finite gradient.
+    tiny = torch.finfo(first.dtype).tiny
+    return intersection / union.clamp(min=tiny) - (hull - union) / hull.clamp(min=tiny)

@@ -1,0 +1,247 @@
+"""Patch features of a dataset on disk: ragged, one row per patch, `features.h5`.
+
+See DESIGN: attributes schema, backbone, patch_size, provenance and complete; datasets image_id,
+image_size, grid, offset, key and, where the backbone has it, cls_attention. Every dataset carries
+checksums, so that a damaged file is refused instead of read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import InputError
+from .files import atomic_path
+from .image_batches import groups_of_equal
+
+SCHEMA = "bbr-features/1"
+_CHUNK_ROWS = 4096
+_PER_IMAGE = {"image_id": (np.int64, ()), "image_size": (np.int32, (2,)), "grid": (np.int32, (2,))}
+
+
+class FeatureWriter:
+    """Appends images to an open file; `complete` is set by `create_features` at the very end."""
+
+    def __init__(self, file: h5py.File, dim: int, heads: int, dtype: str) -> None:
+        self._file = file
+        for name, (kind, shape) in _PER_IMAGE.items():
+            self._create(name, kind, shape, rows=1024)
+        self._create("offset", np.int64, (), rows=1024)
+        self._append("offset", np.zeros(1, dtype=np.int64))
+        self._create("key", np.dtype(dtype), (dim,), rows=_CHUNK_ROWS)
+        if heads:
+            self._create("cls_attention", np.dtype(dtype), (heads,), rows=_CHUNK_ROWS)
+
+    def append(
+        self,
+        image_id: int,
+        image_size: tuple[int, int],
+        grid: tuple[int, int],
+        key: Tensor,
+        cls_attention: Tensor | None,
+    ) -> None:
+        """Add one image: size in pixels (height, width), grid (h, w), key (h·w, d) and
+        cls_attention (heads, h·w) or None."""
+        self._append("image_id", np.array([image_id]))
+        self._append("image_size", np.array([image_size]))
+        self._append("grid", np.array([grid]))
+        self._append("key", key.float().cpu().numpy())
+        if cls_attention is not None:
+            self._append("cls_attention", cls_attention.T.float().cpu().numpy())
+        self._append("offset", np.array([self._file["key"].shape[0]]))
+
+    def note_skipped(self, skipped: list[dict[str, Any]]) -> None:
+        """Record the images that could not be read: [{"image_id", "reason"}]."""
+        self._file.attrs["skipped"] = json.dumps(skipped)
+
+    def _create(self, name: str, dtype: Any, shape: tuple[int, ...], rows: int) -> None:
+        self._file.create_dataset(
+            name,
+            shape=(0, *shape),
+            maxshape=(None, *shape),
+            chunks=(rows, *shape),
+            dtype=dtype,
+            fletcher32=True,
+        )
+
+    def _append(self, name: str, rows: np.ndarray) -> None:
+        dataset = self._file[name]
+        start = len(dataset)
+        dataset.resize(start + len(rows), axis=0)
+        dataset[start:] = rows
+
+
+@contextlib.contextmanager
+def create_features(
+    path: Path | str,
+    *,
+    backbone: str,
+    patch_size: float,
+    dim: int,
+    heads: int,
+    dtype: str,
+    provenance: dict[str, Any],
+) -> Iterator[FeatureWriter]:
+    """Write a features file; it appears, complete, when the block ends without an exception.
+
+    Args:
+        backbone: name of the architecture, for the reader.
+        patch_size: side of a patch in image pixels.
+        dim: channels d of the key.
+        heads: attention heads, 0 where the backbone has no [CLS] attention.
+        dtype: `float16` or `float32`, of key and cls_attention.
+    """
+    # The inner context ends first: only a closed HDF5 file is whole, so the rename comes after it.
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["schema"] = SCHEMA
+        file.attrs["backbone"] = backbone
+        file.attrs["patch_size"] = patch_size
+        file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+        yield FeatureWriter(file, dim, heads, dtype)
+        file.attrs["complete"] = True
+
+
+@dataclass(frozen=True)
+class FeatureBatch:
+    """Images of one patch grid (h, w), N = h·w.
+
+    Attributes:
+        image_ids: B ids.
+        image_sizes: (B, 2) int64, height and width in pixels.
+        key: (B, N, d) float32.
+        cls_attention: (B, heads, N) float32 or None.
+        patch_size: side of a patch in image pixels.
+    """
+
+    image_ids: list[int]
+    image_sizes: np.ndarray
+    grid: tuple[int, int]
+    key: Tensor
+    cls_attention: Tensor | None
+    patch_size: float
+
+
+class FeatureFile:
+    """A checked features file, open for reading; use as a context manager.
+
+    Raises:
+        InputError: not a features file, not complete, or its parts do not fit together.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = path
+        if not Path(path).is_file():
+            raise InputError(f"features {path}: no such file")
+        try:
+            self._file = h5py.File(path, "r")
+        except OSError as error:
+            raise InputError(
+                f"features {path}: not a readable HDF5 file (truncated or damaged); make it again"
+            ) from error
+        try:
+            self._check()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> FeatureFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+    def _check(self) -> None:
+        attributes = dict(self._file.attrs)
+        if attributes.get("schema") != SCHEMA:
+            raise InputError(
+                f"features {self.path}: schema is {attributes.get('schema')!r}, not {SCHEMA!r}"
+            )
+        if not attributes.get("complete", False):
+            raise InputError(f"features {self.path}: not marked complete; make it again")
+        missing = [n for n in (*_PER_IMAGE, "offset", "key") if n not in self._file]
+        if "patch_size" not in attributes:
+            missing.append("attribute patch_size")
+        if missing:
+            raise InputError(f"features {self.path}: has no {', '.join(missing)}")
+        self.patch_size = float(attributes["patch_size"])
+        self.skipped: list[dict[str, Any]] = json.loads(attributes.get("skipped", "[]"))
+        self.image_id, self.image_size, self.grid, self.offset = (
+            self._read(name) for name in ("image_id", "image_size", "grid", "offset")
+        )
+        self.has_attention = "cls_attention" in self._file
+        count = len(self.image_id)
+        rows = self.grid.prod(axis=1, dtype=np.int64) if count else np.zeros(0, np.int64)
+        consistent = (
+            len(self.image_size) == len(self.grid) == count
+            and self.offset.shape == (count + 1,)
+            and self.offset[0] == 0
+            and (np.diff(self.offset) == rows).all()
+            and (rows > 0).all()
+            and len(self._file["key"]) == self.offset[-1]
+            and (not self.has_attention or len(self._file["cls_attention"]) == self.offset[-1])
+        )
+        if not consistent:
+            raise InputError(
+                f"features {self.path}: grid, offset and key do not fit together; make it again"
+            )
+
+    def _read(self, name: str, selection: slice = slice(None)) -> np.ndarray:
+        try:
+            return self._file[name][selection]
+        except OSError as error:
+            raise InputError(
+                f"features {self.path}: {name} is damaged (checksum or truncation); make it again"
+            ) from error
+
+    def batches(
+        self, size: int, device: torch.device | str = "cpu", window: int = 256
+    ) -> Iterator[FeatureBatch]:
+        """Every image, in batches of one grid, from windows of at most `window` images in memory.
+
+        Within a window the order is by grid; `FeatureBatch.image_ids` says which images they are.
+        """
+        for start in range(0, len(self), window):
+            positions = range(start, min(start + window, len(self)))
+            first, last = self.offset[positions[0]], self.offset[positions[-1] + 1]
+            key = torch.from_numpy(self._read("key", slice(first, last)).astype(np.float32))
+            attention = None
+            if self.has_attention:
+                rows = self._read("cls_attention", slice(first, last)).astype(np.float32)
+                attention = torch.from_numpy(rows)
+            for group in groups_of_equal(positions, lambda i: tuple(self.grid[i]), size):
+                yield self._batch(group, first, key, attention, device)
+
+    def _batch(
+        self,
+        positions: list[int],
+        first: int,
+        key: Tensor,
+        attention: Tensor | None,
+        device: torch.device | str,
+    ) -> FeatureBatch:
+        spans = [slice(self.offset[i] - first, self.offset[i + 1] - first) for i in positions]
+        height, width = self.grid[positions[0]].tolist()
+        return FeatureBatch(
+            image_ids=self.image_id[positions].tolist(),
+            image_sizes=self.image_size[positions].astype(np.int64),
+            grid=(height, width),
+            key=torch.stack([key[span] for span in spans]).to(device),
+            cls_attention=(
+                None
+                if attention is None
+                else torch.stack([attention[span].T for span in spans]).to(device)
+            ),
+            patch_size=self.patch_size,
+        )

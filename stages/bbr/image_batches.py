@@ -1,0 +1,103 @@
+"""Images of an index as uint8 tensors: whole sets of one size, or read a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .errors import InputError
+from .images import read_rgb
+from .index import Index
+
+T = TypeVar("T")
+_CACHE_BYTES = 4 * 2**30
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """(H, W, 3) uint8 to (3, H, W) uint8."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+
+
+def resize(pixels: np.ndarray, size: int) -> np.ndarray:
+    """(H, W, 3) uint8 to (size, size, 3) uint8, bicubic with antialiasing."""
+    if pixels.shape[:2] == (size, size):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC))
+
+
+class SquareImages:
+    """Every image of an index, resized to size × size, by batches of positions.
+
+    Small sets are kept in memory once read; of larger ones only the batch asked for is.
+    """
+
+    def __init__(self, index: Index, size: int) -> None:
+        self.index = index
+        self.size = size
+        self._pool = ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads()))
+        self._keep = 3 * size * size * len(index.images) <= _CACHE_BYTES
+        self._kept: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self.index.images)
+
+    def batch(self, positions: Tensor | Iterable[int]) -> Tensor:
+        """Images at these positions of `index.images`: (B, 3, size, size) uint8."""
+        return torch.stack(list(self._pool.map(self._read, map(int, positions))))
+
+    def _read(self, position: int) -> Tensor:
+        if position in self._kept:
+            return self._kept[position]
+        path = self.index.image_path(self.index.images[position])
+        image = to_tensor(resize(read_rgb(path), self.size))
+        if self._keep:
+            self._kept[position] = image
+        return image
+
+
+def native_size_windows(
+    index: Index, images: list[dict[str, Any]], window: int
+) -> Iterator[list[tuple[dict[str, Any], np.ndarray | InputError]]]:
+    """Read images at native size, `window` at a time, the next window while one is in use.
+
+    Yields lists of (image record, (H, W, 3) uint8 pixels or the error that reading raised).
+    """
+
+    def read(image: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray | InputError]:
+        try:
+            return image, read_rgb(index.image_path(image))
+        except InputError as error:
+            return image, error
+
+    with ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads())) as pool:
+        waiting = None
+        for records in chunks(images, window):
+            following = [pool.submit(read, record) for record in records]
+            if waiting is not None:
+                yield [future.result() for future in waiting]
+            waiting = following
+        if waiting is not None:
+            yield [future.result() for future in waiting]
+
+
+def groups_of_equal(
+    items: Iterable[T], key: Callable[[T], Hashable], size: int
+) -> Iterator[list[T]]:
+    """Items with equal key, in batches of at most `size`, in order of first appearance."""
+    groups: dict[Hashable, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    for group in groups.values():
+        yield from chunks(group, size)
+
+
+def chunks(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    """Consecutive runs of `size` items; the last may be shorter."""
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])

@@ -1,0 +1,197 @@
+"""Self-distillation without labels: how the embedded scenes ViT came to be.
+
+DINO (Caron et al. 2021) on the [CLS] tokens of two crops, and iBOT (Zhou et al. 2022) on the
+patches that the student does not see. Targets are Sinkhorn-normalised instead of centred: with
+small networks and batches, plain centring drifts to uniform targets.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .backbones import TransformerBackbone
+
+
+@dataclass(frozen=True)
+class PretrainingOptions:
+    """Hyperparameters of self-distillation.
+
+    Attributes:
+        crop_size: side of a crop in pixels, divisible by the patch size.
+        crop_scale: least and greatest area of a crop, as fractions of the image.
+        mask_ratio: greatest fraction of patches hidden from the student.
+        prototypes: outputs of the projection head.
+        student_temperature, teacher_temperature: softmax temperatures.
+        momentum: of the teacher's moving average at the start; rises to 1 along a cosine.
+        patch_weight: weight of the masked-patch term against the [CLS] term.
+    """
+
+    crop_size: int = 64
+    crop_scale: tuple[float, float] = (0.15, 0.65)
+    mask_ratio: float = 0.5
+    prototypes: int = 512
+    student_temperature: float = 0.1
+    teacher_temperature: float = 0.05
+    momentum: float = 0.99
+    patch_weight: float = 1.0
+
+
+class ProjectionHead(nn.Module):
+    """Tokens (..., D) to prototype similarities (..., prototypes), cosine-normalised."""
+
+    def __init__(self, dim: int, prototypes: int, hidden: int = 256, bottleneck: int = 64) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(),
+            nn.Linear(hidden, bottleneck),
+        )  # fmt: skip
+        self.prototypes = nn.Parameter(torch.randn(prototypes, bottleneck))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """See the class."""
+        projected = functional.normalize(self.layers(tokens), dim=-1)
+        return projected @ functional.normalize(self.prototypes, dim=-1).T
+
+
+class Distillation(nn.Module):
+    """Student, teacher and their heads; `forward` gives the loss of a batch.
+
+    The teacher is the moving average of the student and gets no gradient.
+    """
+
+    def __init__(self, backbone: TransformerBackbone, options: PretrainingOptions) -> None:
+        super().__init__()
+        self.options = options
+        dim = backbone.network.embed_dim
+        self.student = backbone
+        self.student_head = ProjectionHead(dim, options.prototypes)
+        self.teacher = copy.deepcopy(backbone).requires_grad_(False)
+        self.teacher_head = copy.deepcopy(self.student_head).requires_grad_(False)
+
+    def forward(self, images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Losses of a batch of images (B, 3, H, W), uint8: `cls`, `patch` and their `total`."""
+        options = self.options
+        crops = torch.cat([random_crops(images, options, generator) for _ in range(2)])
+        side = options.crop_size // self.student.stride
+        mask = random_block_masks(len(crops), side, options.mask_ratio, generator)
+        pixels = (crops - self.student.mean) / self.student.std
+        student = self.student_head(self.student(pixels, patch_mask=mask).tokens).float()
+        with torch.no_grad():
+            teacher = self.teacher_head(self.teacher(pixels).tokens).float()
+            cls_target = sinkhorn(teacher[:, 0] / options.teacher_temperature)
+            patch_target = sinkhorn(teacher[:, 1:][mask] / options.teacher_temperature)
+        # Each crop's [CLS] must predict what the teacher says of the *other* crop.
+        cls = cross_entropy(student[:, 0], cls_target.roll(len(images), 0), options)
+        patch = cross_entropy(student[:, 1:][mask], patch_target, options)
+        return {"cls": cls, "patch": patch, "total": cls + options.patch_weight * patch}
+
+    @torch.no_grad()
+    def update_teacher(self, progress: float) -> None:
+        """Move the teacher towards the student; `progress` in [0, 1] raises the momentum."""
+        momentum = 1 - (1 - self.options.momentum) * (math.cos(math.pi * progress) + 1) / 2
+        pairs = [(self.teacher, self.student), (self.teacher_head, self.student_head)]
+        for teacher, student in pairs:
+            parameters = list(teacher.parameters())
+            torch._foreach_lerp_(parameters, list(student.parameters()), 1 - momentum)
+
+
+def cross_entropy(logits: Tensor, target: Tensor, options: PretrainingOptions) -> Tensor:
+    """Mean cross-entropy between target distributions and student logits, both (n, prototypes)."""
+    log_probability = functional.log_softmax(logits / options.student_temperature, dim=-1)
+    return -(target * log_probability).sum(dim=-1).mean()
+
+
+def sinkhorn(logits: Tensor, iterations: int = 3) -> Tensor:
+    """Scale exp(logits) (n, prototypes) so that prototypes share the batch evenly.
+
+    Rows of the result sum to 1; columns sum to about n / prototypes (SwAV, Caron et al. 2020).
+    """
+    plan = (logits - logits.max()).exp()
+    for _ in range(iterations):
+        plan = plan / plan.sum(dim=0, keepdim=True).clamp_min(1e-12)
+        plan = plan / plan.sum(dim=1, keepdim=True).clamp_min(1e-12)
+    return plan
+
+
+def random_crops(images: Tensor, options: PretrainingOptions, generator: torch.Generator) -> Tensor:
+    """A random, flipped, colour-jittered crop of each image.
+
+    Args:
+        images: (B, 3, H, W), uint8.
+
+    Returns:
+        (B, 3, crop_size, crop_size) float32 in [0, 1].
+    """
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.rand(len(images), generator=generator) * (high - low) + low
+
+    side = uniform(*options.crop_scale).sqrt()
+    aspect = (uniform(math.log(3 / 4), math.log(4 / 3)) / 2).exp()
+    width, height = (side * aspect).clamp(max=1), (side / aspect).clamp(max=1)
+    flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
+    zero = torch.zeros_like(side)
+    # In affine_grid's coordinates an image spans [-1, 1], so a free margin of 1 - width is moved.
+    rows = [
+        torch.stack((width * flip, zero, uniform(-1, 1) * (1 - width)), dim=1),
+        torch.stack((zero, height, uniform(-1, 1) * (1 - height)), dim=1),
+    ]
+    shape = (len(images), 3, options.crop_size, options.crop_size)
+    grid = functional.affine_grid(torch.stack(rows, dim=1), list(shape), align_corners=False)
+    pixels = images.float() / 255
+    crops = functional.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
+    return jitter_colors(crops, generator)
+
+
+def jitter_colors(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Random hue, saturation, brightness and contrast, one draw per image of (B, 3, H, W)."""
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.rand(len(pixels), generator=generator) * (high - low) + low
+
+    # Hue is a rotation about the grey axis; saturation scales what is left of that axis.
+    angle, saturation = uniform(-0.6, 0.6), uniform(0.4, 1.5)
+    saturation = torch.where(uniform(0, 1) < 0.1, 0.0, saturation)
+    grey = torch.full((3, 3), 1 / 3)
+    cross = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
+    cosine, sine = (angle.cos() * saturation), (angle.sin() * saturation)
+    matrix = (
+        grey
+        + cosine.view(-1, 1, 1) * (torch.eye(3) - grey)
+        + sine.view(-1, 1, 1) * cross
+    )  # fmt: skip
+    mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
+    colored = torch.einsum("bij,bjhw->bihw", matrix, pixels)
+    contrast, brightness = uniform(0.6, 1.4).view(-1, 1, 1, 1), uniform(-0.2, 0.2).view(-1, 1, 1, 1)
+    return ((colored - mean) * contrast + mean + brightness).clamp(0, 1)
+
+
+def random_block_masks(
+    count: int, side: int, max_ratio: float, generator: torch.Generator
+) -> Tensor:
+    """Rectangular masks over a side × side patch grid: (count, side²) bool, each with some True.
+
+    Blocks, not scattered patches: a scattered patch can be guessed from its neighbours' texture,
+    a block only from what the object is.
+    """
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.rand(count, generator=generator) * (high - low) + low
+
+    area, aspect = uniform(0.1, max_ratio) * side * side, uniform(-0.7, 0.7).exp()
+    height = (area * aspect).sqrt().round().clamp(1, side)
+    width = (area / aspect).sqrt().round().clamp(1, side)
+    top, left = (
+        (uniform(0, 1) * (side - height + 1)).floor(),
+        (uniform(0, 1) * (side - width + 1)).floor(),
+    )
+    axis = torch.arange(side)
+    rows = (axis >= top[:, None]) & (axis < (top + height)[:, None])
+    columns = (axis >= left[:, None]) & (axis < (left + width)[:, None])
+    return (rows[:, :, None] & columns[:, None, :]).flatten(1)

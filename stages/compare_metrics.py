@@ -1,0 +1,73 @@
+"""Compare two metrics of the same images in pairs: f against f^h, for example.
+
+Writes the difference in points with its bootstrap 95 % interval, how many images only one of the
+two gets right, and McNemar's exact p-value. Labels are those of the candidate unless given.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from bbr import cli
+from bbr.errors import InputError
+from bbr.files import write_json
+from bbr.metric_files import add_label_option, aligned_outcomes, parse_labels, read_metrics
+from bbr.provenance import provenance
+from bbr.statistics import compare_paired
+
+
+def run(*, baseline: Path, candidate: Path, labels: list[str], output: Path) -> None:
+    """Compare the metrics files `candidate` and `baseline` and write `output`.
+
+    Raises:
+        InputError: the two are of different tasks or images, or not metrics files.
+    """
+    before, after = read_metrics(baseline), read_metrics(candidate)
+    if before["task"] != after["task"]:
+        raise InputError(
+            f"{baseline} is of task {before['task']} and {candidate} of {after['task']}: "
+            "compare metrics of one task"
+        )
+    pair = compare_paired(*aligned_outcomes(before, after))
+    named = {**after["labels"], **parse_labels(labels)}
+    comparison = {
+        "task": before["task"],
+        "labels": named,
+        "baseline": _side(before),
+        "candidate": _side(after),
+        "difference": 100 * pair.difference,
+        "interval": [100 * end for end in pair.interval],
+        "fixed": pair.fixed,
+        "broken": pair.broken,
+        "p_value": pair.p_value,
+        "count": len(before["outcomes"]["image_id"]),
+        "provenance": provenance(
+            "compare_metrics", {"labels": named}, {"baseline": baseline, "candidate": candidate}
+        ),
+    }
+    write_json(output, comparison)
+    low, high = comparison["interval"]
+    print(
+        f"{comparison['difference']:+.2f} points [{low:+.2f}, {high:+.2f}], "
+        f"{pair.fixed} fixed, {pair.broken} broken, p = {pair.p_value:.2g}"
+    )
+
+
+def _side(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {key: metrics[key] for key in ("labels", "score", "interval", "correct", "count")}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line."""
+    parser = cli.stage_parser(__doc__)
+    parser.add_argument("--baseline", type=Path, required=True, help="metrics.json of f")
+    parser.add_argument("--candidate", type=Path, required=True, help="metrics.json of f^h")
+    add_label_option(parser)
+    parser.add_argument("--output", type=Path, required=True, help="comparison.json")
+    return cli.execute(run, parser, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

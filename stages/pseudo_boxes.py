@@ -1,0 +1,68 @@
+"""Propose one box per image from f's patch features by a heuristic.
+
+Reads any features.h5 of the documented layout, wherever it was made.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from bbr import cli
+from bbr.box_files import write_boxes
+from bbr.features import FeatureFile
+from bbr.heuristics import (
+    METHODS,
+    add_heuristic_options,
+    heuristic_options,
+    pop_heuristic_options,
+    propose_boxes,
+)
+from bbr.provenance import provenance
+
+
+def run(
+    *, method: str, features: Path, output: Path, batch_size: int, device: str, **given: Any
+) -> None:
+    """Write boxes.json (COCO results), in the order of the features' images.
+
+    Raises:
+        InputError: an unknown method or option, or a features file that is not whole.
+    """
+    place = cli.choose_device(device)
+    chosen = pop_heuristic_options(given)
+    options = heuristic_options(method, chosen)
+    found: dict[int, list[float]] = {}
+    with FeatureFile(features) as file:
+        order, skipped = file.image_id.tolist(), file.skipped
+        batches = file.batches(batch_size, place)
+        for batch in cli.progress(batches, None, "batches of images"):
+            boxes = propose_boxes(batch, method, options)
+            found.update(zip(batch.image_ids, boxes.tolist(), strict=True))
+    records = [
+        {"image_id": i, "category_id": 1, "bbox": _xywh(found[i]), "score": 1.0} for i in order
+    ]
+    parameters = {"method": method, **vars(options)}
+    record = provenance("pseudo_boxes", parameters, {"features": features}, cli.device_name(place))
+    write_boxes(output, records, record, skipped)
+
+
+def _xywh(box: list[float]) -> list[float]:
+    return [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the stage; returns the exit status."""
+    parser = cli.stage_parser(__doc__)
+    parser.add_argument("--method", required=True, help=", ".join(METHODS))
+    parser.add_argument("--features", type=Path, required=True, help="features.h5")
+    parser.add_argument("--output", type=Path, required=True, help="boxes.json")
+    parser.add_argument("--batch-size", type=cli.positive_int, default=32)
+    add_heuristic_options(parser)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    return cli.execute(run, parser, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Render a dataset of scenes: shaded, textured objects on cluttered photographs.
+
+Writes the images into `images/` beside --output, and at last --output itself: a COCO-format index
+with the objects' boxes, categories and referring phrases. `bbr/scenes/presets.py` holds each
+preset's statistics. Nothing is downloaded.
+
+    python stages/render_scenes.py --preset scenes07 --count 500 --seed 0 \\
+        --output results/scenes07/index.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from bbr.cli import execute, progress, stage_parser
+from bbr.errors import InputError
+from bbr.files import write_json
+from bbr.provenance import provenance
+from bbr.scenes import CATEGORY_IDS, PRESETS, Scene, SceneStyle, render_scene, scene_rng
+
+_MIN_SIZE, _MAX_SIZE = 32, 1024
+_FOLDER = "images"
+_MARK = ".rendered-scenes"  # tells our image folder from one that a user keeps beside the index
+
+
+def run(preset: str, count: int, seed: int, output: Path, size: int) -> None:
+    """Render scenes 1..count of a preset.
+
+    Scene i depends on preset, seed, size and i only: a longer dataset begins with a shorter one.
+
+    Raises:
+        InputError: an option is out of range, or `output` cannot be written there.
+    """
+    style = _style(preset, count, seed, size)
+    folder, partial, stale = _prepare_folders(output)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number in progress(range(1, count + 1), count, "scenes"):
+        scene = render_scene(style, scene_rng(style, seed, number))
+        name = f"{number:06d}.jpg"
+        _write_jpeg(partial / name, scene.image)
+        images.append({"id": number, "file_name": name, "width": size, "height": size})
+        annotations += _annotate(scene, number, len(annotations) + 1)
+    os.sync()  # once: syncing each small file by itself would take longer than rendering it
+    # From here to the last line there is no index, hence no index beside images not its own.
+    output.unlink(missing_ok=True)
+    if folder.exists():
+        folder.rename(stale)
+    partial.rename(folder)
+    shutil.rmtree(stale, ignore_errors=True)
+    parameters = {
+        "count": count,
+        "seed": seed,
+        "style": asdict(style),
+        "photographs": f"scikit-image {version('scikit-image')}",
+    }
+    write_json(output, {
+        "info": {
+            "image_root": _FOLDER,
+            "provenance": provenance("render_scenes", parameters, inputs={}),
+        },
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": i, "name": name} for name, i in CATEGORY_IDS.items()],
+    })  # fmt: skip
+
+
+def _style(preset: str, count: int, seed: int, size: int) -> SceneStyle:
+    """The preset at the wanted size, once every option is found valid."""
+    if preset not in PRESETS:
+        raise InputError(f"--preset {preset}: unknown; choose one of {', '.join(PRESETS)}")
+    if count < 1:
+        raise InputError(f"--count {count}: at least one scene is needed")
+    if seed < 0:
+        raise InputError(f"--seed {seed}: must not be negative")
+    if not _MIN_SIZE <= size <= _MAX_SIZE:
+        raise InputError(f"--size {size}: must be within {_MIN_SIZE}..{_MAX_SIZE} pixels")
+    return replace(PRESETS[preset], size=size)
+
+
+def _prepare_folders(output: Path) -> tuple[Path, Path, Path]:
+    """The image folder beside `output`; an empty one to render into; where an old one goes."""
+    if output.is_dir():
+        raise InputError(f"--output {output}: is a folder; name a .json file in it")
+    folder = output.parent / _FOLDER
+    if folder.exists() and not (folder / _MARK).is_file():
+        raise InputError(f"{folder}: holds images not rendered here; choose another --output")
+    partial, stale = output.parent / f".{_FOLDER}.partial", output.parent / f".{_FOLDER}.stale"
+    for left_by_a_kill in (partial, stale):
+        shutil.rmtree(left_by_a_kill, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        (partial / _MARK).touch()
+    except OSError as error:
+        raise InputError(f"--output {output}: cannot write there ({error.strerror})") from error
+    return folder, partial, stale
+
+
+def _write_jpeg(path: Path, image: np.ndarray) -> None:
+    """Write an (h, w, 3) uint8 RGB image."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, encoded = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, 92))
+    path.write_bytes(encoded.tobytes())
+
+
+def _annotate(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:
+    """COCO annotations of a scene's objects; each object is a phrase's only target."""
+    return [
+        {
+            "id": number,
+            "image_id": image_id,
+            "bbox": list(thing.bbox_xywh),
+            "area": int(np.count_nonzero(thing.mask)),
+            "category_id": CATEGORY_IDS[thing.category],
+            "iscrowd": 0,
+            "phrase_id": number,
+            "phrases": thing.phrases,
+        }
+        for number, thing in enumerate(scene.objects, first_id)
+    ]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = stage_parser(__doc__)
+    parser.add_argument("--preset", required=True, help=f"one of {', '.join(PRESETS)}")
+    parser.add_argument("--count", type=int, required=True, help="number of scenes")
+    parser.add_argument("--seed", type=int, default=0, help="of the whole dataset [0]")
+    parser.add_argument("--output", type=Path, required=True, help="the index, index.json")
+    parser.add_argument("--size", type=int, default=128, help="side of the images, pixels [128]")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    return execute(run, _parser(), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""evaluate.py on the command line."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import evaluate
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+PUBLISHED = REPOSITORY.parent / "shared/data/voc07_trainval"
+
+
+def box(image_id, bbox, score=1.0):
+    return {"image_id": image_id, "category_id": 1, "bbox": bbox, "score": score}
+
+
+@pytest.fixture
+def index(tmp_path):
+    """Four images: an object each in 1 and 2, nothing in 3, a crowd only in 4."""
+    content = {
+        "info": {"image_root": "images"},
+        "images": [{"id": i, "file_name": f"{i}.jpg"} for i in range(1, 5)],
+        "annotations": [
+            {"image_id": 1, "bbox": [0, 0, 10, 10], "category_id": 1, "iscrowd": 0},
+            {"image_id": 1, "bbox": [50, 50, 10, 10], "category_id": 1, "iscrowd": 0},
+            {"image_id": 2, "bbox": [0, 0, 10, 10], "category_id": 1, "iscrowd": 0},
+            {"image_id": 4, "bbox": [0, 0, 10, 10], "category_id": 1, "iscrowd": 1},
+        ],
+    }  # fmt: skip
+    path = tmp_path / "index.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture
+def evaluated(tmp_path, index):
+    """Run the stage on some boxes; returns its exit status and the path of its output."""
+
+    def run(records, *more):
+        boxes, output = tmp_path / "boxes.json", tmp_path / "metrics.json"
+        boxes.write_text(records if isinstance(records, str) else json.dumps(records))
+        files = ("--index", str(index), "--boxes", str(boxes), "--output", str(output))
+        return evaluate.main(["--task", "corloc", *files, *more]), output
+
+    return run
+
+
+def test_by_hand(evaluated, capsys):
+    """Image 1: half of the second object; 2: no box; 3: no object; 4: only a crowd."""
+    records = [
+        box(1, [90, 0, 5, 5], 0.1),
+        box(1, [50, 50, 10, 5], 0.9),
+        box(3, [0, 0, 10, 10]),
+        box(4, [0, 0, 10, 10]),
+    ]
+    status, output = evaluated(records, "--label", "dataset=VOC07", "seed=0", "--label", "cad=no")
+    assert status == 0
+    assert capsys.readouterr().out == "25.00 (1 of 4)\n"
+    metrics = json.loads(output.read_text())
+    assert (metrics["score"], metrics["correct"], metrics["count"]) == (25.0, 1, 4)
+    assert metrics["labels"] == {"dataset": "VOC07", "seed": "0", "cad": "no"}
+    assert metrics["outcomes"] == {
+        "image_id": [1, 2, 3, 4], "correct": [1, 0, 0, 0], "iou": [0.5, 0.0, 0.0, 0.0],
+    }  # fmt: skip
+    assert 0 <= metrics["interval"][0] < 25 < metrics["interval"][1] <= 100
+
+
+def test_same_bytes_each_time(evaluated):
+    _, output = evaluated([box(1, [0, 0, 10, 10])])
+    first = output.read_bytes()
+    _, output = evaluated([box(1, [0, 0, 10, 10])])
+    assert output.read_bytes() == first
+
+
+def test_no_boxes_at_all_is_a_score_of_zero(evaluated, capsys):
+    status, _ = evaluated([])
+    assert status == 0
+    assert capsys.readouterr().out == "0.00 (0 of 4)\n"
+
+
+@pytest.mark.parametrize(
+    ("records", "more", "message"),
+    [
+        ([box(i, [0, 0, 1, 1]) for i in (1, 8, 9, 8, 11, 12)], (), "4 image ids .* 8, 9, 11"),
+        ([box(1, [0, 0, -1, 1])], (), "negative size"),
+        ('[{"image_id": 1, "bbox": [0, 0, NaN, 1], "score": 1}]', (), "finite"),
+        ("[", (), "not valid JSON"),
+        ([], ("--label", "dataset"), "key=value"),
+        ([], ("--label", "seed=0", "seed=1"), "twice"),
+    ],
+)
+def test_bad_input_is_one_line(evaluated, capsys, records, more, message):
+    status, output = evaluated(records, *more)
+    assert status == 1
+    assert not output.exists()
+    assert re.fullmatch(rf".* error: .*{message}.*\n", capsys.readouterr().err)
+
+
+def test_index_without_ground_truth(evaluated, index, capsys):
+    index.write_text(json.dumps({"images": [{"id": 1, "file_name": "1.jpg"}]}))
+    status, _ = evaluated([box(1, [0, 0, 1, 1])])
+    assert status == 1
+    assert re.fullmatch(r".* error: .*no ground-truth boxes.*\n", capsys.readouterr().err)
+
+
+def test_output_that_cannot_be_written(evaluated, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    status, _ = evaluated([], "--output", str(tmp_path / "file" / "metrics.json"))
+    assert status == 1
+    assert re.fullmatch(r".* error: .*cannot make its folder.*\n", capsys.readouterr().err)
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="LOST's published boxes are not here")
+def test_published_boxes_of_lost_from_any_folder(tmp_path):
+    """61.9 % on VOC2007 trainval is what LOST's paper reports."""
+    command = [
+        sys.executable, REPOSITORY / "stages/evaluate.py", "--task", "corloc",
+        "--index", PUBLISHED / "index.json", "--boxes", PUBLISHED / "lost_boxes.json",
+        "--output", "metrics.json",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("61.90 (3102 of 5011)\n", "")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["interval"] == pytest.approx([60.56, 63.25], abs=0.1)

@@ -1,0 +1,179 @@
+"""Tables cell by cell."""
+
+import csv
+
+import pytest
+
+from bbr.errors import InputError
+from bbr.tables import (
+    LAYOUTS,
+    Gain,
+    Score,
+    Table,
+    encode_csv,
+    encode_markdown,
+    gains_table,
+    paper_table,
+)
+
+
+def score(value, source="m.json", **labels):
+    return Score(
+        {"dataset": "scenes07", "method": "LOST", "metric": "corloc", **labels}, value, source
+    )
+
+
+def gain(difference=2.0, source="c.json", baseline=60.0, **labels):
+    full = {
+        "dataset": "scenes07",
+        "images": "train",
+        "method": "Ours (LOST)",
+        "seed": "0",
+        **labels,
+    }
+    return Gain(full, baseline, baseline + difference, difference, 0.012, source)
+
+
+def discovery(measured, published=()):
+    return paper_table(LAYOUTS["4"], measured, published)
+
+
+PUBLISHED = [
+    score(61.9, dataset="VOC07", output="method", cad="no"),
+    score(64.0, dataset="VOC12", output="method", cad="no"),
+    score(62.0, dataset="VOC07", method="Ours (LOST)", output="method", cad="no"),
+    score(42.1, dataset="VOC07", method="Ours (LOST)", output="h", cad="no"),
+    score(65.7, dataset="VOC07", method="LOST", output="method", cad="yes"),
+]
+
+
+def test_h_is_in_brackets():
+    table = discovery([score(62.04), score(42.06, output="h")])
+    assert table.header == ["model", "scenes07"]
+    assert table.rows == [["LOST", "62.0 (42.1)"]]
+
+
+def test_h_alone():
+    assert discovery([score(42.1, output="h")]).rows == [["LOST", "(42.1)"]]
+
+
+def test_seeds_are_averaged():
+    values = zip((61.0, 62.0, 63.0), (40.0, 42.0, 44.0), strict=True)
+    measured = []
+    for seed, (value, own) in enumerate(values):
+        measured += [score(value, seed=str(seed)), score(own, seed=str(seed), output="h")]
+    assert discovery(measured).rows == [["LOST", "62.0 ± 1.0 (42.0 ± 2.0)"]]
+
+
+def test_empty_cells_and_cad_rows():
+    table = discovery([score(1.0), score(2.0, dataset="scenes12", cad="yes")])
+    assert table.header == ["model", "scenes07", "scenes12"]
+    assert table.rows == [["LOST", "1.0", ""], ["LOST + CAD", "", "2.0"]]
+
+
+def test_published_beside_measured():
+    table = discovery([score(61.8, dataset="VOC07"), score(50.0)], PUBLISHED)
+    assert table.header == ["model", "VOC07", "VOC07 published", "scenes07", "source"]
+    assert table.rows == [
+        ["LOST", "61.8", "61.9", "50.0", "measured"],
+        ["Ours (LOST)", "", "62.0 (42.1)", "", "published"],
+        ["LOST + CAD", "", "65.7", "", "published"],
+    ]
+
+
+def test_published_rows_without_a_value_in_any_column_are_left_out():
+    table = discovery([score(64.1, dataset="VOC12")], PUBLISHED)
+    assert table.rows == [["LOST", "64.1", "64.0", "measured"]]
+
+
+def test_own_datasets_have_no_published_columns():
+    table = discovery([score(50.0)], PUBLISHED)
+    assert table.header == ["model", "scenes07"]
+    assert table.rows == [["LOST", "50.0"]]
+
+
+def test_rows_follow_the_paper_then_ours_then_the_controls():
+    methods = ["Whole image", "Mine", "Centre box", "Ours (LOST)", "LOST"]
+    table = discovery([score(1.0, method=method) for method in methods], PUBLISHED)
+    assert [row[0] for row in table.rows] == [
+        "LOST", "Ours (LOST)", "Mine", "Centre box", "Whole image",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("measured", "message"),
+    [
+        (
+            [Score({"metric": "corloc", "method": "LOST"}, 1.0, "m.json")],
+            "m.json: has no label dataset",
+        ),
+        ([score(1.0, metric="pointing_game")], "metric is pointing_game"),
+        ([score(1.0, "a.json"), score(2.0, "b.json")], r"a\.json and b\.json have the same labels"),
+        ([score(1.0, output="heatmap")], "output is heatmap"),
+    ],
+)
+def test_scores_without_a_place(measured, message):
+    with pytest.raises(InputError, match=message):
+        discovery(measured)
+
+
+def test_gains_list_every_seed_and_the_mean():
+    gains = [gain(d, seed=s) for d, s in ((2.0, "10"), (1.0, "2"), (3.0, "0"))]
+    detectors = [score(45.0, method="Ours (LOST)", images="train", seed="2", output="h")]
+    row = dict(zip(*_header_and_row(gains_table(gains, detectors)), strict=True))
+    assert row == {
+        "dataset": "scenes07", "images": "train", "method": "Ours (LOST)", "seeds": "0, 2, 10",
+        "f": "60.00", "f^h": "63.00, 61.00, 62.00", "h": "–, 45.00, –",
+        "gain": "+3.00, +1.00, +2.00", "McNemar p": "0.012, 0.012, 0.012", "mean gain": "+2.00",
+        "95 % interval": "[-0.48, +4.48]",
+    }  # fmt: skip
+
+
+def _header_and_row(table):
+    (row,) = table.rows
+    return table.header, row
+
+
+def test_gains_of_one_seed_have_no_interval():
+    assert gains_table([gain()]).rows[0][-2:] == ["+2.00", "–"]
+
+
+def test_baselines_that_differ_are_listed():
+    table = gains_table([gain(seed="0"), gain(seed="1", baseline=61.0)])
+    assert dict(zip(table.header, table.rows[0], strict=True))["f"] == "60.00, 61.00"
+
+
+def test_one_row_per_dataset_images_and_method():
+    table = gains_table([gain(), gain(images="held-out"), gain(method="Ours (DINO-seg)")])
+    assert len(table.rows) == 3
+
+
+@pytest.mark.parametrize(
+    ("gains", "detectors", "message"),
+    [
+        ([gain(), gain(source="d.json")], [], r"c\.json and d\.json have the same labels"),
+        ([gain()], [score(1.0, images="train", seed="0", output="h")], "no comparison of scenes07"),
+        ([gain()], [score(1.0, images="train", method="Ours (LOST)", seed="0")], "output=h"),
+    ],
+)
+def test_bad_gains(gains, detectors, message):
+    with pytest.raises(InputError, match=message):
+        gains_table(gains, detectors)
+
+
+def test_gains_need_their_labels():
+    with pytest.raises(InputError, match="no label images"):
+        gains_table([Gain({"dataset": "d", "method": "m"}, 1.0, 2.0, 1.0, 0.5, "c.json")])
+
+
+def test_csv_reads_back():
+    table = Table(["model", "VOC07"], [["Kim, et al.", '62.0 "h"'], ["LOST ± é", ""]], "caption")
+    read = list(csv.reader(encode_csv(table).decode().splitlines()))
+    assert read == [table.header, *table.rows]
+
+
+def test_markdown_is_aligned():
+    table = Table(["model", "VOC07"], [["LOST", "61.9"]], "CorLoc.")
+    assert encode_markdown(table).decode() == (
+        "| model | VOC07 |\n| ----- | ----: |\n| LOST  |  61.9 |\n\nCorLoc.\n"
+    )
