@@ -7,10 +7,12 @@ box, category or phrase of the index is read.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bbr import cli
 from bbr.backbones import (
@@ -20,75 +22,70 @@ from bbr.backbones import (
     parse_arguments,
     save_backbone,
 )
-from bbr.cli import log
 from bbr.errors import InputError
 from bbr.image_batches import SquareImages
 from bbr.index import load_index
 from bbr.pretraining import Distillation, PretrainingOptions
 from bbr.provenance import provenance
-from bbr.training import Checkpoint, batch_indices, learning_rate, set_learning_rate, step_generator
+from bbr.training import (
+    Checkpoint,
+    Schedule,
+    add_schedule_options,
+    batch_indices,
+    launch,
+    optimize,
+    pop_schedule,
+    step_generator,
+)
 
 
 def run(
+    *,
     index: Path,
     output: Path,
     architecture: str,
     architecture_args: dict[str, Any],
     image_size: int,
-    steps: int,
-    batch_size: int,
-    lr: float,
-    weight_decay: float,
     seed: int,
     checkpoint_seconds: float,
     device: str,
     precision: str,
+    **rest: Any,
 ) -> None:
-    """Train for `steps` steps and write the teacher's weights to `output` (safetensors)."""
-    place = cli.choose_device(device)
+    """Train and write the teacher's weights to `output` (safetensors).
+
+    Raises:
+        InputError: the architecture is not a plain vision transformer.
+    """
+    schedule = pop_schedule(rest)
+    fabric = launch(device, precision)
     cli.seed_everything(seed)
-    parameters = {
-        "architecture": architecture, "architecture_args": architecture_args,
-        "image_size": image_size, "steps": steps, "batch_size": batch_size, "lr": lr,
-        "weight_decay": weight_decay, "seed": seed, "precision": precision,
-    }  # fmt: skip
-    record = provenance("pretrain_backbone", parameters, {"index": index}, cli.device_name(place))
     spec = BackboneSpec(architecture, architecture_args, normalization="center")
     backbone = build_backbone(spec)
     if not isinstance(backbone, TransformerBackbone):
         raise InputError(f"architecture {architecture} is not a vision transformer")
+    options = PretrainingOptions()
+    parameters = {
+        "backbone": vars(spec), "options": vars(options), "schedule": vars(schedule),
+        "image_size": image_size, "seed": seed, "precision": precision,
+    }  # fmt: skip
+    record = provenance(
+        "pretrain_backbone", parameters, {"index": index}, cli.device_name(fabric.device)
+    )
     images = SquareImages(load_index(index), image_size)
-    model = Distillation(backbone, PretrainingOptions()).to(place)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    # As in DINO, biases and other vectors are not decayed.
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=lr)
+    model = Distillation(backbone, options)
+    optimizer = torch.optim.AdamW(model.parameter_groups(schedule.weight_decay), schedule.lr)
+    wrapped, optimizer = fabric.setup(model.train(), optimizer)
+
+    def loss(step: int) -> Iterator[dict[str, Tensor]]:
+        chosen = batch_indices(len(images), schedule.batch_size, seed, step)
+        yield wrapped(fabric.to_device(images.batch(chosen)), step_generator(seed, step))
+
     checkpoint = Checkpoint(output, record, checkpoint_seconds)
-    start = 0
-    if (state := checkpoint.load()) is not None:
-        start = state["step"]
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-    model.train()
-    for step in cli.progress(range(start, steps), steps - start, "pretraining steps"):
-        set_learning_rate(optimizer, learning_rate("cosine", lr, step, steps, steps // 20))
-        batch = images.batch(batch_indices(len(images), batch_size, seed, step)).to(place)
-        with cli.autocast(place, precision):
-            losses = model(batch, step_generator(seed, step))
-        optimizer.zero_grad()
-        losses["total"].backward()
-        torch.nn.utils.clip_grad_norm_(trained, 3.0)
-        optimizer.step()
-        model.update_teacher(step / steps)
-        if step % 50 == 0:
-            log.info("step %d %s", step, " ".join(f"{k} {v.item():.3f}" for k, v in losses.items()))
-        checkpoint.save_when_due(
-            step + 1,
-            lambda: {"model": model.state_dict(), "optimizer": optimizer.state_dict()},
-        )
+    optimize(
+        wrapped, loss, optimizer, schedule, checkpoint, fabric, "pretraining steps",
+        after_step=lambda step: model.update_teacher(step / schedule.steps),
+    )  # fmt: skip
     save_backbone(output, model.teacher, record)
     checkpoint.discard()
 
@@ -102,12 +99,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--architecture-args", type=parse_arguments, default={},
                         help="JSON of overrides for timm.create_model")  # fmt: skip
     parser.add_argument("--image-size", type=cli.positive_int, default=128)
-    parser.add_argument("--steps", type=cli.positive_int, default=4000)
-    parser.add_argument("--batch-size", type=cli.positive_int, default=64)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--weight-decay", type=float, default=0.05)
+    add_schedule_options(
+        parser,
+        Schedule(steps=3600, batch_size=48, lr=1e-3, weight_decay=0.05, warmup=180, shape="cosine"),
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--checkpoint-seconds", type=float, default=60)
     cli.add_device_options(parser)
     return cli.execute(run, parser, argv)
 

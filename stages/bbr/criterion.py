@@ -6,7 +6,9 @@ matching cost, and the weight of "no object" in the classification term.
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -28,6 +30,19 @@ class LossWeights:
     l1: float = 5.0
     giou: float = 2.0
     no_object: float = 0.1
+
+
+def add_loss_options(parser: argparse.ArgumentParser) -> None:
+    """Options for every field of `LossWeights`."""
+    default = LossWeights()
+    for name, value in vars(default).items():
+        option = f"--{name.replace('_', '-')}-weight"
+        parser.add_argument(option, type=float, default=value, help=f"in L_h [{value}]")
+
+
+def pop_loss_weights(options: dict[str, Any]) -> LossWeights:
+    """Take what `add_loss_options` added out of parsed options."""
+    return LossWeights(**{name: options.pop(f"{name}_weight") for name in vars(LossWeights())})
 
 
 @dataclass(frozen=True)
@@ -83,7 +98,19 @@ def match(logits: Tensor, boxes: Tensor, targets: list[Tensor], weights: LossWei
         predictions += rows.tolist()
         matched += (columns + start).tolist()
         start += count
-    return Matching(*(torch.tensor(x, device=boxes.device).long() for x in (images, predictions, matched)))
+    indices = (images, predictions, matched)
+    return Matching(*(torch.tensor(i, dtype=torch.int64, device=boxes.device) for i in indices))
+
+
+def most_confident(logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """h's box of highest object probability: probabilities (B,) and boxes (B, 4).
+
+    Args:
+        logits: (B, k, 2), object first.
+        boxes: (B, k, 4).
+    """
+    probability, best = logits.softmax(dim=-1)[..., OBJECT].max(dim=1)
+    return probability, boxes[torch.arange(len(boxes), device=boxes.device), best]
 
 
 def set_loss(

@@ -17,6 +17,7 @@ from torchvision import models
 from torchvision.ops import box_convert
 
 from .backbones import fit_weights
+from .detector_inputs import layout_channels
 from .errors import InputError
 from .files import read_tensors, write_tensors
 
@@ -189,3 +190,18 @@ def load_detector(path: Path | str) -> nn.Module:
     detector = build_detector(spec)
     fit_weights(detector, tensors, str(path), f"{spec.network} (h)")
     return detector.eval()
+
+
+def require_channels(detector: nn.Module, shape: tuple[int, int, int], source: Path | str) -> None:
+    """Check that h can read maps of (P, N, d) = `shape`.
+
+    Raises:
+        InputError: it was trained on maps of another number of channels.
+    """
+    spec = detector.spec
+    channels = layout_channels(shape[0], shape[2], spec.layout)
+    if channels != spec.channels:
+        raise InputError(
+            f"{source}: maps give {channels} channels, but h was trained on {spec.channels};"
+            " use the backbone and parts that h was trained with"
+        )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -24,8 +25,8 @@ _ROW_HEIGHT, _TALLEST_ROW = 260, 400
 _MARGIN, _GAP = 24, 14
 _CAPTION_HEIGHT, _CAPTION_SIZE = 20, 13
 _LEGEND_HEIGHT, _LEGEND_SIZE = 34, 18
-# Of boxes; the step between methods must exceed the dark edges, or equal boxes would hide.
-_LINE, _LINE_STEP, _LINE_EDGE = 2.5, 3.0, 1.4
+_LINE, _LINE_EDGE, _TRUTH_LINE = 3.0, 1.6, 1.4
+_DASH_PERIOD = 24
 _IOU_WIDTH = 58  # a swatch and a number below a tile
 _INK, _FAINT = "#222222", "#666666"
 
@@ -60,9 +61,9 @@ class _Place:
 def draw_sheet(tiles: Sequence[Tile], names: Sequence[str]) -> bytes:
     """A PNG of all tiles, in rows of equal height, with a legend.
 
-    Ground truth is a thin white line with a black edge. Methods have one colour each; the first
-    has the widest line, so that it shows below the box of another method that is the same. The
-    caption of a tile gives each method's IoU with the ground-truth box that it overlaps most.
+    Ground truth is a thin white line with a black edge. Methods have one colour each, in turns
+    along the outline where their boxes are equal. The caption of a tile gives each method's IoU
+    with the ground-truth box that it overlaps most.
 
     Args:
         tiles: at least one.
@@ -72,7 +73,7 @@ def draw_sheet(tiles: Sequence[Tile], names: Sequence[str]) -> bytes:
     measure = _measurer(FigureCanvasAgg(figure))
     has_truth = any(len(tile.truths) for tile in tiles)
     entries = [*(["ground truth"] if has_truth else []), *names]
-    colours = [*([None] if has_truth else []), *PALETTE]
+    colours = [*(["white"] if has_truth else []), *PALETTE]
 
     def caption_height(width: int) -> int:
         return _CAPTION_HEIGHT * (1 + has_truth * -(-len(names) // _ious_per_line(width)))
@@ -93,7 +94,7 @@ def draw_sheet(tiles: Sequence[Tile], names: Sequence[str]) -> bytes:
     axes.set_axis_off()
 
     for entry, colour, (x, y) in zip(entries, colours, legend, strict=False):
-        _draw_box(axes, (x, y - 9, x + 26, y + 9), colour, 3)
+        _draw_swatch(axes, (x, y - 9, x + 26, y + 9), colour, 3)
         _write(axes, x + 36, y, entry, _LEGEND_SIZE, _INK)
     for tile, place in zip(tiles, places, strict=True):
         _draw_tile(axes, tile, place, measure)
@@ -169,15 +170,20 @@ def _resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     )
 
 
-def _draw_tile(axes, tile: Tile, place: _Place, measure: Callable[[str, float], float]) -> None:
+def _draw_tile(
+    axes: Axes, tile: Tile, place: _Place, measure: Callable[[str, float], float]
+) -> None:
     scale = np.tile((place.width / tile.image.shape[1], place.height / tile.image.shape[0]), 2)
     offset = np.tile((place.x, place.y), 2)
-    for truth in tile.truths:
-        _draw_box(axes, truth * scale + offset, None, 1.5)
-    for i, box in enumerate(tile.boxes):
+    lines = [(truth, "white", _TRUTH_LINE, 1.0) for truth in tile.truths]
+    for colour, box, share in zip(PALETTE, tile.boxes, _drawn_shares(tile.boxes), strict=False):
         if box is not None:
-            width = _LINE + _LINE_STEP * (len(tile.boxes) - 1 - i)
-            _draw_box(axes, np.asarray(box) * scale + offset, PALETTE[i], width)
+            lines.append((np.asarray(box), colour, _LINE, share))
+    # All dark edges below all colours, or a box would hide an equal one of another method.
+    for box, _, width, _ in lines:
+        _draw_box(axes, box * scale + offset, "black", width + _LINE_EDGE)
+    for box, colour, width, share in lines:
+        _draw_box(axes, box * scale + offset, colour, width, share)
 
     title = _shorten(tile.title, place.width, measure)
     _write(axes, place.x, place.y + place.height + 12, title, _CAPTION_SIZE, _FAINT)
@@ -188,7 +194,7 @@ def _draw_tile(axes, tile: Tile, place: _Place, measure: Callable[[str, float], 
         iou = "–" if box is None else f"{best_ious({0: box}, {0: tile.truths})[0]:.2f}"
         x = place.x + i % per_line * _IOU_WIDTH
         y = place.y + place.height + 12 + (1 + i // per_line) * _CAPTION_HEIGHT
-        _draw_box(axes, (x + 1, y - 4, x + 9, y + 4), PALETTE[i], 2)
+        _draw_swatch(axes, (x + 1, y - 4, x + 9, y + 4), PALETTE[i], 2)
         _write(axes, x + 14, y, iou, _CAPTION_SIZE, _INK)
 
 
@@ -196,19 +202,44 @@ def _ious_per_line(width: int) -> int:
     return max(1, width // _IOU_WIDTH)
 
 
-def _draw_box(axes, xyxy: Sequence[float], colour: str | None, width: float) -> None:
-    """A rectangle; ground truth (no colour) is white, and all have a dark edge to stand out."""
+def _drawn_shares(boxes: Sequence[Sequence[float] | None]) -> list[float]:
+    """How much of each outline to draw, in dashes: 1 unless methods agree to within a pixel.
+
+    They often do on a grid of patches. Among n equal boxes the first is drawn solid and each next
+    covers 1/n less, on top, so that every colour shows on an equal part.
+    """
+    shares = []
+    for i, box in enumerate(boxes):
+        equal = [j for j, other in enumerate(boxes) if _agree(box, other)]
+        shares.append(1 - equal.index(i) / len(equal) if equal else 1.0)
+    return shares
+
+
+def _agree(first: Sequence[float] | None, second: Sequence[float] | None) -> bool:
+    return first is not None and second is not None and np.allclose(first, second, rtol=0, atol=1)
+
+
+def _draw_swatch(axes: Axes, xyxy: Sequence[float], colour: str, width: float) -> None:
+    _draw_box(axes, xyxy, "black", width + _LINE_EDGE)
+    _draw_box(axes, xyxy, colour, width)
+
+
+def _draw_box(
+    axes: Axes, xyxy: Sequence[float], colour: str, width: float, share: float = 1.0
+) -> None:
     x1, y1, x2, y2 = xyxy
-    for edge, line_width in (("black", width + _LINE_EDGE), (colour or "white", width)):
-        axes.add_patch(
-            Rectangle(
-                (x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=edge, linewidth=line_width,
-                joinstyle="miter", snap=False,
-            )
-        )  # fmt: skip
+    on = _DASH_PERIOD * share / width  # dashes are in units of the line width
+    style = "solid" if share == 1 else (0, (on, _DASH_PERIOD / width - on))
+    # Without snapping, which would shift a line and its edge differently.
+    axes.add_patch(
+        Rectangle(
+            (x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=width,
+            joinstyle="miter", capstyle="butt", linestyle=style, snap=False,
+        )
+    )  # fmt: skip
 
 
-def _write(axes, x: float, y: float, text: str, size: float, colour: str) -> None:
+def _write(axes: Axes, x: float, y: float, text: str, size: float, colour: str) -> None:
     axes.text(x, y, text, fontsize=size, color=colour, va="center_baseline", parse_math=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -40,7 +41,6 @@ class SquareImages:
     def __init__(self, index: Index, size: int) -> None:
         self.index = index
         self.size = size
-        self._pool = ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads()))
         self._keep = 3 * size * size * len(index.images) <= _CACHE_BYTES
         self._kept: dict[int, Tensor] = {}
 
@@ -50,6 +50,11 @@ class SquareImages:
     def batch(self, positions: Tensor | Iterable[int]) -> Tensor:
         """Images at these positions of `index.images`: (B, 3, size, size) uint8."""
         return torch.stack(list(self._pool.map(self._read, map(int, positions))))
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        # Made on first use, so that the object can be sent to another process before.
+        return ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads()))
 
     def _read(self, position: int) -> Tensor:
         if position in self._kept:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +91,14 @@ class Distillation(nn.Module):
         cls = cross_entropy(student[:, 0], cls_target.roll(len(images), 0), options)
         patch = cross_entropy(student[:, 1:][mask], patch_target, options)
         return {"cls": cls, "patch": patch, "total": cls + options.patch_weight * patch}
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """What is trained, for AdamW; as in DINO, biases and other vectors are not decayed."""
+        trained = [p for p in self.parameters() if p.requires_grad]
+        return [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ]
 
     @torch.no_grad()
     def update_teacher(self, progress: float) -> None:

@@ -2,20 +2,78 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor, nn
 
-from .cli import log
+from .cli import choose_device, log, positive_int, progress
 from .files import atomic_path
 
+_LOG_EVERY = 50
+_FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed"}
+# DETR clips at 0.1, DINO at 3; without a bound a single odd batch can undo a small network.
+_MAX_GRADIENT_NORM = 1.0
+
 SCHEDULES = ("constant", "cosine")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train.
+
+    Attributes:
+        steps: optimizer steps.
+        batch_size: images per step, over all devices and accumulated parts.
+        lr: peak learning rate.
+        weight_decay: Adam's, as an L2 term (paper section 5).
+        warmup: steps of linear warm-up.
+        shape: `constant` or `cosine`, after the warm-up.
+    """
+
+    steps: int
+    batch_size: int
+    lr: float
+    weight_decay: float = 1e-4
+    warmup: int = 0
+    shape: str = "constant"
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        if self.shape == "constant":
+            return self.lr
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.lr * (math.cos(math.pi * done) + 1) / 2
+
+
+def add_schedule_options(parser: argparse.ArgumentParser, defaults: Schedule) -> None:
+    """Options for every field of `Schedule`."""
+    parser.add_argument("--steps", type=positive_int, default=defaults.steps)
+    parser.add_argument("--batch-size", type=positive_int, default=defaults.batch_size)
+    parser.add_argument("--lr", type=float, default=defaults.lr, help="peak learning rate")
+    parser.add_argument("--weight-decay", type=float, default=defaults.weight_decay)
+    parser.add_argument("--warmup", type=int, default=defaults.warmup, help="steps")
+    parser.add_argument("--schedule", choices=SCHEDULES, default=defaults.shape)
+    parser.add_argument("--checkpoint-seconds", type=float, default=60,
+                        help="how often training state is saved [60]")  # fmt: skip
+
+
+def pop_schedule(options: dict[str, Any]) -> Schedule:
+    """Take what `add_schedule_options` added, checkpoints apart, out of parsed options."""
+    names = ("steps", "batch_size", "lr", "weight_decay", "warmup")
+    return Schedule(**{name: options.pop(name) for name in names}, shape=options.pop("schedule"))
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
@@ -42,20 +100,59 @@ def batch_indices(count: int, batch_size: int, seed: int, step: int) -> torch.Te
     return order[offset : offset + batch_size]
 
 
-def learning_rate(schedule: str, base: float, step: int, steps: int, warmup: int = 0) -> float:
-    """The rate at a step: linear warm-up over `warmup` steps, then constant or half a cosine."""
-    if step < warmup:
-        return base * (step + 1) / warmup
-    if schedule == "constant":
-        return base
-    done = (step - warmup) / max(1, steps - warmup)
-    return base * (math.cos(math.pi * done) + 1) / 2
+def launch(device: str, precision: str, devices: int = 1) -> Fabric:
+    """Fabric on the device and in the arithmetic that the command line asks for.
+
+    With several devices, the caller runs its work through `fabric.launch`.
+    """
+    return Fabric(
+        accelerator=choose_device(device).type,
+        devices=devices,
+        # Where only keys are read, what follows them in f gets no gradient.
+        strategy=(
+            "auto"
+            if devices == 1
+            else DDPStrategy(start_method="spawn", find_unused_parameters=True)
+        ),
+        precision=_FABRIC_PRECISION[precision],
+    )
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every parameter group the same learning rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+def optimize(
+    model: nn.Module,
+    loss: Callable[[int], Iterator[dict[str, Tensor]]],
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    checkpoint: Checkpoint,
+    fabric: Fabric,
+    what: str,
+    after_step: Callable[[int], None] = lambda step: None,
+) -> None:
+    """The training loop of every stage; `model` and `optimizer` come from `fabric.setup`.
+
+    Resumes from the checkpoint where there is one that fits: a killed and resumed run ends with
+    the same weights as an unbroken one.
+
+    Args:
+        model: all that is trained, and all state that a resumed run needs.
+        loss: gives the losses of each accumulated part of a step's batch, one part at a time;
+            `total` is minimised, the other entries are logged.
+        after_step: called with the step's number once the optimizer has stepped.
+    """
+    start = checkpoint.resume(model, optimizer)
+    for step in progress(range(start, schedule.steps), schedule.steps - start, what):
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate(step)
+        optimizer.zero_grad()
+        for part in loss(step):
+            fabric.backward(part["total"])
+        fabric.clip_gradients(model, optimizer, max_norm=_MAX_GRADIENT_NORM)
+        optimizer.step()
+        after_step(step)
+        if step % _LOG_EVERY == 0 and fabric.is_global_zero:
+            log.info("step %d %s", step, " ".join(f"{k} {v.item():.4g}" for k, v in part.items()))
+        if fabric.is_global_zero:
+            checkpoint.save_when_due(step + 1, model, optimizer)
 
 
 class Checkpoint:
@@ -73,27 +170,35 @@ class Checkpoint:
         self.fingerprint = hashlib.sha256(encoded).hexdigest()
         self._last = time.monotonic()
 
-    def load(self) -> dict[str, Any] | None:
-        """The saved state, or None where there is none that fits."""
+    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        """Load the saved state into both and return how many steps it holds; 0 without one."""
         if not self.path.exists():
-            return None
+            return 0
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged archive
             log.warning("%s: unreadable checkpoint ignored (%s)", self.path, type(error).__name__)
-            return None
+            return 0
         if state.get("fingerprint") != self.fingerprint:
             log.warning("%s: checkpoint of another run ignored", self.path)
-            return None
-        log.info("resuming at step %d from %s", state["step"], self.path)
-        return state
+            return 0
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        log.info("resuming after step %d from %s", state["step"], self.path)
+        return state["step"]
 
-    def save_when_due(self, step: int, state: Callable[[], dict[str, Any]]) -> None:
+    def save_when_due(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Save the state after `step` steps if `every_seconds` have passed since the last save."""
         if time.monotonic() - self._last < self.every_seconds:
             return
+        state = {
+            "fingerprint": self.fingerprint,
+            "step": step,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
         with atomic_path(self.path) as temporary:
-            torch.save({"fingerprint": self.fingerprint, "step": step, **state()}, temporary)
+            torch.save(state, temporary)
         self._last = time.monotonic()
 
     def discard(self) -> None:

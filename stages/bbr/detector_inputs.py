@@ -1,0 +1,145 @@
+"""What h reads: f's maps of every image at one fixed size, in `detector_inputs.h5`.
+
+Attributes: schema, parts, grid, image_size, provenance, complete; datasets image_id (n,) and maps
+(n, P, N, d), P = 3 for queries, keys and values or 1 for keys alone, chunked by image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from .backbones import Maps
+from .errors import InputError
+from .files import atomic_path
+
+SCHEMA = "bbr-detector-inputs/1"
+PARTS = ("k", "qkv")
+
+
+def stack_parts(maps: Maps, parts: str) -> Tensor:
+    """The maps that h reads: (B, P, N, d).
+
+    Raises:
+        InputError: queries and values are wanted of a backbone that has none.
+    """
+    if parts == "k":
+        return maps.key.unsqueeze(1)
+    if maps.query is None or maps.value is None:
+        raise InputError("a convolutional backbone has no queries and values; use parts: k")
+    return torch.stack((maps.query, maps.key, maps.value), dim=1)
+
+
+def arrange(maps: Tensor, grid: tuple[int, int], layout: str) -> Tensor:
+    """Maps (B, P, N, d) in the layout of h's specification.
+
+    Returns:
+        `qkv_image`: (B, P, N, d) as it is, an image of N × d "pixels"; `spatial`: (B, P·d, h, w).
+
+    Raises:
+        InputError: `qkv_image` of keys alone.
+    """
+    if layout == "qkv_image":
+        if maps.shape[1] != 3:
+            raise InputError("layout qkv_image needs queries, keys and values; use parts: qkv")
+        return maps
+    return maps.permute(0, 1, 3, 2).flatten(1, 2).unflatten(2, grid)
+
+
+def layout_channels(parts: int, dim: int, layout: str) -> int:
+    """Channels of what `arrange` returns."""
+    return parts * dim if layout == "spatial" else parts
+
+
+@contextlib.contextmanager
+def create_detector_inputs(
+    path: Path | str,
+    *,
+    count: int,
+    shape: tuple[int, int, int],
+    grid: tuple[int, int],
+    image_size: int,
+    parts: str,
+    dtype: str,
+    provenance: dict[str, Any],
+) -> Iterator[h5py.File]:
+    """Write an inputs file of `count` images with maps of (P, N, d) = `shape`.
+
+    The block fills `image_id` and `maps`; the file appears, complete, when it ends without an
+    exception.
+    """
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["schema"] = SCHEMA
+        file.attrs["parts"] = parts
+        file.attrs["grid"] = grid
+        file.attrs["image_size"] = image_size
+        file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+        file.create_dataset("image_id", (count,), np.int64, fletcher32=True, chunks=(1024,))
+        file.create_dataset("maps", (count, *shape), dtype, chunks=(1, *shape), fletcher32=True)
+        yield file
+        file.attrs["complete"] = True
+
+
+class DetectorInputs:
+    """A checked inputs file, open for reading batches by position; use as a context manager.
+
+    Attributes:
+        image_id: (n,) int64.
+        grid: (h, w).
+        image_size: side in pixels that images were resized to.
+        parts: `k` or `qkv`.
+        shape: (P, N, d).
+
+    Raises:
+        InputError: not an inputs file, or not complete.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = path
+        if not Path(path).is_file():
+            raise InputError(f"inputs {path}: no such file")
+        try:
+            self._file = h5py.File(path, "r")
+            attributes = dict(self._file.attrs)
+            if attributes.get("schema") != SCHEMA or not attributes.get("complete", False):
+                raise InputError(
+                    f"inputs {path}: not a complete {SCHEMA} file; make it again with"
+                    " cache_detector_inputs.py"
+                )
+            self.image_id: np.ndarray = self._file["image_id"][:]
+        except OSError as error:
+            raise InputError(f"inputs {path}: truncated or damaged; make it again") from error
+        self.grid = (int(attributes["grid"][0]), int(attributes["grid"][1]))
+        self.parts = str(attributes["parts"])
+        self.image_size = int(attributes["image_size"])
+        self.shape = self._file["maps"].shape[1:]
+
+    def __enter__(self) -> DetectorInputs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+    def batch(self, positions: Tensor) -> Tensor:
+        """Maps at these positions, in their order, repeats allowed: (B, P, N, d) float32.
+
+        Raises:
+            InputError: a chunk's checksum does not match.
+        """
+        unique, inverse = torch.unique(positions, return_inverse=True)
+        try:
+            maps = self._file["maps"][unique.numpy()]
+        except OSError as error:
+            raise InputError(f"inputs {self.path}: maps are damaged; make it again") from error
+        return torch.from_numpy(maps.astype(np.float32))[inverse]

@@ -1,0 +1,41 @@
+"""Pseudo-boxes as training targets of h: one box per image, in fractions of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .box_files import box_xyxy, read_boxes, require_known_images, top_boxes
+from .boxes import normalize_boxes
+from .errors import InputError
+from .index import Index
+
+
+def load_targets(path: Path | str, index: Index) -> tuple[Tensor, Tensor]:
+    """The best-scoring box of each image of the index that has one.
+
+    Returns:
+        positions (m,) int64 into `index.images`, ascending, and boxes (m, 4) float32 cxcywh in
+        fractions of the image.
+
+    Raises:
+        InputError: no image has a box, or there are boxes of images not in the index.
+    """
+    records = read_boxes(path)
+    require_known_images(records, {image["id"] for image in index.images}, path)
+    best = top_boxes(records)
+    positions = [i for i, image in enumerate(index.images) if image["id"] in best]
+    if not positions:
+        raise InputError(f"{path}: holds no boxes to learn from")
+    chosen = [index.images[i] for i in positions]
+    boxes = torch.tensor([box_xyxy(best[image["id"]]) for image in chosen])
+    sizes = torch.tensor([[image["height"], image["width"]] for image in chosen])
+    return torch.tensor(positions), normalize_boxes(boxes, sizes.float())
+
+
+def as_target_list(boxes: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    """(B, 4), one target an image, as the list of (1, 4) that `set_loss` takes."""
+    return [box.unsqueeze(0) for box in boxes]

@@ -1,0 +1,82 @@
+"""h's own boxes: its most confident one for each image, from cached maps (bracketed in Table 4)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from torchvision.ops import box_convert, clip_boxes_to_image
+
+from bbr import cli
+from bbr.box_files import write_boxes
+from bbr.boxes import denormalize_boxes
+from bbr.criterion import most_confident
+from bbr.detector_inputs import DetectorInputs, arrange
+from bbr.detectors import load_detector, require_channels
+from bbr.errors import InputError
+from bbr.image_batches import chunks
+from bbr.index import load_index
+from bbr.provenance import provenance
+
+
+@torch.inference_mode()
+def run(
+    *,
+    detector: Path,
+    inputs: Path,
+    index: Path,
+    output: Path,
+    batch_size: int,
+    device: str,
+    precision: str,
+) -> None:
+    """Write boxes.json: one box an image, its score h's probability of an object.
+
+    Raises:
+        InputError: the inputs are of other images than the index, or not h's kind.
+    """
+    place = cli.choose_device(device)
+    network = load_detector(detector).to(place)
+    images = {image["id"]: image for image in load_index(index).images}
+    records = []
+    with DetectorInputs(inputs) as cached:
+        require_channels(network, cached.shape, inputs)
+        if set(cached.image_id.tolist()) - set(images):
+            raise InputError(f"inputs {inputs}: of images that {index} does not have")
+        batches = list(chunks(range(len(cached)), batch_size))
+        for positions in cli.progress(batches, len(batches), "batches of images"):
+            maps = arrange(cached.batch(torch.tensor(positions)), cached.grid, network.spec.layout)
+            with cli.autocast(place, precision):
+                logits, boxes = network(maps.to(place))
+            scores, best = most_confident(logits.float(), boxes.float())
+            for i, score, box in zip(
+                cached.image_id[positions].tolist(), scores, best, strict=True
+            ):
+                size = (images[i]["height"], images[i]["width"])
+                pixels = clip_boxes_to_image(denormalize_boxes(box.cpu(), size), size)
+                xywh = box_convert(pixels, "xyxy", "xywh").tolist()
+                records.append({"image_id": i, "bbox": xywh, "score": float(score)})
+    record = provenance(
+        "predict_boxes",
+        {"precision": precision},
+        {"detector": detector, "inputs": inputs, "index": index},
+        cli.device_name(place),
+    )
+    write_boxes(output, records, record)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the stage; returns the exit status."""
+    parser = cli.stage_parser(__doc__)
+    parser.add_argument("--detector", type=Path, required=True, help="h, .safetensors")
+    parser.add_argument("--inputs", type=Path, required=True, help="detector_inputs.h5")
+    parser.add_argument("--index", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True, help="boxes.json")
+    parser.add_argument("--batch-size", type=cli.positive_int, default=64)
+    cli.add_device_options(parser)
+    return cli.execute(run, parser, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

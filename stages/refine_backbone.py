@@ -1,0 +1,183 @@
+"""Refine f to f^h: train it through the frozen h towards boxes (paper sections 3.2 and 4.1).
+
+The output is a backbone like any other: extract_features.py and all that follows read it as f.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from bbr import cli
+from bbr.augmentation import AUGMENTATIONS, crop_and_flip
+from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
+from bbr.backbones import save_backbone
+from bbr.criterion import add_loss_options, pop_loss_weights
+from bbr.detector_inputs import PARTS
+from bbr.detectors import load_detector, require_channels
+from bbr.errors import InputError
+from bbr.heuristics import METHODS, add_heuristic_options, heuristic_options, pop_heuristic_options
+from bbr.image_batches import SquareImages
+from bbr.index import load_index
+from bbr.provenance import provenance
+from bbr.refinement import REGULARIZERS, TARGETS, Refinement, RefinementOptions
+from bbr.targets import load_targets
+from bbr.training import (
+    Checkpoint,
+    Schedule,
+    add_schedule_options,
+    batch_indices,
+    launch,
+    optimize,
+    pop_schedule,
+    step_generator,
+)
+
+
+def run(
+    *,
+    index: Path,
+    detector: Path,
+    boxes: Path,
+    output: Path,
+    image_size: int,
+    parts: str,
+    heuristic: str,
+    augmentation: str,
+    accumulate: int,
+    seed: int,
+    checkpoint_seconds: float,
+    device: str,
+    devices: int,
+    precision: str,
+    **rest: Any,
+) -> None:
+    """Train f^h and write it to `output` (safetensors).
+
+    Raises:
+        InputError: f, h, boxes and index do not belong together, or an option is bad.
+    """
+    schedule, loss_weights = pop_schedule(rest), pop_loss_weights(rest)
+    method_options = heuristic_options(heuristic, pop_heuristic_options(rest))
+    options = RefinementOptions(**{name: rest.pop(name) for name in vars(RefinementOptions())})
+    if schedule.batch_size % (accumulate * devices):
+        raise InputError(
+            f"--batch-size {schedule.batch_size} must be divisible by --accumulate {accumulate}"
+            f" times --devices {devices}"
+        )
+    fabric = launch(device, precision, devices)
+    weights = weights_file(rest["weights"])
+    backbone, used = take_backbone(rest, seed)
+    network = load_detector(detector)
+    grid = backbone.grid_of(image_size, image_size)
+    shape = (len(parts), grid[0] * grid[1], backbone.dim)
+    require_channels(network, shape, f"--weights {weights}")
+    parameters = {
+        "backbone": used, "schedule": vars(schedule), "loss": vars(loss_weights),
+        "options": vars(options), "image_size": image_size, "parts": parts,
+        "heuristic": {"method": heuristic, **vars(method_options)},
+        "augmentation": augmentation, "accumulate": accumulate, "devices": devices,
+        "seed": seed, "precision": precision,
+    }  # fmt: skip
+    sources = {"index": index, "weights": weights, "detector": detector, "boxes": boxes}
+    record = provenance("refine_backbone", parameters, sources, cli.device_name(fabric.device))
+    dataset = load_index(index)
+    positions, targets = load_targets(boxes, dataset)
+    model = Refinement(backbone, network, parts, heuristic, method_options, options, loss_weights)
+    checkpoint = Checkpoint(output, record, checkpoint_seconds)
+    if augmentation == "crop_flip":
+        positions, targets = torch.arange(len(dataset.images)), None
+    batches = _Batches(SquareImages(dataset, image_size), positions, targets, seed)
+    fabric.launch(_refine, model, batches, schedule, accumulate, checkpoint, output, record)
+    checkpoint.discard()
+
+
+class _Batches:
+    """Images and targets of a step, or a process's part of it."""
+
+    def __init__(
+        self, images: SquareImages, positions: Tensor, targets: Tensor | None, seed: int
+    ) -> None:
+        self.images, self.positions, self.targets, self.seed = images, positions, targets, seed
+
+    def indices(self, schedule: Schedule, step: int, fabric: Fabric) -> Tensor:
+        """What this process works on in a step."""
+        chosen = batch_indices(len(self.positions), schedule.batch_size, self.seed, step)
+        return chosen[fabric.global_rank :: fabric.world_size]
+
+    def batch(self, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Images (B, 3, S, S) uint8 and boxes (B, 4), or None where images are augmented."""
+        images = self.images.batch(self.positions[chosen])
+        if self.targets is None:
+            return crop_and_flip(images, generator), None
+        return images, self.targets[chosen]
+
+
+def _refine(
+    fabric: Fabric,
+    model: Refinement,
+    batches: _Batches,
+    schedule: Schedule,
+    accumulate: int,
+    checkpoint: Checkpoint,
+    output: Path,
+    record: dict[str, Any],
+) -> None:
+    """One process's part of the training; the first process writes the result."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, schedule.lr, weight_decay=schedule.weight_decay)
+    wrapped, optimizer = fabric.setup(model, optimizer)
+
+    def loss(step: int) -> Iterator[dict[str, Tensor]]:
+        generator = step_generator(batches.seed, step)
+        for chosen in batches.indices(schedule, step, fabric).chunk(accumulate):
+            images, boxes = batches.batch(chosen, generator)
+            boxes = None if boxes is None else fabric.to_device(boxes)
+            losses = wrapped(fabric.to_device(images), boxes)
+            yield losses | {"total": losses["total"] / accumulate}
+
+    optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "refinement steps of f^h")
+    if fabric.is_global_zero:
+        save_backbone(output, model.refined, record)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the stage; returns the exit status."""
+    default = RefinementOptions()
+    parser = cli.stage_parser(__doc__)
+    parser.add_argument("--index", type=Path, required=True)
+    add_backbone_options(parser)
+    parser.add_argument("--detector", type=Path, required=True, help="h, .safetensors")
+    parser.add_argument("--boxes", type=Path, required=True, help="pseudo-boxes of f")
+    parser.add_argument("--output", type=Path, required=True, help="f^h, .safetensors")
+    parser.add_argument("--image-size", type=cli.positive_int, default=304)
+    parser.add_argument("--parts", choices=PARTS, default="qkv", help="that h reads [qkv]")
+    parser.add_argument("--targets", choices=TARGETS, default=default.targets,
+                        help="whose boxes f^h learns [f]")  # fmt: skip
+    parser.add_argument("--regularize", choices=REGULARIZERS, default=default.regularize,
+                        help="what L_f compares [tokens]")  # fmt: skip
+    parser.add_argument("--regularize-weight", type=float, default=default.regularize_weight)
+    parser.add_argument("--trainable-blocks", type=int, default=default.trainable_blocks,
+                        help="last transformer blocks that move, 0 for all of f [0]")  # fmt: skip
+    parser.add_argument("--heuristic", choices=METHODS, default="lost")
+    add_heuristic_options(parser)
+    parser.add_argument("--augmentation", choices=AUGMENTATIONS, default="none")
+    add_schedule_options(parser, Schedule(steps=10000, batch_size=36, lr=5e-7))
+    add_loss_options(parser)
+    parser.add_argument("--accumulate", type=cli.positive_int, default=1,
+                        help="parts into which a batch is cut to save memory [1]")  # fmt: skip
+    parser.add_argument("--devices", type=cli.positive_int, default=1,
+                        help="GPUs, or CPU processes [1]")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0)
+    cli.add_device_options(parser)
+    return cli.execute(run, parser, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

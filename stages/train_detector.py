@@ -1,0 +1,146 @@
+"""Train h to predict f's pseudo-boxes from f's own output maps (paper sections 3.1 and 4.1).
+
+With --augmentation none, h reads cached maps (--inputs); with crop_flip, f runs on freshly
+augmented images and the heuristic proposes their boxes, as the released code does.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bbr import cli
+from bbr.augmentation import AUGMENTATIONS
+from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
+from bbr.criterion import add_loss_options, pop_loss_weights, set_loss
+from bbr.detector_batches import AugmentedBatches, BatchSource, CachedBatches
+from bbr.detector_inputs import DetectorInputs, layout_channels
+from bbr.detectors import LAYOUTS, DetectorSpec, build_detector, initialize_trunk, save_detector
+from bbr.errors import InputError
+from bbr.heuristics import METHODS, add_heuristic_options, heuristic_options, pop_heuristic_options
+from bbr.image_batches import SquareImages
+from bbr.index import load_index
+from bbr.provenance import provenance
+from bbr.targets import as_target_list, load_targets
+from bbr.training import (
+    Checkpoint,
+    Schedule,
+    add_schedule_options,
+    batch_indices,
+    launch,
+    optimize,
+    pop_schedule,
+    step_generator,
+)
+
+
+def run(
+    *,
+    index: Path,
+    inputs: Path,
+    boxes: Path,
+    output: Path,
+    network: str,
+    layout: str,
+    num_boxes: int,
+    width: int,
+    init: Path | None,
+    augmentation: str,
+    heuristic: str,
+    seed: int,
+    checkpoint_seconds: float,
+    device: str,
+    precision: str,
+    **rest: Any,
+) -> None:
+    """Train h and write it to `output` (safetensors).
+
+    Raises:
+        InputError: inputs, boxes and index do not belong together, or an option is bad.
+    """
+    schedule, loss_weights = pop_schedule(rest), pop_loss_weights(rest)
+    options = heuristic_options(heuristic, pop_heuristic_options(rest))
+    dataset = load_index(index)
+    positions, targets = load_targets(boxes, dataset)
+    with DetectorInputs(inputs) as cached:
+        if cached.image_id.tolist() != [image["id"] for image in dataset.images]:
+            raise InputError(f"inputs {inputs}: of other images than {index}; make them again")
+        channels = layout_channels(cached.shape[0], cached.shape[2], layout)
+        spec = DetectorSpec(network, layout, channels, num_boxes, width)
+        cli.seed_everything(seed)
+        detector = build_detector(spec)
+        if init is not None:
+            initialize_trunk(detector, init)
+        parameters = {
+            "detector": vars(spec), "schedule": vars(schedule), "loss": vars(loss_weights),
+            "augmentation": augmentation, "seed": seed, "precision": precision,
+        }  # fmt: skip
+        sources = {"index": index, "inputs": inputs, "boxes": boxes, "init": init}
+        source: BatchSource = CachedBatches(cached, positions, targets, layout)
+        fabric = launch(device, precision)
+        if augmentation == "crop_flip":
+            if rest["weights"] is None:
+                raise InputError("--augmentation crop_flip: needs f; add --weights")
+            sources["weights"] = weights_file(rest["weights"])
+            backbone, used = take_backbone(rest, seed)
+            parameters |= {"backbone": used, "heuristic": heuristic, **vars(options)}
+            source = AugmentedBatches(
+                SquareImages(dataset, cached.image_size),
+                fabric.to_device(backbone),
+                cached.parts,
+                layout,
+                heuristic,
+                options,
+            )
+            positions = torch.arange(len(dataset.images))
+        record = provenance("train_detector", parameters, sources, cli.device_name(fabric.device))
+        optimizer = torch.optim.Adam(
+            detector.parameters(), schedule.lr, weight_decay=schedule.weight_decay
+        )
+        model, optimizer = fabric.setup(detector.train(), optimizer)
+
+        def loss(step: int) -> Iterator[dict[str, Tensor]]:
+            chosen = batch_indices(len(positions), schedule.batch_size, seed, step)
+            maps, boxes_of_batch = source.batch(chosen, step_generator(seed, step))
+            logits, predicted = model(fabric.to_device(maps))
+            wanted = as_target_list(fabric.to_device(boxes_of_batch))
+            yield set_loss(logits.float(), predicted.float(), wanted, loss_weights)
+
+        checkpoint = Checkpoint(output, record, checkpoint_seconds)
+        optimize(model, loss, optimizer, schedule, checkpoint, fabric, "training steps of h")
+    save_detector(output, detector, record)
+    checkpoint.discard()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the stage; returns the exit status."""
+    parser = cli.stage_parser(__doc__)
+    parser.add_argument("--index", type=Path, required=True)
+    parser.add_argument("--inputs", type=Path, required=True, help="detector_inputs.h5")
+    parser.add_argument("--boxes", type=Path, required=True, help="pseudo-boxes, boxes.json")
+    parser.add_argument("--output", type=Path, required=True, help="h, .safetensors")
+    parser.add_argument("--network", default="resnet50", help="attention or a torchvision ResNet")
+    parser.add_argument("--layout", choices=LAYOUTS, default="qkv_image")
+    parser.add_argument("--num-boxes", type=int, default=10, help="k [10]")
+    parser.add_argument("--width", type=cli.positive_int, default=64,
+                        help="hidden channels of network attention [64]")  # fmt: skip
+    parser.add_argument("--init", type=Path, help="pretrained trunk of a ResNet, .safetensors")
+    parser.add_argument("--augmentation", choices=AUGMENTATIONS, default="none")
+    add_schedule_options(parser, Schedule(steps=3000, batch_size=36, lr=1e-5))
+    add_loss_options(parser)
+    parser.add_argument("--seed", type=int, default=0)
+    cli.add_device_options(parser)
+    augmented = parser.add_argument_group("f and its heuristic, for --augmentation crop_flip")
+    add_backbone_options(augmented, required=False)
+    augmented.add_argument("--heuristic", choices=METHODS, default="lost")
+    add_heuristic_options(augmented)
+    return cli.execute(run, parser, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

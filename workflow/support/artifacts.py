@@ -1,0 +1,91 @@
+"""Names of artifacts: what stands between the slashes of a path below results/.
+
+    {backbone}  a configured one, such as scenes_vit, or one refined from it (f^h):
+                scenes_vit+scenes07.lost.default.0
+    {boxes}     a heuristic, such as lost, or the boxes of a detector h:
+                h.scenes07.lost.default.0
+
+Both say in the same way how h was trained: on which dataset, by the boxes of which heuristic, as
+which variant of the configuration, and with which seed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a detector h was trained, and which backbone it taught afterwards."""
+
+    dataset: str
+    method: str
+    variant: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.dataset}.{self.method}.{self.variant}.{self.seed}"
+
+    @classmethod
+    def parse(cls, text: str) -> Training:
+        """The inverse of `str`."""
+        dataset, method, variant, seed = text.split(".")
+        return cls(dataset, method, variant, int(seed))
+
+    def folder(self, base: str) -> str:
+        """Where h and f^h lie; `base` is the backbone f that they come from."""
+        return f"results/{self.dataset}/{base}/{self.method}/{self.variant}/seed{self.seed}"
+
+
+def refined_backbone(base: str, training: Training) -> str:
+    """The name of f^h."""
+    return f"{base}+{training}"
+
+
+def split_backbone(name: str) -> tuple[str, Training | None]:
+    """The configured backbone in a name, and how it was refined, if it was."""
+    base, plus, training = name.partition("+")
+    return base, Training.parse(training) if plus else None
+
+
+def detector_boxes(training: Training) -> str:
+    """The name of h's own boxes."""
+    return f"h.{training}"
+
+
+def split_boxes(name: str) -> tuple[str, Training | None]:
+    """The heuristic in a name of boxes, and how h was trained if they are h's own."""
+    if name.startswith("h."):
+        training = Training.parse(name.removeprefix("h."))
+        return training.method, training
+    return name, None
+
+
+def one_of(names: Iterable[str]) -> str:
+    """A regular expression for any of the names; for none of them, one that never matches."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def wildcard_patterns(
+    datasets: Iterable[str],
+    backbones: Iterable[str],
+    methods: Iterable[str],
+    variants: Iterable[str],
+) -> dict[str, str]:
+    """The regular expression of each wildcard, from the names that are configured."""
+    dataset, base = one_of(datasets), one_of(backbones)
+    method, variant = one_of(methods), one_of(variants)
+    training = rf"(?:{dataset})\.(?:{method})\.(?:{variant})\.\d+"
+    return {
+        "dataset": dataset,
+        "base": base,
+        "backbone": rf"(?:{base})(?:\+{training})?",
+        "method": method,
+        "variant": variant,
+        "seed": r"\d+",
+        "shard": r"\d+",
+        "training": training,
+        "boxes": rf"{method}|h\.{training}",
+    }

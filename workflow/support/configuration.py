@@ -1,0 +1,177 @@
+"""The configuration: checked against the schema, completed with defaults, names resolved."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError, validators
+
+MINE = "mine"  # the dataset of a user's own photographs
+CUSTOM = "custom"  # the backbone of a user's own weights
+NOT_FILES = ("timm", "random", "efficientnet_lite0")
+
+
+class ConfigurationError(Exception):
+    """A mistake in the configuration, told in one line that names the key."""
+
+
+def prepare(config: dict[str, Any], schema: Path | str) -> None:
+    """Check a configuration, fill in the schema's defaults and add the user's own images.
+
+    Args:
+        config: changed in place.
+        schema: a YAML file that holds a JSON schema.
+
+    Raises:
+        ConfigurationError: a key is unknown, missing or of the wrong kind, or a name that one key
+            refers to is not configured.
+    """
+    validate(config, yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
+    _add_own_images(config)
+    for key, name, allowed in _references(config):
+        if name not in allowed:
+            raise ConfigurationError(f"config: {key}: {_not_one_of(name, allowed)}")
+
+
+def validate(config: dict[str, Any], schema: dict[str, Any]) -> None:
+    """Check against a JSON schema and fill in its defaults, in place.
+
+    Raises:
+        ConfigurationError: the first mistake, by its key.
+    """
+    errors = sorted(_DefaultingValidator(schema).iter_errors(config), key=_urgency)
+    if errors:
+        raise ConfigurationError(f"config: {_explain(errors[0])}")
+
+
+def _fill_defaults(
+    validator: Draft202012Validator,
+    properties: Mapping[str, Any],
+    instance: Any,
+    schema: Mapping[str, Any],
+) -> Iterator[ValidationError]:
+    """JSON schema's `properties`, which also sets the keys that are left out."""
+    if isinstance(instance, dict):
+        for name, subschema in properties.items():
+            if "default" in subschema:
+                instance.setdefault(name, subschema["default"])
+    yield from Draft202012Validator.VALIDATORS["properties"](
+        validator, properties, instance, schema
+    )
+
+
+_DefaultingValidator = validators.extend(Draft202012Validator, {"properties": _fill_defaults})
+
+
+def _urgency(error: ValidationError) -> tuple[int, str]:
+    # A wrong name is more likely the cause than what is missing or mistyped because of it.
+    order = {"additionalProperties": 0, "propertyNames": 0, "enum": 1}
+    return order.get(error.validator, 2), str(list(error.absolute_path))
+
+
+def _explain(error: ValidationError) -> str:
+    where = ".".join(map(str, error.absolute_path))
+    prefix = f"{where}: " if where else ""
+    if error.validator == "additionalProperties":
+        known = list(error.schema["properties"])
+        unknown = next(key for key in error.instance if key not in known)
+        return f"{_join(where, unknown)}: unknown key; {_choices(str(unknown), known)}"
+    if error.validator == "propertyNames" or error.validator == "pattern":
+        return f"{prefix}{_short(error.instance)}: not a usable name; {_hint(error)}"
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        return f"{_join(where, missing)}: is missing"
+    if error.validator == "enum":
+        return f"{prefix}{_not_one_of(error.instance, error.validator_value)}"
+    if error.validator == "type":
+        kinds = error.validator_value
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        return f"{prefix}{_short(error.instance)} is not of type {' or '.join(kinds)}"
+    return f"{prefix}{' '.join(error.message.split())}"
+
+
+def _hint(error: ValidationError) -> str:
+    return error.schema.get("description", f"it must match {error.schema.get('pattern')}")
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else str(key)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _not_one_of(value: Any, allowed: Iterable[Any]) -> str:
+    return f"{_short(value)} is unknown; {_choices(str(value), list(allowed))}"
+
+
+def _choices(value: str, allowed: list[Any]) -> str:
+    names = [json.dumps(a) if a is None or isinstance(a, bool) else str(a) for a in allowed]
+    near = difflib.get_close_matches(value, names, n=1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    return f"{guess}choose from {', '.join(names)}"
+
+
+def _add_own_images(config: dict[str, Any]) -> None:
+    """Make the dataset of --config images=PATH and the backbone of --config weights=FILE."""
+    if config["images"] is not None:
+        source = os.path.abspath(os.path.expanduser(str(config["images"])))
+        config["datasets"][MINE] = {"label": MINE, "format": "folder", "source": source, "shards": 1}
+    if config["weights"] is not None:
+        weights = os.path.expanduser(config["weights"])
+        base = config["backbones"].get(config["backbone"], {})
+        named = {} if carries_architecture(weights) else base
+        heuristics = base.get("heuristics", {})
+        config["backbones"][CUSTOM] = {**named, "weights": weights, "heuristics": heuristics}
+        config["backbone"] = CUSTOM
+
+
+def carries_architecture(weights: str) -> bool:
+    """Whether a weights file says in its metadata which network it is for, as ours do."""
+    try:
+        with open(weights, "rb") as handle:
+            size = int.from_bytes(handle.read(8), "little")
+            metadata = json.loads(handle.read(min(size, 2**24))).get("__metadata__") or {}
+    except (OSError, ValueError):
+        return False  # the stage that reads it says what is wrong with the file
+    return "backbone" in metadata
+
+
+def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str]]]:
+    """(key, name, the configured names that it may be) wherever a key refers to another."""
+    datasets, backbones = config["datasets"], config["backbones"]
+    methods, variants = config["heuristics"], config["variants"]
+    yield "backbone", config["backbone"], backbones
+    yield "method", config["method"], methods
+    yield "pretraining.dataset", config["pretraining"]["dataset"], datasets
+    for name, backbone in backbones.items():
+        for method in backbone["heuristics"]:
+            yield f"backbones.{name}.heuristics", method, methods
+    for name, table in config["tables"].items():
+        where = f"tables.{name}"
+        yield f"{where}.backbone", table["backbone"], backbones
+        yield f"{where}.variant", table["variant"], variants
+        if table["random_backbone"] is not None:
+            yield f"{where}.random_backbone", table["random_backbone"], backbones
+        for dataset in table["datasets"]:
+            yield f"{where}.datasets", dataset, datasets
+        for kind in ("methods", "baselines", "controls"):
+            for method in table[kind]:
+                yield f"{where}.{kind}", method, methods
+    study = config["study"]
+    yield "study.backbone", study["backbone"], backbones
+    yield "study.variant", study["variant"], variants
+    for method in study["methods"]:
+        yield "study.methods", method, methods
+    for dataset, held_out in study["datasets"].items():
+        yield "study.datasets", dataset, datasets
+        if held_out is not None:
+            yield f"study.datasets.{dataset}", held_out, datasets
