@@ -11,6 +11,7 @@ import torch
 from bbr import cli
 from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
 from bbr.detector_inputs import PARTS, create_detector_inputs, stack_parts
+from bbr.devices import autocast, choose_device, device_name
 from bbr.image_batches import SquareImages, chunks
 from bbr.index import load_index
 from bbr.provenance import provenance
@@ -35,7 +36,7 @@ def run(
     Raises:
         InputError: an image cannot be read, or the backbone has no such parts.
     """
-    place = cli.choose_device(device)
+    place = choose_device(device)
     weights = weights_file(backbone_options["weights"])
     backbone, parameters = take_backbone(backbone_options, seed)
     backbone.to(place)
@@ -47,7 +48,7 @@ def run(
         "cache_detector_inputs",
         parameters,
         {"index": index, "weights": weights},
-        cli.device_name(place),
+        device_name(place),
     )
     dataset = load_index(index)
     images = SquareImages(dataset, image_size)
@@ -66,7 +67,7 @@ def run(
         file["image_id"][:] = [image["id"] for image in dataset.images]
         batches = list(chunks(range(len(images)), batch_size))
         for positions in cli.progress(batches, len(batches), "batches of images"):
-            with cli.autocast(place, precision):
+            with autocast(place, precision):
                 maps = stack_parts(backbone(backbone.prepare(images.batch(positions))), parts)
             file["maps"][positions[0] : positions[-1] + 1] = maps.float().cpu().numpy()
 

@@ -16,6 +16,7 @@ from bbr import cli
 from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
 from bbr.backbones import Backbone
 from bbr.cli import log
+from bbr.devices import autocast, choose_device, device_name
 from bbr.errors import InputError
 from bbr.features import create_features
 from bbr.image_batches import groups_of_equal, native_size_windows, to_tensor
@@ -43,7 +44,7 @@ def run(
     Raises:
         InputError: more than `max_skipped` images cannot be read, or an input is bad.
     """
-    place = cli.choose_device(device)
+    place = choose_device(device)
     weights = weights_file(backbone_options["weights"])
     backbone, parameters = take_backbone(backbone_options, seed)
     backbone.to(place)
@@ -51,7 +52,7 @@ def run(
     images = dataset.shard(*shard)
     parameters |= {"shard": list(shard), "dtype": dtype, "seed": seed, "precision": precision}
     record = provenance(
-        "extract_features", parameters, {"index": index, "weights": weights}, cli.device_name(place)
+        "extract_features", parameters, {"index": index, "weights": weights}, device_name(place)
     )
     skipped: list[dict[str, Any]] = []
     with create_features(
@@ -91,7 +92,7 @@ def _window_features(
     pixels = [backbone.prepare(to_tensor(image)[None]) for _, image in images]
     place = backbone.mean.device
     for group in groups_of_equal(range(len(images)), lambda i: pixels[i].shape, size):
-        with cli.autocast(place, precision):
+        with autocast(place, precision):
             maps = backbone(torch.cat([pixels[i] for i in group]))
         for row, position in enumerate(group):
             attention = None if maps.cls_attention is None else maps.cls_attention[row]

@@ -18,8 +18,6 @@ import os
 import sys
 from pathlib import Path
 
-import torch
-
 from bbr import cli
 from bbr.errors import InputError
 from bbr.index import Index, save_index
@@ -64,7 +62,7 @@ def run(
     listing = _read(layout, source, **options)
     listing = listing.only(listing.images[:limit])
     # The number that --threads set, or the machine's default.
-    measured, skipped = measure_images(listing, torch.get_num_threads(), max_skipped)
+    measured, skipped = measure_images(listing, cli.thread_count(), max_skipped)
 
     parameters = {
         "format": layout,

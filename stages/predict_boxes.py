@@ -14,6 +14,7 @@ from bbr.boxes import denormalize_boxes
 from bbr.criterion import most_confident
 from bbr.detector_inputs import DetectorInputs, arrange
 from bbr.detectors import load_detector, require_channels
+from bbr.devices import autocast, choose_device, device_name
 from bbr.errors import InputError
 from bbr.image_batches import chunks
 from bbr.index import load_index
@@ -36,7 +37,7 @@ def run(
     Raises:
         InputError: the inputs are of other images than the index, or not h's kind.
     """
-    place = cli.choose_device(device)
+    place = choose_device(device)
     network = load_detector(detector).to(place)
     images = {image["id"]: image for image in load_index(index).images}
     records = []
@@ -47,7 +48,7 @@ def run(
         batches = list(chunks(range(len(cached)), batch_size))
         for positions in cli.progress(batches, len(batches), "batches of images"):
             maps = arrange(cached.batch(torch.tensor(positions)), cached.grid, network.spec.layout)
-            with cli.autocast(place, precision):
+            with autocast(place, precision):
                 logits, boxes = network(maps.to(place))
             scores, best = most_confident(logits.float(), boxes.float())
             for i, score, box in zip(
@@ -61,7 +62,7 @@ def run(
         "predict_boxes",
         {"precision": precision},
         {"detector": detector, "inputs": inputs, "index": index},
-        cli.device_name(place),
+        device_name(place),
     )
     write_boxes(output, records, record)
 

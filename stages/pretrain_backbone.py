@@ -22,6 +22,7 @@ from bbr.backbones import (
     parse_arguments,
     save_backbone,
 )
+from bbr.devices import device_name, seed_everything
 from bbr.errors import InputError
 from bbr.image_batches import SquareImages
 from bbr.index import load_index
@@ -59,7 +60,7 @@ def run(
     """
     schedule = pop_schedule(rest)
     fabric = launch(device, precision)
-    cli.seed_everything(seed)
+    seed_everything(seed)
     spec = BackboneSpec(architecture, architecture_args, normalization="center")
     backbone = build_backbone(spec)
     if not isinstance(backbone, TransformerBackbone):
@@ -70,7 +71,7 @@ def run(
         "image_size": image_size, "seed": seed, "precision": precision,
     }  # fmt: skip
     record = provenance(
-        "pretrain_backbone", parameters, {"index": index}, cli.device_name(fabric.device)
+        "pretrain_backbone", parameters, {"index": index}, device_name(fabric.device)
     )
     images = SquareImages(load_index(index), image_size)
     model = Distillation(backbone, options)

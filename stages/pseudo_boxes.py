@@ -11,6 +11,7 @@ from typing import Any
 
 from bbr import cli
 from bbr.box_files import write_boxes
+from bbr.devices import choose_device, device_name
 from bbr.features import FeatureFile
 from bbr.heuristics import (
     METHODS,
@@ -30,7 +31,7 @@ def run(
     Raises:
         InputError: an unknown method or option, or a features file that is not whole.
     """
-    place = cli.choose_device(device)
+    place = choose_device(device)
     chosen = pop_heuristic_options(given)
     options = heuristic_options(method, chosen)
     found: dict[int, list[float]] = {}
@@ -44,7 +45,7 @@ def run(
         {"image_id": i, "category_id": 1, "bbox": _xywh(found[i]), "score": 1.0} for i in order
     ]
     parameters = {"method": method, **vars(options)}
-    record = provenance("pseudo_boxes", parameters, {"features": features}, cli.device_name(place))
+    record = provenance("pseudo_boxes", parameters, {"features": features}, device_name(place))
     write_boxes(output, records, record, skipped)
 
 

@@ -15,12 +15,13 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from bbr import cli
-from bbr.augmentation import AUGMENTATIONS, crop_and_flip
+from bbr.augmentation import crop_and_flip
 from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
 from bbr.backbones import save_backbone
 from bbr.criterion import add_loss_options, pop_loss_weights
 from bbr.detector_inputs import PARTS
 from bbr.detectors import load_detector, require_channels
+from bbr.devices import device_name
 from bbr.errors import InputError
 from bbr.heuristics import METHODS, add_heuristic_options, heuristic_options, pop_heuristic_options
 from bbr.image_batches import SquareImages
@@ -38,6 +39,8 @@ from bbr.training import (
     pop_schedule,
     step_generator,
 )
+
+_STATE_BYTES = 4 * 2**30
 
 
 def run(
@@ -86,60 +89,96 @@ def run(
         "seed": seed, "precision": precision,
     }  # fmt: skip
     sources = {"index": index, "weights": weights, "detector": detector, "boxes": boxes}
-    record = provenance("refine_backbone", parameters, sources, cli.device_name(fabric.device))
+    record = provenance("refine_backbone", parameters, sources, device_name(fabric.device))
     dataset = load_index(index)
     positions, targets = load_targets(boxes, dataset)
     model = Refinement(backbone, network, parts, heuristic, method_options, options, loss_weights)
     checkpoint = Checkpoint(output, record, checkpoint_seconds)
     if augmentation == "crop_flip":
         positions, targets = torch.arange(len(dataset.images)), None
-    batches = _Batches(SquareImages(dataset, image_size), positions, targets, seed)
-    fabric.launch(_refine, model, batches, schedule, accumulate, checkpoint, output, record)
+    batches = _Batches(SquareImages(dataset, image_size), positions, targets, schedule, seed)
+    fabric.launch(_refine, model, batches, grid, accumulate, checkpoint, output, record)
     checkpoint.discard()
 
 
 class _Batches:
-    """Images and targets of a step, or a process's part of it."""
+    """What f^h's trained blocks read in a step, and its targets; or a process's part of both.
+
+    Without augmentation the part of f below those blocks gives the same at every step, so it is
+    run once over all images, in an order of its own: a resumed run then has the same bits.
+    """
 
     def __init__(
-        self, images: SquareImages, positions: Tensor, targets: Tensor | None, seed: int
+        self,
+        images: SquareImages,
+        positions: Tensor,
+        targets: Tensor | None,
+        schedule: Schedule,
+        seed: int,
     ) -> None:
-        self.images, self.positions, self.targets, self.seed = images, positions, targets, seed
+        self.images, self.positions, self.targets = images, positions, targets
+        self.schedule, self.seed = schedule, seed
+        self._states: Tensor | None = None
 
-    def indices(self, schedule: Schedule, step: int, fabric: Fabric) -> Tensor:
+    def precompute(self, model: Refinement, fabric: Fabric) -> None:
+        """Keep the states of all images, where that is less work and they fit in memory."""
+        if self.targets is None:
+            return
+        state = model.enter(fabric.to_device(self.images.batch(self.positions[:1])))
+        fits = state[0].nbytes * len(self.positions) <= _STATE_BYTES
+        seen = self.schedule.steps * self.schedule.batch_size
+        if not fits or seen <= len(self.positions):
+            return
+        parts = self.positions.split(self.schedule.batch_size)
+        states = [
+            model.enter(fabric.to_device(self.images.batch(part))).cpu()
+            for part in cli.progress(parts, len(parts), "batches kept")
+        ]
+        self._states = torch.cat(states)
+
+    def indices(self, step: int, fabric: Fabric) -> Tensor:
         """What this process works on in a step."""
-        chosen = batch_indices(len(self.positions), schedule.batch_size, self.seed, step)
+        chosen = batch_indices(len(self.positions), self.schedule.batch_size, self.seed, step)
         return chosen[fabric.global_rank :: fabric.world_size]
 
-    def batch(self, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """Images (B, 3, S, S) uint8 and boxes (B, 4), or None where images are augmented."""
-        images = self.images.batch(self.positions[chosen])
+    def batch(
+        self, chosen: Tensor, generator: torch.Generator, model: Refinement, fabric: Fabric
+    ) -> tuple[Tensor, Tensor | None]:
+        """States and boxes (B, 4); the boxes are None where images are augmented."""
         if self.targets is None:
-            return crop_and_flip(images, generator), None
-        return images, self.targets[chosen]
+            images = crop_and_flip(self.images.batch(self.positions[chosen]), generator)
+            return model.enter(fabric.to_device(images)), None
+        boxes = fabric.to_device(self.targets[chosen])
+        if self._states is not None:
+            return fabric.to_device(self._states[chosen]), boxes
+        images = self.images.batch(self.positions[chosen])
+        return model.enter(fabric.to_device(images)), boxes
 
 
 def _refine(
     fabric: Fabric,
     model: Refinement,
     batches: _Batches,
-    schedule: Schedule,
+    grid: tuple[int, int],
     accumulate: int,
     checkpoint: Checkpoint,
     output: Path,
     record: dict[str, Any],
 ) -> None:
     """One process's part of the training; the first process writes the result."""
+    schedule = batches.schedule
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, schedule.lr, weight_decay=schedule.weight_decay)
     wrapped, optimizer = fabric.setup(model, optimizer)
+    with fabric.autocast():
+        batches.precompute(model, fabric)
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
         generator = step_generator(batches.seed, step)
-        for chosen in batches.indices(schedule, step, fabric).chunk(accumulate):
-            images, boxes = batches.batch(chosen, generator)
-            boxes = None if boxes is None else fabric.to_device(boxes)
-            losses = wrapped(fabric.to_device(images), boxes)
+        for chosen in batches.indices(step, fabric).chunk(accumulate):
+            with fabric.autocast():
+                state, boxes = batches.batch(chosen, generator, model, fabric)
+            losses = wrapped(state, grid, boxes)
             yield losses | {"total": losses["total"] / accumulate}
 
     optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "refinement steps of f^h")
@@ -164,10 +203,10 @@ def main(argv: list[str] | None = None) -> int:
                         help="what L_f compares [tokens]")  # fmt: skip
     parser.add_argument("--regularize-weight", type=float, default=default.regularize_weight)
     parser.add_argument("--trainable-blocks", type=int, default=default.trainable_blocks,
-                        help="last transformer blocks that move, 0 for all of f [0]")  # fmt: skip
+                        help="last blocks of f that move, 0 for all [0]")  # fmt: skip
     parser.add_argument("--heuristic", choices=METHODS, default="lost")
     add_heuristic_options(parser)
-    parser.add_argument("--augmentation", choices=AUGMENTATIONS, default="none")
+    parser.add_argument("--augmentation", choices=("none", "crop_flip"), default="none")
     add_schedule_options(parser, Schedule(steps=10000, batch_size=36, lr=5e-7))
     add_loss_options(parser)
     parser.add_argument("--accumulate", type=cli.positive_int, default=1,

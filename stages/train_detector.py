@@ -1,7 +1,8 @@
 """Train h to predict f's pseudo-boxes from f's own output maps (paper sections 3.1 and 4.1).
 
-With --augmentation none, h reads cached maps (--inputs); with crop_flip, f runs on freshly
-augmented images and the heuristic proposes their boxes, as the released code does.
+With --augmentation none or flip_maps, h reads cached maps (--inputs), in the latter half of them
+mirrored; with crop_flip, f runs on freshly augmented images and the heuristic proposes their boxes,
+as the released code does.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from bbr.criterion import add_loss_options, pop_loss_weights, set_loss
 from bbr.detector_batches import AugmentedBatches, BatchSource, CachedBatches
 from bbr.detector_inputs import DetectorInputs, layout_channels
 from bbr.detectors import LAYOUTS, DetectorSpec, build_detector, initialize_trunk, save_detector
+from bbr.devices import device_name, seed_everything
 from bbr.errors import InputError
 from bbr.heuristics import METHODS, add_heuristic_options, heuristic_options, pop_heuristic_options
 from bbr.image_batches import SquareImages
@@ -72,7 +74,7 @@ def run(
             raise InputError(f"inputs {inputs}: of other images than {index}; make them again")
         channels = layout_channels(cached.shape[0], cached.shape[2], layout)
         spec = DetectorSpec(network, layout, channels, num_boxes, width)
-        cli.seed_everything(seed)
+        seed_everything(seed)
         detector = build_detector(spec)
         if init is not None:
             initialize_trunk(detector, init)
@@ -81,7 +83,9 @@ def run(
             "augmentation": augmentation, "seed": seed, "precision": precision,
         }  # fmt: skip
         sources = {"index": index, "inputs": inputs, "boxes": boxes, "init": init}
-        source: BatchSource = CachedBatches(cached, positions, targets, layout)
+        source: BatchSource = CachedBatches(
+            cached, positions, targets, layout, flip=augmentation == "flip_maps"
+        )
         fabric = launch(device, precision)
         if augmentation == "crop_flip":
             if rest["weights"] is None:
@@ -98,7 +102,7 @@ def run(
                 options,
             )
             positions = torch.arange(len(dataset.images))
-        record = provenance("train_detector", parameters, sources, cli.device_name(fabric.device))
+        record = provenance("train_detector", parameters, sources, device_name(fabric.device))
         optimizer = torch.optim.Adam(
             detector.parameters(), schedule.lr, weight_decay=schedule.weight_decay
         )

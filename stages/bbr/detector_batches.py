@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert
 
-from .augmentation import crop_and_flip
+from .augmentation import crop_and_flip, flip_maps
 from .backbones import Backbone
 from .detector_inputs import DetectorInputs, arrange, stack_parts
+from .errors import InputError
 from .heuristics import propose_training_boxes
 from .image_batches import SquareImages
 
@@ -23,18 +24,25 @@ class BatchSource(Protocol):
 
 
 class CachedBatches:
-    """Maps from `detector_inputs.h5`, targets from boxes.json; no augmentation."""
+    """Maps from `detector_inputs.h5`, mirrored or as they are; targets from boxes.json.
+
+    Raises:
+        InputError: mirroring is asked of maps that do not keep space as space.
+    """
 
     def __init__(
-        self, inputs: DetectorInputs, positions: Tensor, targets: Tensor, layout: str
+        self, inputs: DetectorInputs, positions: Tensor, targets: Tensor, layout: str, flip: bool
     ) -> None:
+        if flip and layout != "spatial":
+            raise InputError(f"augmentation flip_maps: layout {layout} has no left and right")
         self.inputs, self.positions, self.targets = inputs, positions, targets
-        self.layout = layout
+        self.layout, self.flip = layout, flip
 
     def batch(self, positions: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """See `BatchSource`; `positions` count the images that have a target."""
-        maps = self.inputs.batch(self.positions[positions])
-        return arrange(maps, self.inputs.grid, self.layout), self.targets[positions]
+        maps = arrange(self.inputs.batch(self.positions[positions]), self.inputs.grid, self.layout)
+        boxes = self.targets[positions]
+        return flip_maps(maps, boxes, generator) if self.flip else (maps, boxes)
 
 
 class AugmentedBatches:

@@ -10,16 +10,18 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
-from .backbones import Maps
 from .errors import InputError
 from .files import atomic_path
+
+if TYPE_CHECKING:  # importing timm takes seconds, and stages that only read need none of it
+    from .backbones import Maps
 
 SCHEMA = "bbr-detector-inputs/1"
 PARTS = ("k", "qkv")
@@ -82,7 +84,7 @@ def create_detector_inputs(
         file.attrs["grid"] = grid
         file.attrs["image_size"] = image_size
         file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
-        file.create_dataset("image_id", (count,), np.int64, fletcher32=True, chunks=(1024,))
+        file.create_dataset("image_id", (count,), np.int64, fletcher32=True, chunks=(count,))
         file.create_dataset("maps", (count, *shape), dtype, chunks=(1, *shape), fletcher32=True)
         yield file
         file.attrs["complete"] = True

@@ -16,10 +16,9 @@ from torch.nn import functional
 from torchvision import models
 from torchvision.ops import box_convert
 
-from .backbones import fit_weights
 from .detector_inputs import layout_channels
 from .errors import InputError
-from .files import read_tensors, write_tensors
+from .tensor_files import fit_weights, read_tensors, write_tensors
 
 LAYOUTS = ("spatial", "qkv_image")
 

@@ -1,4 +1,4 @@
-"""Files that are either complete or absent: atomic writing, digests, JSON and safetensors."""
+"""Files that are either complete or absent: atomic writing, digests and JSON."""
 
 from __future__ import annotations
 
@@ -11,13 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialize_tensors
-from torch import Tensor, uint8
-
 from .errors import InputError
-
-_CONTENT_DIGEST = "content_sha256"
 
 
 @contextlib.contextmanager
@@ -108,63 +102,3 @@ def read_json(path: Path | str) -> Any:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error}); make it again") from error
-
-
-def write_tensors(path: Path | str, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write tensors as safetensors, atomically, with JSON-encoded metadata and a content digest."""
-    tensors = {name: t.detach().cpu().contiguous() for name, t in sorted(tensors.items())}
-    encoded = {key: json.dumps(value, sort_keys=True) for key, value in metadata.items()}
-    encoded[_CONTENT_DIGEST] = json.dumps(_tensor_digest(tensors))
-    write_bytes(path, _with_sorted_header(serialize_tensors(tensors, encoded)))
-
-
-def _with_sorted_header(content: bytes) -> bytes:
-    """The same safetensors file with its JSON header in one fixed key order.
-
-    The library orders metadata by a hash that changes from process to process, which would break
-    "same inputs, same bytes".
-    """
-    size = int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + content[8 + size :]
-
-
-def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a safetensors file: its tensors by name, and its metadata.
-
-    Files of ours carry a digest of their content, which is checked; other people's files need
-    not.
-
-    Raises:
-        InputError: the file is missing, not safetensors, truncated or altered.
-    """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="pt") as handle:
-            metadata = {k: _decode(v) for k, v in (handle.metadata() or {}).items()}
-            tensors = {name: handle.get_tensor(name) for name in sorted(handle.keys())}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: not a complete safetensors file ({error})") from error
-    digest = metadata.pop(_CONTENT_DIGEST, None)
-    if digest is not None and digest != _tensor_digest(tensors):
-        raise InputError(
-            f"{path}: content does not match its digest; the file was damaged, make it again"
-        )
-    return tensors, metadata
-
-
-def _decode(value: str) -> Any:
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
-
-
-def _tensor_digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in tensors.items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.contiguous().flatten().view(uint8).numpy().tobytes())
-    return digest.hexdigest()

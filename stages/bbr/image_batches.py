@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .cli import thread_count
 from .errors import InputError
 from .images import read_rgb
 from .index import Index
@@ -54,7 +55,7 @@ class SquareImages:
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         # Made on first use, so that the object can be sent to another process before.
-        return ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads()))
+        return ThreadPoolExecutor(max_workers=thread_count())
 
     def _read(self, position: int) -> Tensor:
         if position in self._kept:
@@ -80,7 +81,7 @@ def native_size_windows(
         except InputError as error:
             return image, error
 
-    with ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads())) as pool:
+    with ThreadPoolExecutor(max_workers=thread_count()) as pool:
         waiting = None
         for records in chunks(images, window):
             following = [pool.submit(read, record) for record in records]

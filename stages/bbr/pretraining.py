@@ -82,7 +82,9 @@ class Distillation(nn.Module):
         side = options.crop_size // self.student.stride
         mask = random_block_masks(len(crops), side, options.mask_ratio, generator)
         pixels = (crops - self.student.mean) / self.student.std
-        student = self.student_head(self.student(pixels, patch_mask=mask).tokens).float()
+        depth = self.student.depth
+        seen = self.student.enter(pixels, depth, patch_mask=mask)
+        student = self.student_head(self.student.leave(seen, depth, (side, side)).tokens).float()
         with torch.no_grad():
             teacher = self.teacher_head(self.teacher(pixels).tokens).float()
             cls_target = sinkhorn(teacher[:, 0] / options.teacher_temperature)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import box_convert
 
-from .backbones import Backbone, Maps, TransformerBackbone
+from .backbones import Backbone, Maps
 from .criterion import LossWeights, most_confident, set_loss
 from .detector_inputs import arrange, stack_parts
 from .errors import InputError
@@ -36,7 +36,7 @@ class RefinementOptions:
             most confident box on f's maps: self-training).
         regularize: on what L_f is measured: `cls` (released code), `tokens`, `keys` or `none`.
         regularize_weight: weight of L_f.
-        trainable_blocks: how many of the last transformer blocks move; 0 for all of f.
+        trainable_blocks: how many of the last blocks of f move; 0 for all.
     """
 
     targets: str = "f"
@@ -46,7 +46,11 @@ class RefinementOptions:
 
 
 class Refinement(nn.Module):
-    """f^h (trained), f and h (frozen); `forward` gives the losses of a batch."""
+    """f^h (trained), f and h (frozen); `forward` gives the losses of a batch.
+
+    Attributes:
+        moving: how many of the last blocks of f^h are trained; what comes before them is f's.
+    """
 
     def __init__(
         self,
@@ -59,12 +63,17 @@ class Refinement(nn.Module):
         weights: LossWeights,
     ) -> None:
         super().__init__()
-        self.refined = backbone
         self.options, self.weights = options, weights
         self.parts, self.method, self.method_options = parts, method, method_options
-        choose_trainable(backbone, options.trainable_blocks)
+        self.moving = options.trainable_blocks or backbone.depth
+        if not 0 < self.moving <= backbone.depth:
+            raise InputError(
+                f"trainable_blocks is {self.moving}, but the backbone has {backbone.depth} blocks"
+            )
+        self.refined = backbone.requires_grad_(False)
+        backbone.trainable(self.moving).requires_grad_(True)
         # In evaluation mode throughout, h's batch norm included: the paper freezes h, and a
-        # moving norm would let it drift. Lists hide both from state_dict and checkpoints.
+        # moving norm would let it drift. A list hides both from state_dict and checkpoints.
         self._frozen = [
             copy.deepcopy(backbone).eval().requires_grad_(False),
             detector.eval().requires_grad_(False),
@@ -76,21 +85,27 @@ class Refinement(nn.Module):
             network.to(*args, **kwargs)
         return super().to(*args, **kwargs)
 
-    def forward(self, images: Tensor, boxes: Tensor | None) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def enter(self, images: Tensor) -> Tensor:
+        """What the trained blocks read of images (B, 3, S, S) uint8; the same at every step."""
+        original = self._frozen[0]
+        return original.enter(original.prepare(images), self.moving)
+
+    def forward(
+        self, state: Tensor, grid: tuple[int, int], boxes: Tensor | None
+    ) -> dict[str, Tensor]:
         """Losses of a batch: `total`, `h` (L_h) and `f` (L_f, unweighted).
 
         Args:
-            images: (B, 3, S, S) uint8.
+            state: the output of `enter`.
+            grid: (h, w) of the patches.
             boxes: (B, 4) cxcywh in fractions of the image: the heuristic's on f, for targets
                 `f`; None to propose them anew, where images are augmented.
         """
-        original, detector = self._frozen
-        pixels = self.refined.prepare(images)
-        with torch.no_grad():
-            reference = original(pixels)
-        maps = self.refined(pixels)
+        maps = self.refined.leave(state, self.moving, grid)
         logits, predicted = self._detect(maps)
         with torch.no_grad():
+            reference = self._frozen[0].leave(state, self.moving, grid)
             wanted = self._targets(reference, maps, boxes)
         loss_h = set_loss(logits, predicted, as_target_list(wanted), self.weights)["total"]
         loss_f = distance(reference, maps, self.options.regularize)
@@ -116,29 +131,10 @@ class Refinement(nn.Module):
 
 
 def distance(reference: Maps, maps: Maps, on: str) -> Tensor:
-    """L_f (equation 17): mean squared difference of the [CLS] outputs, all output tokens or keys."""
+    """L_f (equation 17): mean squared difference of [CLS] outputs, all output tokens or keys."""
     if on == "none":
         return maps.key.new_zeros(())
     if on == "keys":
         return functional.mse_loss(maps.key.float(), reference.key.float())
     chosen = slice(0, 1) if on == "cls" else slice(None)
     return functional.mse_loss(maps.tokens[:, chosen].float(), reference.tokens[:, chosen].float())
-
-
-def choose_trainable(backbone: Backbone, blocks: int) -> None:
-    """Let the last `blocks` transformer blocks and the final norm move, or all of f for 0.
-
-    Raises:
-        InputError: the backbone is convolutional or has fewer blocks.
-    """
-    backbone.requires_grad_(True)
-    if blocks == 0:
-        return
-    if not isinstance(backbone, TransformerBackbone):
-        raise InputError("trainable_blocks: a convolutional backbone has no blocks; use 0")
-    depth = len(backbone.network.blocks)
-    if not 0 < blocks <= depth:
-        raise InputError(f"trainable_blocks is {blocks}, but the backbone has {depth} blocks")
-    backbone.requires_grad_(False)
-    backbone.network.blocks[depth - blocks :].requires_grad_(True)
-    backbone.network.norm.requires_grad_(True)

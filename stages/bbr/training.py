@@ -17,7 +17,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
-from .cli import choose_device, log, positive_int, progress
+from .cli import log, positive_int, progress
+from .devices import choose_device
 from .files import atomic_path
 
 _LOG_EVERY = 50

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 
 MINE = "mine"  # the dataset of a user's own photographs
 CUSTOM = "custom"  # the backbone of a user's own weights
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 NOT_FILES = ("timm", "random", "efficientnet_lite0")
 
 
@@ -50,23 +53,46 @@ def validate(config: dict[str, Any], schema: dict[str, Any]) -> None:
         raise ConfigurationError(f"config: {_explain(errors[0])}")
 
 
-def _fill_defaults(
+def _complete_properties(
     validator: Draft202012Validator,
     properties: Mapping[str, Any],
     instance: Any,
     schema: Mapping[str, Any],
 ) -> Iterator[ValidationError]:
-    """JSON schema's `properties`, which also sets the keys that are left out."""
+    """JSON schema's `properties`, which also sets the keys that are left out.
+
+    Text is read as the number, truth value or list of them that the schema asks for: Snakemake
+    hands `--config seeds=[0,1]` on as texts, and YAML takes 1e-3 for one.
+    """
     if isinstance(instance, dict):
         for name, subschema in properties.items():
-            if "default" in subschema:
-                instance.setdefault(name, subschema["default"])
+            if name in instance:
+                check = validator.evolve(schema=subschema)
+                meant = _from_text(instance[name])
+                if not check.is_valid(instance[name]) and check.is_valid(meant):
+                    instance[name] = meant
+            elif "default" in subschema:
+                instance[name] = copy.deepcopy(subschema["default"])
     yield from Draft202012Validator.VALIDATORS["properties"](
         validator, properties, instance, schema
     )
 
 
-_DefaultingValidator = validators.extend(Draft202012Validator, {"properties": _fill_defaults})
+_DefaultingValidator = validators.extend(Draft202012Validator, {"properties": _complete_properties})
+
+
+def _from_text(value: Any) -> Any:
+    """What a text, or a list of texts, says; anything else as it is."""
+    if isinstance(value, list):
+        return [_from_text(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    if _EXPONENT.fullmatch(value):
+        return float(value)
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
 
 
 def _urgency(error: ValidationError) -> tuple[int, str]:
@@ -124,9 +150,18 @@ def _add_own_images(config: dict[str, Any]) -> None:
     """Make the dataset of --config images=PATH and the backbone of --config weights=FILE."""
     if config["images"] is not None:
         source = os.path.abspath(os.path.expanduser(str(config["images"])))
-        config["datasets"][MINE] = {"label": MINE, "format": "folder", "source": source, "shards": 1}
+        if not os.path.isdir(source):
+            raise ConfigurationError(f"config: images: {source}: no such folder")
+        config["datasets"][MINE] = {
+            "label": MINE,
+            "format": "folder",
+            "source": source,
+            "shards": 1,
+        }
     if config["weights"] is not None:
         weights = os.path.expanduser(config["weights"])
+        if not os.path.isfile(weights):
+            raise ConfigurationError(f"config: weights: {weights}: no such file")
         base = config["backbones"].get(config["backbone"], {})
         named = {} if carries_architecture(weights) else base
         heuristics = base.get("heuristics", {})
@@ -171,7 +206,8 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
     yield "study.variant", study["variant"], variants
     for method in study["methods"]:
         yield "study.methods", method, methods
-    for dataset, held_out in study["datasets"].items():
+    for dataset in study["datasets"]:
         yield "study.datasets", dataset, datasets
-        if held_out is not None:
-            yield f"study.datasets.{dataset}", held_out, datasets
+    for dataset, held_out in study["held_out"].items():
+        yield "study.held_out", dataset, datasets
+        yield f"study.held_out.{dataset}", held_out, datasets

@@ -34,7 +34,7 @@ class SceneStyle:
     max_area: float = 0.38
     small_bias: float = 1.4
     max_side: float = 0.95
-    clutter: float = 9.0
+    clutter: float = 2.5
     camouflage: float = 0.5
     occlusion: float = 0.35
     truncation: float = 0.15
@@ -52,9 +52,9 @@ PRESETS: dict[str, SceneStyle] = {
     for style in (
         _SCENES07,
         replace(_SCENES07, name="scenes12", count_weights=(0.62, 0.3, 0.08),
-                min_area=0.08, max_area=0.43, clutter=10.0),
+                min_area=0.08, max_area=0.43, clutter=3.0),
         replace(_SCENES07, name="scenes20k", count_weights=(0.3, 0.4, 0.3),
-                min_area=0.05, max_area=0.33, small_bias=1.8, clutter=12.0, occlusion=0.4),
+                min_area=0.05, max_area=0.33, small_bias=1.8, clutter=3.0, occlusion=0.4),
         replace(_SCENES07, name="pretrain", count_weights=(0.45, 0.37, 0.18),
                 min_area=0.05, max_area=0.44, clutter=10.0),
         replace(_SCENES07, name="tune"),

@@ -1,0 +1,63 @@
+# `make` lists the targets. Each sets up what it needs, once: .venv, from envs/lock.txt.
+
+PYTHON ?= python3
+CORES ?= 4
+
+STAMP := .venv/installed
+# Not `source .venv/bin/activate`: what follows needs only this.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help table4 test lint bench lock resources clean
+
+help:
+	@echo "make table4     Table 4 on the embedded scenes: results/table4.csv"
+	@echo "make test       lint, then the tests that need neither a GPU nor minutes each"
+	@echo "make lint       ruff, snakefmt, snakemake --lint"
+	@echo "make bench      throughput against straightforward versions, as one table"
+	@echo "make resources  remake the embedded weights (hours on two cores)"
+	@echo "make lock       resolve envs/requirements.txt into envs/lock.txt again"
+	@echo "make clean      remove results and caches; .venv stays"
+
+table4: $(STAMP)
+	snakemake --cores $(CORES) results/table4.csv
+	@cat results/table4.md
+
+test: lint
+	python -m pytest -m "not slow and not gpu and not bench"
+
+lint: $(STAMP)
+	ruff check
+	ruff format --check
+	snakefmt --check workflow
+	snakemake --lint
+
+bench: $(STAMP)
+	python -m pytest -m bench -s
+
+resources: $(STAMP)
+	snakemake --cores $(CORES) results/resources/scenes_vit.safetensors
+	mkdir -p workflow/resources
+	cp results/resources/scenes_vit.safetensors workflow/resources/
+
+# A half-made .venv has no stamp and is completed by the next run.
+$(STAMP): envs/lock.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "make: $(PYTHON) is missing or older than 3.11; name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2> /dev/null \
+		|| { echo "make: $(PYTHON) has no venv module; on Debian: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	python -m pip install --quiet --requirement envs/lock.txt
+	@touch $@
+
+# CUDA's packages exist for Linux alone; elsewhere torch does without them.
+lock:
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --requirement envs/requirements.txt
+	.venv-lock/bin/python -m pip freeze | sed -E \
+		"s/^(nvidia|cuda|triton).*/& ; platform_system == 'Linux' and platform_machine == 'x86_64'/" \
+		> envs/lock.txt
+	rm -rf .venv-lock
+
+clean:
+	rm -rf results .snakemake .pytest_cache .ruff_cache .hypothesis
+	find stages tests workflow -name __pycache__ -type d -prune -exec rm -rf {} +

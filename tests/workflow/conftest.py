@@ -1,0 +1,95 @@
+"""Snakemake on copies of the repository, so that a test leaves the working tree as it is."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "workflow"))
+
+TINY = ("--configfile", "workflow/configs/test.yaml")
+TINY_TARGETS = ("results/table4.csv", "results/study.csv", "all")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A copy of what the workflow runs from."""
+
+    root: Path
+
+    def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake there; its output comes back as text, both streams in one."""
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.root,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert not check or done.returncode == 0, done.stdout[-4000:]
+        return done
+
+    @staticmethod
+    def command(*arguments: str) -> list[str]:
+        """The command line; targets go first, since some options take several values."""
+        return [sys.executable, "-m", "snakemake", *arguments]
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """How many jobs of each rule a run would start."""
+        output = self.snakemake(*arguments, "--dry-run").stdout
+        if "Nothing to be done" in output:
+            return {}
+        jobs = dict(re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE))
+        assert jobs, output[-4000:]
+        return {rule: int(count) for rule, count in jobs.items() if rule not in ("total", "all")}
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace a text that occurs once in a file."""
+        text = (self.root / path).read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{old!r} occurs {text.count(old)} times in {path}"
+        (self.root / path).write_text(text.replace(old, new), encoding="utf-8")
+
+    def copy(self, root: Path) -> Repository:
+        """The same files, dates and Snakemake records in another place."""
+        shutil.copytree(self.root, root, dirs_exist_ok=True, symlinks=True)
+        return Repository(root)
+
+
+def environment() -> dict[str, str]:
+    """The environment in which `python` is the interpreter that runs the tests."""
+    folder = str(Path(sys.executable).parent)
+    return os.environ | {"PATH": os.pathsep.join((folder, os.environ["PATH"]))}
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """A copy without results; tests must not change it."""
+    root = tmp_path_factory.mktemp("pristine")
+    for name in ("stages", "workflow", "envs"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, root / name, ignore=ignored)
+    shutil.copy2(ROOT / "config.yaml", root)
+    return Repository(root)
+
+
+@pytest.fixture
+def repository(pristine: Repository, tmp_path: Path) -> Repository:
+    """A copy without results, for one test to change."""
+    return pristine.copy(tmp_path / "repository")
+
+
+@pytest.fixture(scope="session")
+def finished(pristine: Repository, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """A copy in which everything of the test configuration was really made, once a session."""
+    made = pristine.copy(tmp_path_factory.mktemp("finished"))
+    made.snakemake(*TINY_TARGETS, "--cores", "2", *TINY)
+    return made

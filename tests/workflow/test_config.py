@@ -1,0 +1,162 @@
+"""The configuration is checked, and a mistake is told in one line that names the key."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT, Repository
+from support.configuration import ConfigurationError, carries_architecture, prepare
+
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+SCENES = {"format": "scenes", "preset": "scenes07", "count": 1}
+
+
+def _config(changes: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The default configuration with changes, whose keys are dotted."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    for key, value in (changes or {}).items():
+        *parents, last = key.split(".")
+        section = config
+        for parent in parents:
+            section = section[parent]
+        section[last] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("detector.num_boxs", 3, "detector.num_boxs: unknown key; did you mean num_boxes?"),
+        ("imagse", "x", "imagse: unknown key; did you mean images?"),
+        ("heuristics.lost.lowst", 3, "heuristics.lost.lowst: unknown key; did you mean lowest?"),
+        ("variants.k1", {"detctor": {}}, "variants.k1.detctor: unknown key"),
+        ("tables.table9", {}, "tables.table9: unknown key"),
+        ("datasets.x", SCENES | {"source": "."}, "datasets.x.source: unknown key"),
+        ("datasets.x", {"format": "voc"}, "datasets.x.source: is missing"),
+        ("datasets.x", {"format": "scens"}, 'datasets.x.format: "scens" is unknown'),
+        ("datasets.a b", SCENES, 'datasets: "a b": not a usable name; letters, digits'),
+        ("datasets.mine", SCENES, 'datasets: "mine": not a usable name'),
+        ("heuristics.new", {"tau": 0.2}, "heuristics.new.label: is missing"),
+        ("detector.num_boxes", 0, "detector.num_boxes: 0 is less than the minimum of 1"),
+        ("detector.num_boxes", "many", 'detector.num_boxes: "many" is not of type integer'),
+        ("detector.lr", "fast", 'detector.lr: "fast" is not of type number'),
+        ("seeds", [0, "x"], 'seeds.1: "x" is not of type integer'),
+        ("detector", None, "detector: null is not of type object"),
+        ("precision", "fp8", 'precision: "fp8" is unknown; choose from fp32, bf16'),
+        ("seeds", 0, "seeds: 0 is not of type array"),
+        ("seeds", [0, 0], "seeds: [0, 0] has non-unique elements"),
+        ("backbone", "foo", 'backbone: "foo" is unknown; choose from scenes_vit,'),
+        ("method", "loost", 'method: "loost" is unknown; did you mean lost?'),
+        ("tables.table4.datasets", ["scenes08"], 'tables.table4.datasets: "scenes08" is unknown'),
+        ("tables.table4.methods", ["foo"], 'tables.table4.methods: "foo" is unknown'),
+        ("tables.table4.variant", "foo", 'tables.table4.variant: "foo" is unknown'),
+        ("study.held_out", {"scenes07": "foo"}, 'study.held_out.scenes07: "foo" is unknown'),
+        ("images", "/no/such", "images: /no/such: no such folder"),
+        ("weights", "no.safetensors", "weights: no.safetensors: no such file"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(key: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        prepare(_config({key: value}), SCHEMA)
+    assert str(caught.value).startswith(f"config: {message}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("overlay", sorted((ROOT / "workflow" / "configs").glob("*.yaml")))
+def test_overlays_name_known_keys(overlay: Path) -> None:
+    def merge(below: dict[str, Any], above: dict[str, Any]) -> None:
+        for key, value in above.items():
+            if isinstance(value, dict) and isinstance(below.get(key), dict):
+                merge(below[key], value)
+            else:
+                below[key] = value
+
+    config = _config()
+    merge(config, yaml.safe_load(overlay.read_text(encoding="utf-8")))
+    prepare(config, SCHEMA)
+
+
+def test_defaults_are_filled_in() -> None:
+    config = _config({"datasets.x": dict(SCENES), "variants.k1": {"detector": {"num_boxes": 1}}})
+    prepare(config, SCHEMA)
+    assert config["datasets"]["x"] == SCENES | {"seed": 0, "size": 128, "shards": 1}
+    assert config["variants"]["k1"] == {
+        "losses": {}, "detector": {"num_boxes": 1}, "refinement": {},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("seeds", ["0", "1"], [0, 1]),
+        ("track_code", "false", False),
+        ("detector.lr", "1e-3", 1e-3),
+        ("detector.lr", "5E-7", 5e-7),
+        ("threads", "2", 2),
+        ("backbones.scenes_vit.weights", "2", "2"),
+    ],
+)
+def test_text_is_read_as_what_the_key_asks_for(key: str, text: Any, value: Any) -> None:
+    config = _config({key: text})
+    prepare(config, SCHEMA)
+    for part in key.split("."):
+        config = config[part]
+    assert config == value
+
+
+def test_a_new_heuristic_needs_no_change_of_the_schema() -> None:
+    prepare(_config({"heuristics.new": {"label": "New", "tau": 0.2}}), SCHEMA)
+
+
+def _write_weights(path: Path, metadata: dict[str, str]) -> str:
+    header = json.dumps({"__metadata__": metadata}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    return str(path)
+
+
+def test_own_weights_replace_those_of_the_backbone(tmp_path: Path) -> None:
+    weights = _write_weights(tmp_path / "dino.safetensors", {"format": "pt"})
+    config = _config({"weights": weights})
+    prepare(config, SCHEMA)
+    own = config["backbones"][config["backbone"]]
+    assert own["weights"] == weights
+    assert own["architecture"] == "vit_small_patch16_224.dino"
+    assert config["backbones"]["dino_vits16"]["weights"] == "timm"
+
+
+def test_own_weights_that_say_their_architecture(tmp_path: Path) -> None:
+    weights = _write_weights(tmp_path / "ours.safetensors", {"backbone": "{}"})
+    config = _config({"weights": weights})
+    prepare(config, SCHEMA)
+    assert "architecture" not in config["backbones"][config["backbone"]]
+
+
+def test_a_damaged_weights_file_is_left_to_the_stage(tmp_path: Path) -> None:
+    (tmp_path / "bad").write_bytes(b"\xff" * 20)
+    assert not carries_architecture(str(tmp_path / "bad"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("results/table4.csv", "--config", "detctor=1"),
+            "config: detctor: unknown key; did you mean detector?",
+        ),
+        (
+            ("results/mine/boxes.json",),
+            "results/mine needs your photographs: add --config images=PATH, their folder",
+        ),
+    ],
+)
+def test_snakemake_ends_with_that_line(
+    pristine: Repository, arguments: tuple[str, ...], message: str
+) -> None:
+    done = pristine.snakemake(*arguments, "--dry-run", check=False)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith(message)
+    assert "Traceback" not in done.stdout

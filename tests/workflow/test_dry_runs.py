@@ -1,0 +1,70 @@
+"""Every target can be planned under every configuration, and the workflow passes its linter."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import TINY, TINY_TARGETS, Repository
+
+PER_DATASET_OF_TABLE4 = {
+    "cache_detector_inputs": 1,
+    "evaluate_boxes": 7,  # DINO-seg, LOST, two boxes without features, random f, f^h, h
+    "extract_features": 3,  # f, random f, f^h
+    "merge_boxes": 6,
+    "predict_boxes": 1,
+    "pseudo_boxes": 6,
+    "refine_backbone": 1,
+    "render_scenes": 1,
+    "train_detector": 1,
+}
+
+
+def test_table4(pristine: Repository) -> None:
+    expected = {rule: 3 * count for rule, count in PER_DATASET_OF_TABLE4.items()}
+    assert pristine.planned("results/table4.csv") == expected | {"tabulate_table4": 1}
+
+
+def test_seeds_share_what_does_not_depend_on_them(pristine: Repository) -> None:
+    one = pristine.planned("results/table4.csv")
+    two = pristine.planned("results/table4.csv", "--config", "seeds=[0,1]")
+    more = {rule: two[rule] - count for rule, count in one.items() if two[rule] != count}
+    assert more == {
+        "evaluate_boxes": 6, "extract_features": 3, "merge_boxes": 3, "predict_boxes": 3,
+        "pseudo_boxes": 3, "refine_backbone": 3, "train_detector": 3,
+    }  # fmt: skip
+
+
+def test_variants_share_h_where_they_train_it_alike(repository: Repository) -> None:
+    repository.edit(
+        "config.yaml",
+        "  default: {}\n",
+        "  default: {}\n"
+        "  free: {refinement: {regularize: none}}\n"
+        "  k1: {detector: {num_boxes: 1}}\n",
+    )
+    folder = "results/scenes07/scenes_vit/lost/{}/seed0/refined.safetensors"
+    alike = repository.planned(*map(folder.format, ("default", "free")))
+    assert (alike["refine_backbone"], alike["train_detector"]) == (2, 1)
+    unlike = repository.planned(*map(folder.format, ("default", "k1")))
+    assert (unlike["refine_backbone"], unlike["train_detector"]) == (2, 2)
+    assert unlike["cache_detector_inputs"] == 1
+
+
+@pytest.mark.parametrize("overlay", ["study", "efficientnet"])
+def test_overlays(pristine: Repository, overlay: str) -> None:
+    pristine.planned(*TINY_TARGETS, "--configfile", f"workflow/configs/{overlay}.yaml")
+
+
+def test_the_test_configuration_plans_both_shards(pristine: Repository) -> None:
+    jobs = pristine.planned("results/tiny/scenes_vit/lost/boxes.json", *TINY)
+    assert jobs == {
+        "render_scenes": 1, "extract_features": 2, "pseudo_boxes": 2, "merge_boxes": 1,
+    }  # fmt: skip
+
+
+def test_the_embedded_weights_can_be_remade(pristine: Repository) -> None:
+    jobs = pristine.planned("results/resources/scenes_vit.safetensors")
+    assert jobs == {"render_scenes": 1, "pretrain_backbone": 1}
+
+
+def test_lint(pristine: Repository) -> None:
+    assert "good condition" in pristine.snakemake("--lint").stdout

@@ -1,0 +1,205 @@
+"""Real runs of the test configuration: what is made, what an edit reruns, what a kill leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import TINY, TINY_TARGETS, Repository, environment
+
+RESULTS = ("table4.csv", "table4.md", "study.csv", "tiny/scenes_vit/lost/default/seed0/boxes.png")
+
+# Jobs that follow from a stage, on the images refined on (in two shards) and on those held out.
+TABLES = {"tabulate_table4": 1, "tabulate_study": 1}
+AFTER_METRICS = {"compare_metrics": 2, **TABLES}
+AFTER_F_H = {
+    "extract_features": 3,
+    "pseudo_boxes": 3,
+    "merge_boxes": 2,
+    "draw_refined_boxes": 1,
+    "evaluate_boxes": 2,
+    **AFTER_METRICS,
+}
+AFTER_H = {**AFTER_F_H, "predict_boxes": 2, "refine_backbone": 1, "evaluate_boxes": 4}
+AFTER_BOXES = {
+    **AFTER_H,
+    "train_detector": 1,
+    "merge_boxes": 8,
+    "evaluate_boxes": 10,
+    "pseudo_boxes": 14,
+}
+AFTER_FEATURES = {**AFTER_BOXES, "extract_features": 8}
+EVERYTHING = {**AFTER_FEATURES, "cache_detector_inputs": 2, "render_scenes": 2}
+NOT_RENDERING = {rule: count for rule, count in EVERYTHING.items() if rule != "render_scenes"}
+
+# An edited file of stages/, and the jobs that then run again.
+CODE = {
+    "refine_backbone.py": {"refine_backbone": 1, **AFTER_F_H},
+    "train_detector.py": {"train_detector": 1, **AFTER_H},
+    "predict_boxes.py": {
+        "predict_boxes": 2, "evaluate_boxes": 2, "draw_refined_boxes": 1, **TABLES,
+    },
+    "extract_features.py": AFTER_FEATURES,
+    "evaluate.py": {"evaluate_boxes": 10, **AFTER_METRICS},
+    "bbr/refinement.py": {"refine_backbone": 1, **AFTER_F_H},
+    "bbr/lost.py": AFTER_BOXES,
+    "bbr/tables.py": TABLES,
+    "bbr/drawing.py": {"draw_refined_boxes": 1},
+    "bbr/backbones.py": NOT_RENDERING,
+    "bbr/scenes/palette.py": EVERYTHING,
+    "bbr/pretraining.py": {},
+}  # fmt: skip
+
+# Texts of a configuration file, what replaces them, and the jobs that then run again.
+KEYS = {
+    "refinement.lr": ("config.yaml", "lr: 1.0e-5", "lr: 2.0e-5", CODE["refine_backbone.py"]),
+    "losses": ("config.yaml", "giou_weight: 2", "giou_weight: 3", CODE["train_detector.py"]),
+    "dino_seg.mass": (
+        "config.yaml", "mass: 0.6", "mass: 0.7",
+        {"pseudo_boxes": 2, "merge_boxes": 1, "evaluate_boxes": 1, "tabulate_table4": 1},
+    ),
+    "center.label": (
+        "config.yaml", "label: Centre box", "label: Middle",
+        {"evaluate_boxes": 1, "tabulate_table4": 1},
+    ),
+    "figures.count": (
+        "workflow/configs/test.yaml", "figures:\n  count: 4", "figures:\n  count: 5",
+        CODE["bbr/drawing.py"],
+    ),
+    "controls": (
+        "config.yaml", "controls: [center, whole_image]", "controls: [center]",
+        {"tabulate_table4": 1},
+    ),
+    "device": ("config.yaml", "device: auto", "device: cpu", {}),
+    "threads": ("config.yaml", "threads: 2", "threads: 1", {}),
+}  # fmt: skip
+
+
+@pytest.fixture
+def edited(finished: Repository, tmp_path: Path) -> Repository:
+    """A copy of the finished work, for one test to change."""
+    return finished.copy(tmp_path / "edited")
+
+
+def test_the_table_has_its_rows(finished: Repository) -> None:
+    with open(finished.root / "results/table4.csv", encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [row["model"] for row in rows] == [
+        "DINO-seg", "LOST", "Ours (LOST)", "Centre box", "Whole image", "LOST, random-init f",
+    ]  # fmt: skip
+    ours = rows[2]["tiny"]
+    assert ours.endswith(")")
+    assert "(" in ours
+
+
+def test_the_study_tells_seen_from_unseen_images(finished: Repository) -> None:
+    with open(finished.root / "results/study.csv", encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [(row["dataset"], row["images"]) for row in rows] == [
+        ("tiny", "train"),
+        ("tiny", "held-out"),
+    ]
+
+
+def test_nothing_is_left_to_do(finished: Repository) -> None:
+    assert finished.planned(*TINY_TARGETS, *TINY) == {}
+
+
+@pytest.mark.parametrize("file", CODE)
+def test_an_edit_reruns_its_stage_and_what_follows(edited: Repository, file: str) -> None:
+    with open(edited.root / "stages" / file, "a", encoding="utf-8") as handle:
+        handle.write("\n# A remark.\n")
+    assert edited.planned(*TINY_TARGETS, *TINY) == CODE[file]
+    assert edited.planned(*TINY_TARGETS, *TINY, "--config", "track_code=false") == {}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_reruns_what_it_touches(edited: Repository, key: str) -> None:
+    file, old, new, expected = KEYS[key]
+    edited.edit(file, old, new)
+    assert edited.planned(*TINY_TARGETS, *TINY) == expected
+
+
+def test_a_new_date_alone_reruns_nothing(edited: Repository) -> None:
+    for path in (*edited.root.glob("stages/**/*.py"), *edited.root.glob("workflow/resources/*")):
+        path.touch()
+    assert edited.planned(*TINY_TARGETS, *TINY) == {}
+
+
+def test_the_report_shows_tables_and_figures_with_captions(finished: Repository) -> None:
+    report = finished.root / "report.html"
+    finished.snakemake(*TINY_TARGETS, *TINY, "--report", str(report))
+    text = report.read_text(encoding="utf-8")
+    for part in ("table4.csv", "study.csv", "boxes.png", "the share of images", "seed 0"):
+        assert part in text
+
+
+def test_a_failing_stage_is_told_in_one_line(edited: Repository) -> None:
+    edited.edit(
+        "workflow/configs/test.yaml", "preset: tune\n    count: 20", "preset: tun\n    count: 20"
+    )
+    done = edited.snakemake("results/tiny/index.json", *TINY, "--cores", "1", check=False)
+    assert done.returncode != 0
+    assert "render_scenes.py: error: --preset tun: unknown" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_own_photographs(edited: Repository) -> None:
+    photographs = edited.root / "my photos"
+    photographs.mkdir()
+    images = sorted((edited.root / "results/tiny/images").glob("*.jpg"))
+    for image in images[:3]:
+        shutil.copy(image, photographs)
+    wanted = ("results/mine/boxes.json", "--config", f"images={photographs}", "backbone=scenes_vit")
+    edited.snakemake(*wanted, "--cores", "2")
+    boxes = json.loads((edited.root / "results/mine/boxes.json").read_text())
+    assert [box["image_id"] for box in boxes] == [1, 2, 3]
+    assert (edited.root / "results/mine/boxes.png").stat().st_size > 1000
+    assert edited.planned(*wanted) == {}
+
+    shutil.copy(images[3], photographs)
+    again = {
+        "index_dataset": 1, "extract_features": 1, "pseudo_boxes": 1, "merge_boxes": 1,
+        "draw_own_boxes": 1,
+    }  # fmt: skip
+    assert edited.planned(*wanted) == again
+    photographs.rename(edited.root / "other photos")
+    moved = (wanted[0], "--config", f"images={edited.root / 'other photos'}", "backbone=scenes_vit")
+    assert edited.planned(*moved) == again
+
+
+def test_killed_and_started_again_gives_the_same_bytes(edited: Repository) -> None:
+    wanted = {name: (edited.root / "results" / name).read_bytes() for name in RESULTS}
+    for name in RESULTS:
+        (edited.root / "results" / name).unlink()
+    learned = edited.root / "results/tiny/scenes_vit/lost/default/seed0"
+    weights = (learned / "refined.safetensors").read_bytes()
+    for path in learned.glob("*.safetensors"):
+        path.unlink()
+    command = edited.command(*TINY_TARGETS, *TINY, "--cores", "2")
+    for seconds in (5, 11):
+        _kill_after(seconds, command, edited.root)
+        edited.snakemake("--unlock", *TINY)
+    edited.snakemake(*TINY_TARGETS, *TINY, "--cores", "2")
+    assert (learned / "refined.safetensors").read_bytes() == weights
+    assert {name: (edited.root / "results" / name).read_bytes() for name in RESULTS} == wanted
+    assert edited.planned(*TINY_TARGETS, *TINY) == {}
+
+
+def _kill_after(seconds: float, command: list[str], folder: Path) -> None:
+    """Start a run, and kill it and all its jobs while it is at work."""
+    run = subprocess.Popen(
+        command, cwd=folder, env=environment(), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    time.sleep(seconds)
+    assert run.poll() is None, "the run ended before it was killed"
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()

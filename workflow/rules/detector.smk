@@ -1,0 +1,97 @@
+rule cache_detector_inputs:
+    """What h reads: maps of f for every image of a dataset."""
+    input:
+        index="results/{dataset}/index.json",
+        weights=weights_file,
+        code=code("cache_detector_inputs"),
+    output:
+        inputs="results/{dataset}/{base}/detector_inputs.h5",
+    log:
+        "results/logs/{dataset}/{base}/cache_detector_inputs.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{base}/cache_detector_inputs.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=6000,
+        runtime=240,
+        gpu=GPUS,
+        device=config["device"],
+    params:
+        backbone=backbone_options,
+        seed=initial_seed,
+        options=options(config["detector_inputs"]),
+        precision=config["precision"],
+    shell:
+        "python stages/cache_detector_inputs.py --index {input.index} {params.backbone}"
+        " {params.seed} {params.options} --output {output.inputs}"
+        " --precision {params.precision} --device {resources.device} --threads {threads}"
+        " > {log} 2>&1"
+
+
+rule train_detector:
+    """h, trained on the boxes that a heuristic proposes."""
+    input:
+        index="results/{dataset}/index.json",
+        inputs="results/{dataset}/{base}/detector_inputs.h5",
+        boxes="results/{dataset}/{base}/{method}/boxes.json",
+        weights=weights_file,
+        code=code("train_detector"),
+    output:
+        detector="results/{dataset}/{base}/{method}/{variant}/seed{seed}/detector.safetensors",
+    log:
+        "results/logs/{dataset}/{base}/{method}/{variant}/train_detector.{seed}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{base}/{method}/{variant}/train_detector.{seed}.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=8000,
+        runtime=720,
+        gpu=GPUS,
+        device=config["device"],
+    params:
+        backbone=backbone_options,
+        heuristic=heuristic_options,
+        options=training_options("detector"),
+        precision=config["precision"],
+    shell:
+        "python stages/train_detector.py --index {input.index} --inputs {input.inputs}"
+        " --boxes {input.boxes} {params.options} {params.backbone}"
+        " --heuristic {wildcards.method} {params.heuristic} --seed {wildcards.seed}"
+        " --output {output.detector}"
+        " --precision {params.precision} --device {resources.device} --threads {threads}"
+        " > {log} 2>&1"
+
+
+rule predict_boxes:
+    """h's own boxes, on the dataset that it was trained on or on another."""
+    input:
+        index="results/{dataset}/index.json",
+        inputs="results/{dataset}/{base}/detector_inputs.h5",
+        detector=detector_file,
+        code=code("predict_boxes"),
+    output:
+        boxes="results/{dataset}/{base}/h.{training}/boxes.json",
+        meta="results/{dataset}/{base}/h.{training}/boxes.meta.json",
+    log:
+        "results/logs/{dataset}/{base}/h.{training}/predict_boxes.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{base}/h.{training}/predict_boxes.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=GPUS,
+        device=config["device"],
+    params:
+        precision=config["precision"],
+    shell:
+        "python stages/predict_boxes.py --detector {input.detector} --inputs {input.inputs}"
+        " --index {input.index} --output {output.boxes}"
+        " --precision {params.precision} --device {resources.device} --threads {threads}"
+        " > {log} 2>&1"

@@ -1,0 +1,46 @@
+rule evaluate_boxes:
+    """The score of boxes against the ground truth."""
+    input:
+        index="results/{dataset}/index.json",
+        boxes="results/{dataset}/{backbone}/{boxes}/boxes.json",
+        code=code("evaluate"),
+    output:
+        metrics="results/{dataset}/{backbone}/{boxes}/metrics.json",
+    log:
+        "results/logs/{dataset}/{backbone}/{boxes}/evaluate_boxes.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{backbone}/{boxes}/evaluate_boxes.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        labels=labels,
+    shell:
+        "python stages/evaluate.py --task corloc --index {input.index} --boxes {input.boxes}"
+        " {params.labels} --output {output.metrics} --threads {threads} > {log} 2>&1"
+
+
+rule compare_metrics:
+    """The gain of f^h over f, image by image."""
+    input:
+        unpack(compared_metrics),
+        code=code("compare_metrics"),
+    output:
+        comparison="results/{dataset}/{backbone}/{method}/comparison.json",
+    log:
+        "results/logs/{dataset}/{backbone}/{method}/compare_metrics.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{backbone}/{method}/compare_metrics.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    shell:
+        "python stages/compare_metrics.py --baseline {input.baseline}"
+        " --candidate {input.candidate} --output {output.comparison} --threads {threads}"
+        " > {log} 2>&1"

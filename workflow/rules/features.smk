@@ -1,0 +1,31 @@
+rule extract_features:
+    """Patch features of f, or of f^h, for one shard of a dataset."""
+    input:
+        index="results/{dataset}/index.json",
+        weights=weights_file,
+        code=code("extract_features"),
+    output:
+        features="results/{dataset}/{backbone}/features/{shard}.h5",
+    log:
+        "results/logs/{dataset}/{backbone}/extract_features.{shard}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{backbone}/extract_features.{shard}.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=6000,
+        runtime=240,
+        gpu=GPUS,
+        device=config["device"],
+    params:
+        backbone=backbone_options,
+        seed=initial_seed,
+        options=options(config["features"]),
+        shard=lambda w: f"{w.shard}/{shards(w.dataset)}",
+        precision=config["precision"],
+    shell:
+        "python stages/extract_features.py --index {input.index} {params.backbone} {params.seed}"
+        " {params.options} --shard {params.shard} --output {output.features}"
+        " --precision {params.precision} --device {resources.device} --threads {threads}"
+        " > {log} 2>&1"

@@ -1,0 +1,61 @@
+rule draw_refined_boxes:
+    """A contact sheet of boxes before and after refinement."""
+    input:
+        unpack(refined_boxes),
+        index="results/{dataset}/index.json",
+        code=code("draw_boxes"),
+    output:
+        sheet=report(
+            "results/{dataset}/{base}/{method}/{variant}/seed{seed}/boxes.png",
+            caption="../report/refined_boxes.rst",
+            category="Figures",
+        ),
+    log:
+        "results/logs/{dataset}/{base}/{method}/{variant}/draw_refined_boxes.{seed}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{base}/{method}/{variant}/draw_refined_boxes.{seed}.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        names=lambda w: options({"names": names_of_refined_boxes(w)}),
+        options=options(config["figures"]),
+    shell:
+        "python stages/draw_boxes.py --index {input.index}"
+        " --boxes {input.before} {input.after} {input.detector} {params.names} {params.options}"
+        " --output {output.sheet} --threads {threads} > {log} 2>&1"
+
+
+rule draw_own_boxes:
+    """Boxes of the user's own photographs, and a contact sheet of them."""
+    input:
+        unpack(own_images),
+        code=code("draw_boxes"),
+    output:
+        boxes="results/mine/boxes.json",
+        meta="results/mine/boxes.meta.json",
+        sheet=report(
+            "results/mine/boxes.png",
+            caption="../report/own_boxes.rst",
+            category="Figures",
+        ),
+    log:
+        "results/logs/mine/draw_own_boxes.log",
+    benchmark:
+        "results/benchmarks/mine/draw_own_boxes.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        names=options({"names": [config["heuristics"][config["method"]]["label"]]}),
+        options=options(config["figures"]),
+    shell:
+        "(python stages/draw_boxes.py --index {input.index} --boxes {input.boxes}"
+        " {params.names} {params.options} --output {output.sheet} --threads {threads}"
+        " && cp {input.meta} {output.meta} && cp {input.boxes} {output.boxes}) > {log} 2>&1"

@@ -1,0 +1,25 @@
+rule pretrain_backbone:
+    """Weights of the embedded backbone; those that ship are in workflow/resources/."""
+    input:
+        index=f"results/{config['pretraining']['dataset']}/index.json",
+        code=code("pretrain_backbone"),
+    output:
+        weights="results/resources/scenes_vit.safetensors",
+    log:
+        "results/logs/pretrain_backbone.log",
+    benchmark:
+        "results/benchmarks/pretrain_backbone.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=6000,
+        runtime=720,
+        gpu=GPUS,
+        device=config["device"],
+    params:
+        options=pretraining_options(),
+    shell:
+        "python stages/pretrain_backbone.py --index {input.index} {params.options}"
+        " --output {output.weights} --device {resources.device} --threads {threads}"
+        " > {log} 2>&1"

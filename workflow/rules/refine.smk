@@ -1,0 +1,37 @@
+rule refine_backbone:
+    """f^h: f, taught by the frozen h."""
+    input:
+        index="results/{dataset}/index.json",
+        weights=weights_file,
+        detector=detector_file,
+        boxes="results/{dataset}/{base}/{method}/boxes.json",
+        code=code("refine_backbone"),
+    output:
+        weights="results/{dataset}/{base}/{method}/{variant}/seed{seed}/refined.safetensors",
+    log:
+        "results/logs/{dataset}/{base}/{method}/{variant}/refine_backbone.{seed}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{base}/{method}/{variant}/refine_backbone.{seed}.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=8000,
+        runtime=1440,
+        gpu=lambda w: GPUS * variant_section("refinement", w.variant)["devices"],
+        device=config["device"],
+    params:
+        backbone=backbone_options,
+        heuristic=heuristic_options,
+        inputs=options(
+            {key: config["detector_inputs"][key] for key in ("image_size", "parts")}
+        ),
+        options=training_options("refinement"),
+        precision=config["precision"],
+    shell:
+        "python stages/refine_backbone.py --index {input.index} {params.backbone}"
+        " --detector {input.detector} --boxes {input.boxes} {params.inputs}"
+        " --heuristic {wildcards.method} {params.heuristic} {params.options}"
+        " --seed {wildcards.seed} --output {output.weights}"
+        " --precision {params.precision} --device {resources.device} --threads {threads}"
+        " > {log} 2>&1"
