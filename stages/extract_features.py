@@ -20,6 +20,7 @@ from bbr.devices import autocast, choose_device, device_name
 from bbr.errors import InputError
 from bbr.features import create_features
 from bbr.image_batches import groups_of_equal, native_size_windows, to_tensor
+from bbr.images import UnreadableImage
 from bbr.index import load_index, parse_shard
 from bbr.provenance import provenance
 
@@ -68,15 +69,15 @@ def run(
         total = -(-len(images) // _WINDOW)
         for window in cli.progress(windows, total, f"windows of {_WINDOW} images"):
             readable = [(image, item) for image, item in window if isinstance(item, np.ndarray)]
-            for image, item in window:
-                if isinstance(item, InputError):
-                    skipped.append({"image_id": image["id"], "reason": str(item)})
-                    log.warning("skipped: %s", item)
+            failed = [(image, e) for image, e in window if isinstance(e, UnreadableImage)]
+            skipped += [{"image_id": image["id"], "reason": e.reason} for image, e in failed]
             if len(skipped) > max_skipped:
                 raise InputError(
-                    f"{index}: {len(skipped)} images cannot be read (last:"
-                    f" {skipped[-1]['reason']}); mend them, index again, or raise --max-skipped"
+                    f"{index}: {len(skipped)} images cannot be read (last: {failed[-1][1]});"
+                    " mend them, index again, or raise --max-skipped"
                 )
+            for _, error in failed:
+                log.warning("skipped: %s", error)
             features = _window_features(backbone, readable, batch_size, precision)
             for (image, pixels), maps in zip(readable, features, strict=True):
                 writer.append(image["id"], pixels.shape[:2], *maps)
@@ -111,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dtype", choices=("float16", "float32"), default="float16",
                         help="of the stored features [float16]")  # fmt: skip
     parser.add_argument("--batch-size", type=cli.positive_int, default=32)
-    parser.add_argument("--max-skipped", type=int, default=0,
+    parser.add_argument("--max-skipped", type=cli.non_negative_int, default=0,
                         help="unreadable images to tolerate [0]")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of --weights random [0]")
     cli.add_device_options(parser)

@@ -13,7 +13,6 @@ their annotation states, are left out and listed in info.skipped with the reason
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -112,13 +111,6 @@ def _relative(folder: Path, start: Path) -> str:
     return Path(os.path.relpath(os.path.realpath(folder), os.path.realpath(start))).as_posix()
 
 
-def _non_negative(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return value
-
-
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = cli.stage_parser(__doc__)
@@ -131,7 +123,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--image-list", type=Path, help="coco: take only the file names that this file lists")
     add("--round-boxes", action="store_true", help="coco: round box corners to integers")
     add("--limit", type=cli.positive_int, help="take only the first N images [all]")
-    add("--max-skipped", type=_non_negative,
+    add("--max-skipped", type=cli.non_negative_int,
         help="fail if more images are unusable [1 %% of them, but at least 10]")  # fmt: skip
     return cli.execute(run, parser, argv)
 

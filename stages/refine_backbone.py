@@ -27,7 +27,7 @@ from bbr.heuristics import METHODS, add_heuristic_options, heuristic_options, po
 from bbr.image_batches import SquareImages
 from bbr.index import load_index
 from bbr.provenance import provenance
-from bbr.refinement import REGULARIZERS, TARGETS, Refinement, RefinementOptions
+from bbr.refinement import REGULARIZERS, TARGETS, Fixed, Refinement, RefinementOptions
 from bbr.targets import load_targets
 from bbr.training import (
     Checkpoint,
@@ -40,7 +40,7 @@ from bbr.training import (
     step_generator,
 )
 
-_STATE_BYTES = 4 * 2**30
+_KEPT_BYTES = 4 * 2**30
 
 
 def run(
@@ -102,10 +102,10 @@ def run(
 
 
 class _Batches:
-    """What f^h's trained blocks read in a step, and its targets; or a process's part of both.
+    """The images of a step, or a process's part of them, as f sees them.
 
-    Without augmentation the part of f below those blocks gives the same at every step, so it is
-    run once over all images, in an order of its own: a resumed run then has the same bits.
+    Without augmentation that is the same at every step, so it is kept for all images, made in an
+    order of its own: a resumed run then has the same bits.
     """
 
     def __init__(
@@ -118,23 +118,22 @@ class _Batches:
     ) -> None:
         self.images, self.positions, self.targets = images, positions, targets
         self.schedule, self.seed = schedule, seed
-        self._states: Tensor | None = None
+        self._kept: Fixed | None = None
 
-    def precompute(self, model: Refinement, fabric: Fabric) -> None:
-        """Keep the states of all images, where that is less work and they fit in memory."""
-        if self.targets is None:
+    def keep(self, model: Refinement, fabric: Fabric) -> None:
+        """Observe all images once, where that is less work and fits in memory."""
+        count = len(self.positions)
+        if self.targets is None or self.schedule.steps * self.schedule.batch_size <= count:
             return
-        state = model.enter(fabric.to_device(self.images.batch(self.positions[:1])))
-        fits = state[0].nbytes * len(self.positions) <= _STATE_BYTES
-        seen = self.schedule.steps * self.schedule.batch_size
-        if not fits or seen <= len(self.positions):
+        one = self._observe(torch.arange(1), model, fabric, None)
+        if sum(tensor.nbytes for tensor in one) * count > _KEPT_BYTES:
             return
-        parts = self.positions.split(self.schedule.batch_size)
-        states = [
-            model.enter(fabric.to_device(self.images.batch(part))).cpu()
-            for part in cli.progress(parts, len(parts), "batches kept")
+        parts = torch.arange(count).split(self.schedule.batch_size)
+        seen = [
+            self._observe(part, model, fabric, None).map(Tensor.cpu)
+            for part in cli.progress(parts, len(parts), "batches observed")
         ]
-        self._states = torch.cat(states)
+        self._kept = Fixed(*map(torch.cat, zip(*seen, strict=True)))
 
     def indices(self, step: int, fabric: Fabric) -> Tensor:
         """What this process works on in a step."""
@@ -143,16 +142,23 @@ class _Batches:
 
     def batch(
         self, chosen: Tensor, generator: torch.Generator, model: Refinement, fabric: Fabric
-    ) -> tuple[Tensor, Tensor | None]:
-        """States and boxes (B, 4); the boxes are None where images are augmented."""
-        if self.targets is None:
-            images = crop_and_flip(self.images.batch(self.positions[chosen]), generator)
-            return model.enter(fabric.to_device(images)), None
-        boxes = fabric.to_device(self.targets[chosen])
-        if self._states is not None:
-            return fabric.to_device(self._states[chosen]), boxes
+    ) -> Fixed:
+        """What f makes of these images, augmented by `generator` if at all."""
+        if self._kept is not None:
+            return self._kept.map(lambda tensor: fabric.to_device(tensor[chosen]))
+        return self._observe(chosen, model, fabric, generator)
+
+    def _observe(
+        self,
+        chosen: Tensor,
+        model: Refinement,
+        fabric: Fabric,
+        generator: torch.Generator | None,
+    ) -> Fixed:
         images = self.images.batch(self.positions[chosen])
-        return model.enter(fabric.to_device(images)), boxes
+        if self.targets is not None:
+            return model.observe(fabric.to_device(images), self.targets[chosen])
+        return model.observe(fabric.to_device(crop_and_flip(images, generator)), None)
 
 
 def _refine(
@@ -171,14 +177,14 @@ def _refine(
     optimizer = torch.optim.Adam(trained, schedule.lr, weight_decay=schedule.weight_decay)
     wrapped, optimizer = fabric.setup(model, optimizer)
     with fabric.autocast():
-        batches.precompute(model, fabric)
+        batches.keep(model, fabric)
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
         generator = step_generator(batches.seed, step)
         for chosen in batches.indices(step, fabric).chunk(accumulate):
             with fabric.autocast():
-                state, boxes = batches.batch(chosen, generator, model, fabric)
-            losses = wrapped(state, grid, boxes)
+                fixed = batches.batch(chosen, generator, model, fabric)
+            losses = wrapped(fixed, grid)
             yield losses | {"total": losses["total"] / accumulate}
 
     optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "refinement steps of f^h")

@@ -39,15 +39,16 @@ def take_backbone(options: dict[str, Any], seed: int = 0) -> tuple[Backbone, dic
     """
     given = {name: options.pop(name) for name in _NAMES}
     seed_everything(seed)
+    file = weights_file(given["weights"])
     backbone = load_backbone(
-        given["weights"],
+        given["weights"] if file is None else str(file),
         given["architecture"],
         given["architecture_args"],
         given["normalization"],
         given["scale"],
     )
     # A file is recorded by its digest among the inputs, so that its place does not matter.
-    recorded = dict(given, weights="file") if weights_file(given["weights"]) else dict(given)
+    recorded = dict(given) if file is None else dict(given, weights="file")
     return backbone, recorded
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,9 @@ from typing import Any
 import timm
 import torch
 from timm.data import resolve_model_data_config
+from timm.models import FeatureListNet
+from timm.models.efficientnet import EfficientNetFeatures
+from timm.models.mobilenetv3 import MobileNetV3Features
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
@@ -122,7 +127,7 @@ class Backbone(nn.Module):
 
     def forward(self, pixels: Tensor) -> Maps:
         """Maps of prepared images (B, 3, H', W'); see `prepare`."""
-        return self.leave(self.enter(pixels, self.depth), self.depth, self._patch_grid(pixels))
+        return self.leave(self.enter(pixels, self.depth), self.depth, self.patch_grid(pixels))
 
     def enter(self, pixels: Tensor, last: int) -> Tensor:
         """What the `last` blocks read of prepared images: all that comes before them.
@@ -140,7 +145,8 @@ class Backbone(nn.Module):
         """The modules that `leave` runs: the `last` blocks and what follows them."""
         raise TypeError("Backbone is abstract: use load_backbone")
 
-    def _patch_grid(self, pixels: Tensor) -> tuple[int, int]:
+    def patch_grid(self, pixels: Tensor) -> tuple[int, int]:
+        """(h, w) of prepared images (B, 3, H', W')."""
         return pixels.shape[-2] // self.stride, pixels.shape[-1] // self.stride
 
     def _normalize(self, plane: Tensor) -> Tensor:
@@ -263,6 +269,11 @@ class ConvolutionalBackbone(Backbone):
         plane = state
         for stage in self._stages()[self.depth - last :]:
             plane = stage(plane)
+        if plane.shape[1:] != (self.dim, *grid):
+            raise InputError(
+                f"architecture {self.spec.architecture} gives a map of {tuple(plane.shape[1:])},"
+                f" not {(self.dim, *grid)}; choose one whose layers pad their input"
+            )
         patches = plane.flatten(2).transpose(1, 2)
         return Maps(
             key=self._normalize(patches),
@@ -278,19 +289,38 @@ class ConvolutionalBackbone(Backbone):
         return nn.ModuleList(self._stages()[self.depth - last :])
 
     def _stages(self) -> list[nn.Module]:
-        """The chain of modules up to the feature map; timm runs what lies behind it for nothing.
+        """The chain of modules up to the feature map.
 
-        timm's feature networks are chains of their children, nested in at most one level.
+        Of timm's feature networks, one class is just this chain; two run more than is wanted,
+        and are followed through their children; any other is taken as a single stage.
         """
+        network = self.network
+        chains = (FeatureListNet, EfficientNetFeatures, MobileNetV3Features)
+        if not isinstance(network, chains):
+            return [_LastMap(network)]
         chain = [
             stage
-            for child in self.network.children()
-            for stage in (child if isinstance(child, nn.Sequential) else [child])
+            for child in network.children()
+            for stage in (child if type(child) is nn.Sequential else [child])
         ]
-        end = self.network.get_submodule(self.network.feature_info.module_name()[-1])
+        if isinstance(network, FeatureListNet):
+            return chain
+        end = network.get_submodule(network.feature_info.module_name()[-1])
         ends = (end, *end.children())
         length = max(i for i, stage in enumerate(chain, 1) if any(stage is e for e in ends))
         return chain[:length]
+
+
+class _LastMap(nn.Module):
+    """A timm feature network as one stage, which gives the last of its maps."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """See the class."""
+        return self.network(pixels)[-1]
 
 
 def interpolate_positions(
@@ -321,6 +351,8 @@ def build_backbone(spec: BackboneSpec, pretrained: bool = False) -> Backbone:
         raise InputError(
             f"normalization {spec.normalization!r} is unknown; choose one of {NORMALIZATIONS}"
         )
+    if not 0 < spec.scale < math.inf:
+        raise InputError(f"scale {spec.scale} is not a positive number")
     if not timm.is_model(spec.architecture):
         raise InputError(f"architecture {spec.architecture!r} is not one of timm's models")
     transformer = "vit" in spec.architecture or "deit" in spec.architecture
@@ -328,21 +360,28 @@ def build_backbone(spec: BackboneSpec, pretrained: bool = False) -> Backbone:
     arguments |= {"num_classes": 0} if transformer else {"features_only": True}
     if not transformer:
         arguments.setdefault("out_indices", [3])
+    # Its warning at each retry would bury the one line below.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         network = timm.create_model(spec.architecture, pretrained=pretrained, **arguments)
-    except TypeError as error:
-        raise InputError(f"architecture {spec.architecture}: bad arguments ({error})") from error
+        if transformer and not isinstance(network, VisionTransformer):
+            raise InputError(f"architecture {spec.architecture} is not a plain vision transformer")
+        return (TransformerBackbone if transformer else ConvolutionalBackbone)(spec, network)
     except (OSError, RuntimeError) as error:
         if not pretrained:
-            raise
+            raise InputError(_bad_arguments(spec, error)) from error
         raise InputError(
             f"the weights of {spec.architecture} could not be fetched"
             f" ({type(error).__name__}); give --weights FILE, or use the embedded backbone"
             " workflow/resources/scenes_vit.safetensors"
         ) from error
-    if transformer and not isinstance(network, VisionTransformer):
-        raise InputError(f"architecture {spec.architecture} is not a plain vision transformer")
-    return (TransformerBackbone if transformer else ConvolutionalBackbone)(spec, network)
+    # timm does not check its arguments; they surface as whatever they break.
+    except (TypeError, ValueError, AssertionError, ArithmeticError, LookupError) as error:
+        raise InputError(_bad_arguments(spec, error)) from error
+
+
+def _bad_arguments(spec: BackboneSpec, error: Exception) -> str:
+    return f"architecture {spec.architecture}: bad arguments {spec.arguments} ({error})"
 
 
 def load_backbone(
@@ -393,7 +432,7 @@ def _specify(
         normalization=normalization or default,
         mean=tuple(data["mean"]),
         std=tuple(data["std"]),
-        scale=scale or 1.0,
+        scale=1.0 if scale is None else scale,
     )
 
 
@@ -408,7 +447,7 @@ def _load_file(
     if "backbone" in metadata and architecture is None:
         stored = metadata["backbone"]
         stored |= {"normalization": normalization} if normalization else {}
-        stored |= {"scale": scale} if scale else {}
+        stored |= {"scale": scale} if scale is not None else {}
         spec = BackboneSpec(**stored)
     else:
         spec = _specify(architecture, arguments, normalization, scale, path)
@@ -431,7 +470,7 @@ def _load_efficientnet_lite0(normalization: str | None, scale: float | None) -> 
         normalization=normalization or "layernorm",
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
-        scale=scale or 1.0,
+        scale=1.0 if scale is None else scale,
     )
     whole = timm.create_model(spec.architecture)
     names = list(whole.state_dict())

@@ -52,6 +52,14 @@ def positive_int(text: str) -> int:
     return value
 
 
+def non_negative_int(text: str) -> int:
+    """An argparse type: an integer of at least 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
 def execute(
     run: Callable[..., Any], parser: argparse.ArgumentParser, argv: list[str] | None
 ) -> int:
@@ -61,13 +69,12 @@ def execute(
     mend, told in one line on stderr; 130 is an interrupt. Anything else is a bug and keeps its
     traceback.
     """
-    options = vars(parser.parse_args(argv))
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     # A cluster ends jobs with SIGTERM: leave through `finally`, so that no half file stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    threads = options.pop("threads", None)
     try:
-        with limit_threads(threads):
+        options = vars(parser.parse_args(argv))
+        with limit_threads(options.pop("threads", None)):
             run(**options)
     except InputError as error:
         return _fail(parser.prog, str(error))

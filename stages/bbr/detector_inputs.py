@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .errors import InputError
 from .files import atomic_path
+from .hdf5 import DAMAGE, LAYOUT_VERSION
 
 if TYPE_CHECKING:  # importing timm takes seconds, and stages that only read need none of it
     from .backbones import Maps
@@ -78,7 +79,7 @@ def create_detector_inputs(
     The block fills `image_id` and `maps`; the file appears, complete, when it ends without an
     exception.
     """
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=LAYOUT_VERSION) as file:
         file.attrs["schema"] = SCHEMA
         file.attrs["parts"] = parts
         file.attrs["grid"] = grid
@@ -117,12 +118,12 @@ class DetectorInputs:
                     " cache_detector_inputs.py"
                 )
             self.image_id: np.ndarray = self._file["image_id"][:]
-        except OSError as error:
+            self.grid = (int(attributes["grid"][0]), int(attributes["grid"][1]))
+            self.parts = str(attributes["parts"])
+            self.image_size = int(attributes["image_size"])
+            self.shape = self._file["maps"].shape[1:]
+        except DAMAGE as error:
             raise InputError(f"inputs {path}: truncated or damaged; make it again") from error
-        self.grid = (int(attributes["grid"][0]), int(attributes["grid"][1]))
-        self.parts = str(attributes["parts"])
-        self.image_size = int(attributes["image_size"])
-        self.shape = self._file["maps"].shape[1:]
 
     def __enter__(self) -> DetectorInputs:
         return self
@@ -142,6 +143,6 @@ class DetectorInputs:
         unique, inverse = torch.unique(positions, return_inverse=True)
         try:
             maps = self._file["maps"][unique.numpy()]
-        except OSError as error:
+        except DAMAGE as error:
             raise InputError(f"inputs {self.path}: maps are damaged; make it again") from error
         return torch.from_numpy(maps.astype(np.float32))[inverse]

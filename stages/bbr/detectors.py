@@ -21,6 +21,7 @@ from .errors import InputError
 from .tensor_files import fit_weights, read_tensors, write_tensors
 
 LAYOUTS = ("spatial", "qkv_image")
+_IMAGE_CHANNELS = 3  # of a torchvision stem
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class ResNetDetector(nn.Module):
         self.spec = spec
         self.network = models.get_model(spec.network, weights=None)
         stem = self.network.conv1
-        if spec.channels != stem.in_channels:
+        if spec.channels != _IMAGE_CHANNELS:
             self.network.conv1 = nn.Conv2d(
                 spec.channels, stem.out_channels, kernel_size=3, stride=1, padding=1, bias=False
             )
@@ -154,7 +155,9 @@ def build_detector(spec: DetectorSpec) -> nn.Module:
 
 
 def initialize_trunk(detector: nn.Module, path: Path | str) -> None:
-    """Start a ResNet h from pretrained weights in torchvision's layout, without its last layer.
+    """Start a ResNet h from pretrained weights in torchvision's layout.
+
+    The last layer stays as it is, and so does the stem where h reads other than 3 channels.
 
     Raises:
         InputError: h is not a ResNet, or the tensors do not fit.
@@ -164,9 +167,10 @@ def initialize_trunk(detector: nn.Module, path: Path | str) -> None:
     tensors, _ = read_tensors(path)
     expected = detector.network.state_dict()
     trunk = {name: t for name, t in tensors.items() if not name.startswith("fc.")}
-    if expected["conv1.weight"].shape != trunk.get("conv1.weight", expected["fc.bias"]).shape:
-        trunk["conv1.weight"] = expected["conv1.weight"]
-    trunk |= {name: expected[name] for name in ("fc.weight", "fc.bias")}
+    own = ["fc.weight", "fc.bias"]
+    if detector.spec.channels != _IMAGE_CHANNELS:
+        own.append("conv1.weight")
+    trunk |= {name: expected[name] for name in own}
     fit_weights(detector.network, trunk, str(path), detector.spec.network)
 
 

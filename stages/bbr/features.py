@@ -21,6 +21,7 @@ from torch import Tensor
 
 from .errors import InputError
 from .files import atomic_path
+from .hdf5 import DAMAGE, LAYOUT_VERSION
 from .image_batches import groups_of_equal
 
 SCHEMA = "bbr-features/1"
@@ -50,14 +51,30 @@ class FeatureWriter:
         cls_attention: Tensor | None,
     ) -> None:
         """Add one image: size in pixels (height, width), grid (h, w), key (h·w, d) and
-        cls_attention (heads, h·w) or None."""
+        cls_attention (heads, h·w) or None.
+
+        Raises:
+            InputError: a value is not finite, or too large for the file's type.
+        """
         self._append("image_id", np.array([image_id]))
         self._append("image_size", np.array([image_size]))
         self._append("grid", np.array([grid]))
-        self._append("key", key.float().cpu().numpy())
+        self._append("key", self._stored("key", key, image_id))
         if cls_attention is not None:
-            self._append("cls_attention", cls_attention.T.float().cpu().numpy())
+            rows = self._stored("cls_attention", cls_attention.T, image_id)
+            self._append("cls_attention", rows)
         self._append("offset", np.array([self._file["key"].shape[0]]))
+
+    def _stored(self, name: str, rows: Tensor, image_id: int) -> np.ndarray:
+        dtype = self._file[name].dtype
+        with np.errstate(over="ignore"):
+            stored = rows.float().cpu().numpy().astype(dtype)
+        if not np.isfinite(stored).all():
+            raise InputError(
+                f"{name} of image {image_id} is not finite as {dtype}; use --dtype float32, or"
+                " check the weights"
+            )
+        return stored
 
     def note_skipped(self, skipped: list[dict[str, Any]]) -> None:
         """Record the images that could not be read: [{"image_id", "reason"}]."""
@@ -101,7 +118,7 @@ def create_features(
         dtype: `float16` or `float32`, of key and cls_attention.
     """
     # The inner context ends first: only a closed HDF5 file is whole, so the rename comes after it.
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=LAYOUT_VERSION) as file:
         file.attrs["schema"] = SCHEMA
         file.attrs["backbone"] = backbone
         file.attrs["patch_size"] = patch_size
@@ -149,8 +166,12 @@ class FeatureFile:
             ) from error
         try:
             self._check()
-        except BaseException:
+        except BaseException as error:
             self._file.close()
+            if isinstance(error, DAMAGE):
+                raise InputError(
+                    f"features {path}: damaged or not of the documented layout; make it again"
+                ) from error
             raise
 
     def __enter__(self) -> FeatureFile:
@@ -181,26 +202,31 @@ class FeatureFile:
             self._read(name) for name in ("image_id", "image_size", "grid", "offset")
         )
         self.has_attention = "cls_attention" in self._file
-        count = len(self.image_id)
+        count = len(set(self.image_id.tolist()))
         rows = self.grid.prod(axis=1, dtype=np.int64) if count else np.zeros(0, np.int64)
         consistent = (
-            len(self.image_size) == len(self.grid) == count
+            self.image_id.shape == (count,)
+            and self.image_size.shape == self.grid.shape == (count, 2)
+            and self.patch_size > 0
             and self.offset.shape == (count + 1,)
             and self.offset[0] == 0
             and (np.diff(self.offset) == rows).all()
             and (rows > 0).all()
-            and len(self._file["key"]) == self.offset[-1]
-            and (not self.has_attention or len(self._file["cls_attention"]) == self.offset[-1])
+            and all(
+                self._file[name].ndim == 2 and len(self._file[name]) == self.offset[-1]
+                for name in ("key", "cls_attention")[: 1 + self.has_attention]
+            )
         )
         if not consistent:
             raise InputError(
-                f"features {self.path}: grid, offset and key do not fit together; make it again"
+                f"features {self.path}: grid, offset and key do not fit together, or an image is"
+                " there twice; make it again"
             )
 
     def _read(self, name: str, selection: slice = slice(None)) -> np.ndarray:
         try:
             return self._file[name][selection]
-        except OSError as error:
+        except DAMAGE as error:
             raise InputError(
                 f"features {self.path}: {name} is damaged (checksum or truncation); make it again"
             ) from error

@@ -23,9 +23,11 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     process of this machine left behind are swept away.
 
     Raises:
-        InputError: the folder of `path` cannot be written to.
+        InputError: `path` is a folder, or its own folder cannot be written to.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file in it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

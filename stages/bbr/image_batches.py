@@ -13,8 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from .cli import thread_count
-from .errors import InputError
-from .images import read_rgb
+from .images import UnreadableImage, read_rgb
 from .index import Index
 
 T = TypeVar("T")
@@ -69,16 +68,16 @@ class SquareImages:
 
 def native_size_windows(
     index: Index, images: list[dict[str, Any]], window: int
-) -> Iterator[list[tuple[dict[str, Any], np.ndarray | InputError]]]:
+) -> Iterator[list[tuple[dict[str, Any], np.ndarray | UnreadableImage]]]:
     """Read images at native size, `window` at a time, the next window while one is in use.
 
     Yields lists of (image record, (H, W, 3) uint8 pixels or the error that reading raised).
     """
 
-    def read(image: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray | InputError]:
+    def read(image: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray | UnreadableImage]:
         try:
             return image, read_rgb(index.image_path(image))
-        except InputError as error:
+        except UnreadableImage as error:
             return image, error
 
     with ThreadPoolExecutor(max_workers=thread_count()) as pool:

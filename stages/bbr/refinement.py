@@ -7,8 +7,9 @@ f^h near f.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,24 @@ class RefinementOptions:
     regularize: str = "tokens"
     regularize_weight: float = 1.0
     trainable_blocks: int = 0
+
+
+class Fixed(NamedTuple):
+    """What does not change for B images while f^h is trained.
+
+    Attributes:
+        state: (B, ...) what the trained blocks read.
+        anchor: (B, M, D) f's output that L_f compares with.
+        boxes: (B, 4) cxcywh in fractions of the image: the targets, unless they are `current`.
+    """
+
+    state: Tensor
+    anchor: Tensor
+    boxes: Tensor
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Fixed:
+        """The same with every tensor changed by `function`."""
+        return Fixed(*map(function, self))
 
 
 class Refinement(nn.Module):
@@ -86,29 +105,38 @@ class Refinement(nn.Module):
         return super().to(*args, **kwargs)
 
     @torch.no_grad()
-    def enter(self, images: Tensor) -> Tensor:
-        """What the trained blocks read of images (B, 3, S, S) uint8; the same at every step."""
-        original = self._frozen[0]
-        return original.enter(original.prepare(images), self.moving)
-
-    def forward(
-        self, state: Tensor, grid: tuple[int, int], boxes: Tensor | None
-    ) -> dict[str, Tensor]:
-        """Losses of a batch: `total`, `h` (L_h) and `f` (L_f, unweighted).
+    def observe(self, images: Tensor, boxes: Tensor | None) -> Fixed:
+        """All that stays the same for a batch while f^h moves.
 
         Args:
-            state: the output of `enter`.
-            grid: (h, w) of the patches.
+            images: (B, 3, S, S) uint8.
             boxes: (B, 4) cxcywh in fractions of the image: the heuristic's on f, for targets
                 `f`; None to propose them anew, where images are augmented.
         """
-        maps = self.refined.leave(state, self.moving, grid)
+        original = self._frozen[0]
+        pixels = original.prepare(images)
+        state = original.enter(pixels, self.moving)
+        maps = original.leave(state, self.moving, original.patch_grid(pixels))
+        if self.options.targets == "h":
+            boxes = most_confident(*self._detect(maps))[1]
+        elif boxes is None:
+            boxes = self._propose(maps)
+        return Fixed(state, regularized(maps, self.options.regularize), boxes.to(state.device))
+
+    def forward(self, fixed: Fixed, grid: tuple[int, int]) -> dict[str, Tensor]:
+        """Losses of a batch: `total`, `h` (L_h) and `f` (L_f, unweighted).
+
+        Args:
+            fixed: the output of `observe`.
+            grid: (h, w) of the patches.
+        """
+        maps = self.refined.leave(fixed.state, self.moving, grid)
         logits, predicted = self._detect(maps)
-        with torch.no_grad():
-            reference = self._frozen[0].leave(state, self.moving, grid)
-            wanted = self._targets(reference, maps, boxes)
+        wanted = self._propose(maps) if self.options.targets == "current" else fixed.boxes
         loss_h = set_loss(logits, predicted, as_target_list(wanted), self.weights)["total"]
-        loss_f = distance(reference, maps, self.options.regularize)
+        # Equation 17, as a mean over elements; without a term both sides are empty.
+        moved = regularized(maps, self.options.regularize)
+        loss_f = functional.mse_loss(moved, fixed.anchor) if moved.numel() else moved.sum()
         total = loss_h + self.options.regularize_weight * loss_f
         return {"total": total, "h": loss_h, "f": loss_f}
 
@@ -118,23 +146,18 @@ class Refinement(nn.Module):
         logits, boxes = detector(arrange(inputs, maps.grid, detector.spec.layout))
         return logits.float(), boxes.float()
 
-    def _targets(self, reference: Maps, maps: Maps, boxes: Tensor | None) -> Tensor:
-        if self.options.targets == "h":
-            return most_confident(*self._detect(reference))[1]
-        if self.options.targets == "f" and boxes is not None:
-            return boxes
-        source = maps if self.options.targets == "current" else reference
+    @torch.no_grad()
+    def _propose(self, maps: Maps) -> Tensor:
+        """The heuristic's boxes on these maps: (B, 4) cxcywh in fractions of the image."""
         proposed = propose_training_boxes(
-            source.key, source.grid, self.method, self.method_options, source.cls_attention
+            maps.key, maps.grid, self.method, self.method_options, maps.cls_attention
         )
         return box_convert(proposed, "xyxy", "cxcywh")
 
 
-def distance(reference: Maps, maps: Maps, on: str) -> Tensor:
-    """L_f (equation 17): mean squared difference of [CLS] outputs, all output tokens or keys."""
+def regularized(maps: Maps, on: str) -> Tensor:
+    """The output that L_f compares: [CLS], all tokens or the keys, float32; empty for `none`."""
     if on == "none":
-        return maps.key.new_zeros(())
-    if on == "keys":
-        return functional.mse_loss(maps.key.float(), reference.key.float())
-    chosen = slice(0, 1) if on == "cls" else slice(None)
-    return functional.mse_loss(maps.tokens[:, chosen].float(), reference.tokens[:, chosen].float())
+        return maps.key.new_zeros(len(maps.key), 0, dtype=torch.float32)
+    chosen = {"keys": maps.key, "tokens": maps.tokens, "cls": maps.tokens[:, :1]}[on]
+    return chosen.float()

@@ -180,7 +180,7 @@ class Checkpoint:
         except Exception as error:  # torch raises many kinds for a damaged archive
             log.warning("%s: unreadable checkpoint ignored (%s)", self.path, type(error).__name__)
             return 0
-        if state.get("fingerprint") != self.fingerprint:
+        if not isinstance(state, dict) or state.get("fingerprint") != self.fingerprint:
             log.warning("%s: checkpoint of another run ignored", self.path)
             return 0
         model.load_state_dict(state["model"])

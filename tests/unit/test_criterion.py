@@ -62,25 +62,22 @@ def slow_cost(logits, box, target, weights):
 
 
 def slow_match(logits, boxes, targets, weights):
-    """Every way of pairing predictions with targets, the smaller set used up: the cheapest one.
-
-    Returns (cost, [(prediction, target), ...]).
-    """
+    """(prediction, target) pairs, sorted: the cheapest way of using up the smaller set."""
     k, n = len(boxes), len(targets)
     if n <= k:
         ways = ([(p, t) for t, p in enumerate(ps)] for ps in itertools.permutations(range(k), n))
     else:
         ways = ([(p, t) for p, t in enumerate(ts)] for ts in itertools.permutations(range(n), k))
-    priced = (
-        (sum(slow_cost(logits[p], boxes[p], targets[t], weights) for p, t in pairs), sorted(pairs))
-        for pairs in ways
-    )
-    return min(priced, key=lambda way: way[0])
+
+    def cost(pairs):
+        return sum(slow_cost(logits[p], boxes[p], targets[t], weights) for p, t in pairs)
+
+    return sorted(min(ways, key=cost))
 
 
 def slow_losses(logits, boxes, targets, weights):
     """Sums over one image, not normalised: class loss, its weight, l1, giou."""
-    _, pairs = slow_match(logits, boxes, targets, weights)
+    pairs = slow_match(logits, boxes, targets, weights)
     matched = {p for p, _ in pairs}
     classification = weight = 0.0
     for p, pair in enumerate(logits):
@@ -105,7 +102,7 @@ def test_matching_is_the_cheapest_of_all(batch):
     expected, start = [], 0
     for image, wanted in enumerate(targets):
         of_image = (logits[image].tolist(), boxes[image].tolist(), wanted.tolist())
-        expected += [(image, p, start + t) for p, t in slow_match(*of_image, WEIGHTS)[1]]
+        expected += [(image, p, start + t) for p, t in slow_match(*of_image, WEIGHTS)]
         start += len(wanted)
     found = (matching.image, matching.prediction, matching.target)
     assert sorted(zip(*(part.tolist() for part in found), strict=True)) == expected
@@ -117,10 +114,8 @@ def test_loss_is_the_slow_one(batch, no_object):
     weights = LossWeights(classification=1.5, l1=4.0, giou=3.0, no_object=no_object)
     logits, boxes, targets = random_batch(*batch)
     losses = set_loss(logits, boxes, targets, weights)
-    sums = [
-        slow_losses(logit.tolist(), box.tolist(), target.tolist(), weights)
-        for logit, box, target in zip(logits, boxes, targets, strict=True)
-    ]
+    images = zip(logits, boxes, targets, strict=True)
+    sums = [slow_losses(*(part.tolist() for part in image), weights) for image in images]
     classification, weight, l1, giou = map(sum, zip(*sums, strict=True))
     count = max(1, sum(map(len, targets)))
     assert losses["classification"].item() == pytest.approx(classification / weight, **CLOSE)
@@ -136,10 +131,8 @@ def test_batch_is_the_weighted_sum_of_its_images(counts):
     k = 3
     logits, boxes, targets = random_batch(1, k, counts)
     whole = set_loss(logits, boxes, targets, WEIGHTS)
-    single = [
-        set_loss(logits[i : i + 1], boxes[i : i + 1], targets[i : i + 1], WEIGHTS)
-        for i in range(len(counts))
-    ]
+    parts = zip(logits.split(1), boxes.split(1), targets, strict=True)
+    single = [set_loss(*pair, [target], WEIGHTS) for *pair, target in parts]
     for term in ("l1", "giou"):
         total = sum(max(1, n) * part[term] for n, part in zip(counts, single, strict=True))
         assert (max(1, sum(counts)) * whole[term]).item() == pytest.approx(total.item(), **CLOSE)
@@ -212,8 +205,7 @@ def test_boxes_without_area_stay_finite(box, target):
     losses = set_loss(logits, boxes, [torch.tensor([target])], WEIGHTS)
     losses["total"].backward()
     assert all(loss.isfinite() for loss in losses.values())
-    # Bounded, so that a gradient norm can still be taken of it in float32.
-    assert boxes.grad.abs().max() < 1e8
+    assert boxes.grad.abs().max() < 1e8  # its square is a float32 still
     assert logits.grad.isfinite().all()
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +142,66 @@ def test_own_weights_that_say_their_architecture(tmp_path: Path) -> None:
 def test_a_damaged_weights_file_is_left_to_the_stage(tmp_path: Path) -> None:
     (tmp_path / "bad").write_bytes(b"\xff" * 20)
     assert not carries_architecture(str(tmp_path / "bad"))
+
+
+# Sections of the schema, and the stages whose options their keys are.
+_STAGES_OF_SECTIONS = {
+    "features": ("extract_features",),
+    "detector_inputs": ("cache_detector_inputs",),
+    "losses": ("train_detector", "refine_backbone"),
+    "detector": ("train_detector",),
+    "refinement": ("refine_backbone",),
+    "pretraining": ("pretrain_backbone",),
+    "figures": ("draw_boxes",),
+    "scenes": ("render_scenes",),
+    "voc": ("index_dataset",),
+    "coco": ("index_dataset",),
+    "folder": ("index_dataset",),
+    "backbone": ("extract_features", "cache_detector_inputs"),
+    "lost": ("pseudo_boxes", "train_detector", "refine_backbone"),
+    "dino_seg": ("pseudo_boxes", "train_detector", "refine_backbone"),
+    "center": ("pseudo_boxes", "train_detector", "refine_backbone"),
+}
+_NOT_OPTIONS = {"label", "format", "shards", "heuristics", "dataset"}
+_SHOW_HELP = """
+import contextlib, importlib, io, json, sys
+found = {}
+for stage in sys.argv[1:]:
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+        importlib.import_module(stage).main(["--help"])
+    found[stage] = text.getvalue()
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def help_texts() -> dict[str, str]:
+    """What each stage says to --help; from one process, since torch takes seconds to import."""
+    stages = sorted({stage for stages in _STAGES_OF_SECTIONS.values() for stage in stages})
+    output = subprocess.run(
+        [sys.executable, "-c", _SHOW_HELP, *stages],
+        cwd=ROOT / "stages", env=os.environ | {"COLUMNS": "300"}, check=True,
+        stdout=subprocess.PIPE, text=True,
+    ).stdout  # fmt: skip
+    return json.loads(output)
+
+
+@pytest.mark.parametrize("section", _STAGES_OF_SECTIONS)
+def test_keys_and_choices_are_those_of_the_stages(section: str, help_texts: dict[str, str]) -> None:
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    keys = schema["$defs"].get(section) or schema["properties"][section]
+    for key, allowed in keys["properties"].items():
+        if key in _NOT_OPTIONS:
+            continue
+        for stage in _STAGES_OF_SECTIONS[section]:
+            option = key.replace("_", "-")
+            usage = re.search(rf"--{option}\b( {{(?P<choices>.*?)}})?", help_texts[stage])
+            assert usage, f"{stage}.py has no option for {section}.{key}"
+            if "$ref" in allowed:
+                allowed = schema["$defs"][allowed["$ref"].rpartition("/")[2]]
+            if usage["choices"] and "enum" in allowed:
+                assert set(usage["choices"].split(",")) == set(allowed["enum"]), f"{section}.{key}"
 
 
 @pytest.mark.parametrize(

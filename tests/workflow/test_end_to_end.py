@@ -117,6 +117,11 @@ def test_an_edit_reruns_its_stage_and_what_follows(edited: Repository, file: str
     with open(edited.root / "stages" / file, "a", encoding="utf-8") as handle:
         handle.write("\n# A remark.\n")
     assert edited.planned(*TINY_TARGETS, *TINY) == CODE[file]
+
+
+def test_an_edit_reruns_nothing_where_code_is_not_tracked(edited: Repository) -> None:
+    with open(edited.root / "stages/bbr/errors.py", "a", encoding="utf-8") as handle:
+        handle.write("\n# A remark.\n")
     assert edited.planned(*TINY_TARGETS, *TINY, "--config", "track_code=false") == {}
 
 
@@ -176,30 +181,37 @@ def test_own_photographs(edited: Repository) -> None:
 
 
 def test_killed_and_started_again_gives_the_same_bytes(edited: Repository) -> None:
-    wanted = {name: (edited.root / "results" / name).read_bytes() for name in RESULTS}
-    for name in RESULTS:
-        (edited.root / "results" / name).unlink()
-    learned = edited.root / "results/tiny/scenes_vit/lost/default/seed0"
-    weights = (learned / "refined.safetensors").read_bytes()
-    for path in learned.glob("*.safetensors"):
-        path.unlink()
+    results = edited.root / "results"
+    learned = Path("tiny/scenes_vit/lost/default/seed0")
+    compared = [*RESULTS, learned / "detector.safetensors", learned / "refined.safetensors"]
+    wanted = {name: (results / name).read_bytes() for name in compared}
+    for made_of_h in (results / learned, *results.glob("*/*+*"), *results.glob("*/*/h.*")):
+        shutil.rmtree(made_of_h)
+    shutil.rmtree(results / "logs")
     command = edited.command(*TINY_TARGETS, *TINY, "--cores", "2")
-    for seconds in (5, 11):
-        _kill_after(seconds, command, edited.root)
+    logs = results / "logs/tiny"
+    for job in (
+        logs / "scenes_vit/lost/default/train_detector.0.log",
+        logs / "scenes_vit/lost/default/refine_backbone.0.log",
+        logs / "scenes_vit+tiny.lost.default.0/extract_features.1.log",
+    ):
+        _kill_during(job, command, edited.root)
         edited.snakemake("--unlock", *TINY)
     edited.snakemake(*TINY_TARGETS, *TINY, "--cores", "2")
-    assert (learned / "refined.safetensors").read_bytes() == weights
-    assert {name: (edited.root / "results" / name).read_bytes() for name in RESULTS} == wanted
+    assert {name: (results / name).read_bytes() for name in compared} == wanted
     assert edited.planned(*TINY_TARGETS, *TINY) == {}
 
 
-def _kill_after(seconds: float, command: list[str], folder: Path) -> None:
-    """Start a run, and kill it and all its jobs while it is at work."""
+def _kill_during(log: Path, command: list[str], folder: Path) -> None:
+    """Start a run, and kill it with all its jobs while the job with this log is at work."""
     run = subprocess.Popen(
         command, cwd=folder, env=environment(), start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    time.sleep(seconds)
+    while not log.exists():
+        assert run.poll() is None, f"the run ended without {log}"
+        time.sleep(0.1)
+    time.sleep(2)
     assert run.poll() is None, "the run ended before it was killed"
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()

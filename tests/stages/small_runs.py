@@ -1,0 +1,121 @@
+"""Data and command lines small enough to run the network stages in a test."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cache_detector_inputs
+import render_scenes
+import torch
+import train_detector
+from safetensors.torch import load_file
+
+STAGES = Path(train_detector.__file__).parent
+_TINY = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2}
+ARCHITECTURE = [
+    "--architecture", "vit_tiny_patch16_224", "--architecture-args", json.dumps(_TINY),
+]  # fmt: skip
+BACKBONE = ["--weights", "random", *ARCHITECTURE]
+# One thread: sums are then added in the same order by every process.
+ONE_THREAD = ["--threads", "1"]
+
+
+def command(**options: object) -> list[str]:
+    """`steps=3` to `--steps 3`."""
+    pairs = ((f"--{name.replace('_', '-')}", str(value)) for name, value in options.items())
+    return [text for pair in pairs for text in pair]
+
+
+def make_index(folder: Path, count: int = 8, seed: int = 0) -> Path:
+    """Scenes of 64 × 64 pixels."""
+    path = folder / "index.json"
+    options = command(preset="scenes07", count=count, size=64, seed=seed, output=path)
+    assert render_scenes.main(options) == 0
+    return path
+
+
+def make_inputs(index: Path, output: Path, *more: str) -> Path:
+    """What h reads of the tiny backbone at 64 × 64 pixels: 4 × 4 patches, d = 32."""
+    options = command(index=index, image_size=64, output=output)
+    assert cache_detector_inputs.main([*options, *BACKBONE, *ONE_THREAD, *more]) == 0
+    return output
+
+
+def make_boxes(index: Path, output: Path) -> Path:
+    """The first object of each image, in the place of a heuristic's box."""
+    first = {a["image_id"]: a for a in reversed(json.loads(index.read_text())["annotations"])}
+    records = [{"image_id": i, "bbox": a["bbox"], "score": 1.0} for i, a in sorted(first.items())]
+    output.write_text(json.dumps(records))
+    return output
+
+
+def make_detector(inputs: Path, boxes: Path, index: Path, output: Path, *more: str) -> Path:
+    """A barely trained attention h."""
+    options = command(
+        inputs=inputs, boxes=boxes, index=index, output=output,
+        network="attention", layout="spatial", width=8, num_boxes=3, steps=2, batch_size=4, lr=1e-3,
+    )  # fmt: skip
+    assert train_detector.main([*options, *ONE_THREAD, *more]) == 0
+    return output
+
+
+def run_script(stage: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """A stage in a process of its own."""
+    script = [sys.executable, str(STAGES / f"{stage}.py"), *arguments]
+    return subprocess.run(script, capture_output=True, text=True, timeout=300, check=False)
+
+
+def _start(stage: str, arguments: list[str]) -> subprocess.Popen[bytes]:
+    script = [sys.executable, str(STAGES / f"{stage}.py"), *arguments]
+    return subprocess.Popen(script, stderr=subprocess.PIPE)
+
+
+def kill_when_there(stage: str, arguments: list[str], pattern: str, folder: Path) -> None:
+    """Start a stage and SIGKILL it as soon as a file of this pattern lies in `folder`."""
+    process = _start(stage, arguments)
+    deadline = time.monotonic() + 120
+    while not any(folder.glob(pattern)) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it ended before it could be killed"
+
+
+def kill_at_first_line(stage: str, arguments: list[str]) -> None:
+    """Start a stage and SIGKILL it when it reports progress for the first time."""
+    process = _start(stage, arguments)
+    assert process.stderr is not None
+    assert process.stderr.readline()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def assert_refused(status: int, stderr: str, message: str, output: Path) -> None:
+    """Exit status 1, one line that says why, no traceback, no output."""
+    errors = [line for line in stderr.splitlines() if ": error: " in line]
+    assert status == 1, stderr
+    assert len(errors) == 1, stderr
+    assert re.search(message, errors[0]), errors[0]
+    assert "Traceback" not in stderr
+    assert not output.exists()
+    assert list(output.parent.glob(f".{output.name}.*tmp*")) == []
+
+
+def disagreement(path: Path, other: Path, start: dict[str, torch.Tensor]) -> float:
+    """How far two runs from `start` ended from each other, as a share of how far they went.
+
+    A bound on single weights would say little: where a gradient is zero but for rounding, as that
+    of a bias of keys below the last block, Adam takes full steps of either sign.
+    """
+    first, second = load_file(path), load_file(other)
+    apart = sum((first[name] - second[name]).double().square().sum() for name in first)
+    moved = sum((first[name] - start[name]).double().square().sum() for name in first)
+    assert moved > 0
+    return float((apart / moved).sqrt())
