@@ -53,7 +53,7 @@ def _config(changes: dict[str, Any] | None = None) -> dict[str, Any]:
         ("precision", "fp8", 'precision: "fp8" is unknown; choose from fp32, bf16'),
         ("seeds", 0, "seeds: 0 is not of type array"),
         ("seeds", [0, 0], "seeds: [0, 0] has non-unique elements"),
-        ("backbone", "foo", 'backbone: "foo" is unknown; choose from scenes_vit,'),
+        ("backbone", "foo", 'backbone: "foo" is unknown; choose from efficientnet_lite0,'),
         ("method", "loost", 'method: "loost" is unknown; did you mean lost?'),
         ("tables.table4.datasets", ["scenes08"], 'tables.table4.datasets: "scenes08" is unknown'),
         ("tables.table4.methods", ["foo"], 'tables.table4.methods: "foo" is unknown'),

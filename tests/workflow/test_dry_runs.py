@@ -41,7 +41,7 @@ def test_variants_share_h_where_they_train_it_alike(repository: Repository) -> N
         "  free: {refinement: {regularize: none}}\n"
         "  k1: {detector: {num_boxes: 1}}\n",
     )
-    folder = "results/scenes07/scenes_vit/lost/{}/seed0/refined.safetensors"
+    folder = "results/scenes07/efficientnet_lite0/lost/{}/seed0/refined.safetensors"
     alike = repository.planned(*map(folder.format, ("default", "free")))
     assert (alike["refine_backbone"], alike["train_detector"]) == (2, 1)
     unlike = repository.planned(*map(folder.format, ("default", "k1")))
@@ -49,7 +49,7 @@ def test_variants_share_h_where_they_train_it_alike(repository: Repository) -> N
     assert unlike["cache_detector_inputs"] == 1
 
 
-@pytest.mark.parametrize("overlay", ["study", "efficientnet"])
+@pytest.mark.parametrize("overlay", ["study", "scenes_vit"])
 def test_overlays(pristine: Repository, overlay: str) -> None:
     pristine.planned(*TINY_TARGETS, "--configfile", f"workflow/configs/{overlay}.yaml")
 

@@ -211,8 +211,8 @@ def table4_metrics(w):
     """Metrics of every method, baseline and control on every dataset, and of f^h and h."""
     table = config["tables"]["table4"]
     backbone, random = table["backbone"], table["random_backbone"]
-    alone = [*table["baselines"], *table["methods"], *table["controls"]]
-    ran = [(backbone, method) for method in alone]
+    ran = [(backbone, method) for method in [*table["methods"], *table["controls"]]]
+    ran += [(own, method) for method, own in table["baselines"].items()]
     ran += [(random, method) for method in table["methods"] if random is not None]
     paths = [
         f"{dataset}/{b}/{method}" for dataset in table["datasets"] for b, method in ran

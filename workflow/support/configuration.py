@@ -201,6 +201,8 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
         for kind in ("methods", "baselines", "controls"):
             for method in table[kind]:
                 yield f"{where}.{kind}", method, methods
+        for method, backbone in table["baselines"].items():
+            yield f"{where}.baselines.{method}", backbone, backbones
     study = config["study"]
     yield "study.backbone", study["backbone"], backbones
     yield "study.variant", study["variant"], variants
