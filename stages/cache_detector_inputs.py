@@ -70,6 +70,7 @@ def run(
             with autocast(place, precision):
                 maps = stack_parts(backbone(backbone.prepare(images.batch(positions))), parts)
             file["maps"][positions[0] : positions[-1] + 1] = maps.float().cpu().numpy()
+            file.check()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from bbr import cli
-from bbr.augmentation import crop_and_flip
+from bbr.augmentation import add_channel_dropout, crop_and_flip
 from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
 from bbr.backbones import save_backbone
 from bbr.criterion import add_loss_options, pop_loss_weights
@@ -37,6 +37,7 @@ from bbr.training import (
     launch,
     optimize,
     pop_schedule,
+    run_in_processes,
     step_generator,
 )
 
@@ -97,7 +98,7 @@ def run(
     if augmentation == "crop_flip":
         positions, targets = torch.arange(len(dataset.images)), None
     batches = _Batches(SquareImages(dataset, image_size), positions, targets, schedule, seed)
-    fabric.launch(_refine, model, batches, grid, accumulate, checkpoint, output, record)
+    run_in_processes(fabric, _refine, model, batches, grid, accumulate, checkpoint, output, record)
     checkpoint.discard()
 
 
@@ -184,7 +185,7 @@ def _refine(
         for chosen in batches.indices(step, fabric).chunk(accumulate):
             with fabric.autocast():
                 fixed = batches.batch(chosen, generator, model, fabric)
-            losses = wrapped(fixed, grid)
+            losses = wrapped(fixed, grid, generator)
             yield losses | {"total": losses["total"] / accumulate}
 
     optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "refinement steps of f^h")
@@ -213,6 +214,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--heuristic", choices=METHODS, default="lost")
     add_heuristic_options(parser)
     parser.add_argument("--augmentation", choices=("none", "crop_flip"), default="none")
+    add_channel_dropout(parser)
     add_schedule_options(parser, Schedule(steps=10000, batch_size=36, lr=5e-7))
     add_loss_options(parser)
     parser.add_argument("--accumulate", type=cli.positive_int, default=1,

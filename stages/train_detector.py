@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bbr import cli
-from bbr.augmentation import AUGMENTATIONS
+from bbr.augmentation import AUGMENTATIONS, add_channel_dropout
 from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
 from bbr.criterion import add_loss_options, pop_loss_weights, set_loss
 from bbr.detector_batches import AugmentedBatches, BatchSource, CachedBatches
@@ -53,6 +53,7 @@ def run(
     width: int,
     init: Path | None,
     augmentation: str,
+    channel_dropout: float,
     heuristic: str,
     seed: int,
     checkpoint_seconds: float,
@@ -80,11 +81,12 @@ def run(
             initialize_trunk(detector, init)
         parameters = {
             "detector": vars(spec), "schedule": vars(schedule), "loss": vars(loss_weights),
-            "augmentation": augmentation, "seed": seed, "precision": precision,
+            "augmentation": augmentation, "channel_dropout": channel_dropout,
+            "seed": seed, "precision": precision,
         }  # fmt: skip
         sources = {"index": index, "inputs": inputs, "boxes": boxes, "init": init}
         source: BatchSource = CachedBatches(
-            cached, positions, targets, layout, flip=augmentation == "flip_maps"
+            cached, positions, targets, layout, augmentation == "flip_maps", channel_dropout
         )
         fabric = launch(device, precision)
         if augmentation == "crop_flip":
@@ -100,6 +102,7 @@ def run(
                 layout,
                 heuristic,
                 options,
+                channel_dropout,
             )
             positions = torch.arange(len(dataset.images))
         record = provenance("train_detector", parameters, sources, device_name(fabric.device))
@@ -135,6 +138,7 @@ def main(argv: list[str] | None = None) -> int:
                         help="hidden channels of network attention [64]")  # fmt: skip
     parser.add_argument("--init", type=Path, help="pretrained trunk of a ResNet, .safetensors")
     parser.add_argument("--augmentation", choices=AUGMENTATIONS, default="none")
+    add_channel_dropout(parser)
     add_schedule_options(parser, Schedule(steps=3000, batch_size=36, lr=1e-5))
     add_loss_options(parser)
     parser.add_argument("--seed", type=int, default=0)

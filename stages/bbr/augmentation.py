@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import argparse
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 AUGMENTATIONS = ("none", "flip_maps", "crop_flip")
+
+
+def add_channel_dropout(parser: argparse.ArgumentParser) -> None:
+    """The option for `drop_channels`."""
+    parser.add_argument(
+        "--channel-dropout",
+        type=_share,
+        default=0.0,
+        help="share of f's channels that h is not shown, drawn anew for each image [0]",
+    )
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1)")
+    return value
 
 
 def crop_and_flip(images: Tensor, generator: torch.Generator, least_area: float = 0.9) -> Tensor:
@@ -39,6 +58,26 @@ def flip_maps(maps: Tensor, boxes: Tensor, generator: torch.Generator) -> tuple[
         torch.where(chosen.view(-1, 1, 1, 1), maps.flip(-1), maps),
         torch.where(chosen.view(-1, 1), mirrored, boxes),
     )
+
+
+def drop_channels(maps: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Silence a random share of each image's channels, and scale up the rest.
+
+    h then cannot rest on a few channels of f, and what it teaches f^h is spread over all: where
+    the frozen h sees every channel, f^h can please it by changes that no heuristic would notice.
+
+    Args:
+        maps: (B, P, N, d).
+        share: in [0, 1); 0 leaves the maps as they are and draws nothing.
+
+    Returns:
+        (B, P, N, d).
+    """
+    if share == 0:
+        return maps
+    batch, parts, _, dim = maps.shape
+    kept = torch.rand(batch, parts, 1, dim, generator=generator) >= share
+    return maps * (kept / (1 - share)).to(maps.device, maps.dtype)
 
 
 def _crop(image: Tensor, generator: torch.Generator, least_area: float) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert
 
-from .augmentation import crop_and_flip, flip_maps
+from .augmentation import crop_and_flip, drop_channels, flip_maps
 from .backbones import Backbone
 from .detector_inputs import DetectorInputs, arrange, stack_parts
 from .errors import InputError
@@ -31,16 +31,24 @@ class CachedBatches:
     """
 
     def __init__(
-        self, inputs: DetectorInputs, positions: Tensor, targets: Tensor, layout: str, flip: bool
+        self,
+        inputs: DetectorInputs,
+        positions: Tensor,
+        targets: Tensor,
+        layout: str,
+        flip: bool = False,
+        channel_dropout: float = 0.0,
     ) -> None:
         if flip and layout != "spatial":
             raise InputError(f"augmentation flip_maps: layout {layout} has no left and right")
         self.inputs, self.positions, self.targets = inputs, positions, targets
-        self.layout, self.flip = layout, flip
+        self.layout, self.flip, self.channel_dropout = layout, flip, channel_dropout
 
     def batch(self, positions: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """See `BatchSource`; `positions` count the images that have a target."""
-        maps = arrange(self.inputs.batch(self.positions[positions]), self.inputs.grid, self.layout)
+        maps = self.inputs.batch(self.positions[positions])
+        maps = drop_channels(maps, self.channel_dropout, generator)
+        maps = arrange(maps, self.inputs.grid, self.layout)
         boxes = self.targets[positions]
         return flip_maps(maps, boxes, generator) if self.flip else (maps, boxes)
 
@@ -56,10 +64,12 @@ class AugmentedBatches:
         layout: str,
         method: str,
         options: Any,
+        channel_dropout: float = 0.0,
     ) -> None:
         self.images, self.backbone = images, backbone
         self.parts, self.layout = parts, layout
         self.method, self.options = method, options
+        self.channel_dropout = channel_dropout
 
     @torch.no_grad()
     def batch(self, positions: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -69,5 +79,6 @@ class AugmentedBatches:
         boxes = propose_training_boxes(
             maps.key, maps.grid, self.method, self.options, maps.cls_attention
         )
-        inputs = arrange(stack_parts(maps, self.parts).float(), maps.grid, self.layout)
-        return inputs, box_convert(boxes, "xyxy", "cxcywh")
+        inputs = stack_parts(maps, self.parts).float()
+        inputs = drop_channels(inputs, self.channel_dropout, generator)
+        return arrange(inputs, maps.grid, self.layout), box_convert(boxes, "xyxy", "cxcywh")

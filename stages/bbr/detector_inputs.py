@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .errors import InputError
 from .files import atomic_path
-from .hdf5 import DAMAGE, LAYOUT_VERSION
+from .hdf5 import DAMAGE, OutputFile, create_hdf5
 
 if TYPE_CHECKING:  # importing timm takes seconds, and stages that only read need none of it
     from .backbones import Maps
@@ -73,13 +73,13 @@ def create_detector_inputs(
     parts: str,
     dtype: str,
     provenance: dict[str, Any],
-) -> Iterator[h5py.File]:
+) -> Iterator[OutputFile]:
     """Write an inputs file of `count` images with maps of (P, N, d) = `shape`.
 
     The block fills `image_id` and `maps`; the file appears, complete, when it ends without an
     exception.
     """
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=LAYOUT_VERSION) as file:
+    with atomic_path(path) as temporary, create_hdf5(temporary) as file:
         file.attrs["schema"] = SCHEMA
         file.attrs["parts"] = parts
         file.attrs["grid"] = grid

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .errors import InputError
 from .files import atomic_path
-from .hdf5 import DAMAGE, LAYOUT_VERSION
+from .hdf5 import DAMAGE, OutputFile, create_hdf5
 from .image_batches import groups_of_equal
 
 SCHEMA = "bbr-features/1"
@@ -32,8 +32,10 @@ _PER_IMAGE = {"image_id": (np.int64, ()), "image_size": (np.int32, (2,)), "grid"
 class FeatureWriter:
     """Appends images to an open file; `complete` is set by `create_features` at the very end."""
 
-    def __init__(self, file: h5py.File, dim: int, heads: int, dtype: str) -> None:
+    def __init__(self, file: OutputFile, dim: int, heads: int, dtype: str) -> None:
         self._file = file
+        # Kept open: a dataset that is closed writes out its last, half-filled chunk.
+        self._datasets: dict[str, h5py.Dataset] = {}
         for name, (kind, shape) in _PER_IMAGE.items():
             self._create(name, kind, shape, rows=1024)
         self._create("offset", np.int64, (), rows=1024)
@@ -55,6 +57,7 @@ class FeatureWriter:
 
         Raises:
             InputError: a value is not finite, or too large for the file's type.
+            OSError: a write failed.
         """
         self._append("image_id", np.array([image_id]))
         self._append("image_size", np.array([image_size]))
@@ -63,10 +66,11 @@ class FeatureWriter:
         if cls_attention is not None:
             rows = self._stored("cls_attention", cls_attention.T, image_id)
             self._append("cls_attention", rows)
-        self._append("offset", np.array([self._file["key"].shape[0]]))
+        self._append("offset", np.array([len(self._datasets["key"])]))
+        self._file.check()
 
     def _stored(self, name: str, rows: Tensor, image_id: int) -> np.ndarray:
-        dtype = self._file[name].dtype
+        dtype = self._datasets[name].dtype
         with np.errstate(over="ignore"):
             stored = rows.float().cpu().numpy().astype(dtype)
         if not np.isfinite(stored).all():
@@ -81,7 +85,7 @@ class FeatureWriter:
         self._file.attrs["skipped"] = json.dumps(skipped)
 
     def _create(self, name: str, dtype: Any, shape: tuple[int, ...], rows: int) -> None:
-        self._file.create_dataset(
+        self._datasets[name] = self._file.create_dataset(
             name,
             shape=(0, *shape),
             maxshape=(None, *shape),
@@ -91,7 +95,7 @@ class FeatureWriter:
         )
 
     def _append(self, name: str, rows: np.ndarray) -> None:
-        dataset = self._file[name]
+        dataset = self._datasets[name]
         start = len(dataset)
         dataset.resize(start + len(rows), axis=0)
         dataset[start:] = rows
@@ -118,7 +122,7 @@ def create_features(
         dtype: `float16` or `float32`, of key and cls_attention.
     """
     # The inner context ends first: only a closed HDF5 file is whole, so the rename comes after it.
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=LAYOUT_VERSION) as file:
+    with atomic_path(path) as temporary, create_hdf5(temporary) as file:
         file.attrs["schema"] = SCHEMA
         file.attrs["backbone"] = backbone
         file.attrs["patch_size"] = patch_size

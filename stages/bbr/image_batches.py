@@ -29,7 +29,7 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
     """(H, W, 3) uint8 to (size, size, 3) uint8, bicubic with antialiasing."""
     if pixels.shape[:2] == (size, size):
         return pixels
-    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC))
+    return np.array(Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC))
 
 
 class SquareImages:

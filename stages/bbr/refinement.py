@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import box_convert
 
+from .augmentation import drop_channels
 from .backbones import Backbone, Maps
 from .criterion import LossWeights, most_confident, set_loss
 from .detector_inputs import arrange, stack_parts
@@ -38,12 +39,14 @@ class RefinementOptions:
         regularize: on what L_f is measured: `cls` (released code), `tokens`, `keys` or `none`.
         regularize_weight: weight of L_f.
         trainable_blocks: how many of the last blocks of f move; 0 for all.
+        channel_dropout: share of f^h's channels that h is not shown; see `drop_channels`.
     """
 
     targets: str = "f"
     regularize: str = "tokens"
     regularize_weight: float = 1.0
     trainable_blocks: int = 0
+    channel_dropout: float = 0.0
 
 
 class Fixed(NamedTuple):
@@ -123,15 +126,18 @@ class Refinement(nn.Module):
             boxes = self._propose(maps)
         return Fixed(state, regularized(maps, self.options.regularize), boxes.to(state.device))
 
-    def forward(self, fixed: Fixed, grid: tuple[int, int]) -> dict[str, Tensor]:
+    def forward(
+        self, fixed: Fixed, grid: tuple[int, int], generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
         """Losses of a batch: `total`, `h` (L_h) and `f` (L_f, unweighted).
 
         Args:
             fixed: the output of `observe`.
             grid: (h, w) of the patches.
+            generator: draws which channels h is shown; None shows all.
         """
         maps = self.refined.leave(fixed.state, self.moving, grid)
-        logits, predicted = self._detect(maps)
+        logits, predicted = self._detect(maps, generator)
         wanted = self._propose(maps) if self.options.targets == "current" else fixed.boxes
         loss_h = set_loss(logits, predicted, as_target_list(wanted), self.weights)["total"]
         # Equation 17, as a mean over elements; without a term both sides are empty.
@@ -140,9 +146,14 @@ class Refinement(nn.Module):
         total = loss_h + self.options.regularize_weight * loss_f
         return {"total": total, "h": loss_h, "f": loss_f}
 
-    def _detect(self, maps: Maps) -> tuple[Tensor, Tensor]:
+    def _detect(
+        self, maps: Maps, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """h on all channels, or on what `generator` leaves of them."""
         detector = self._frozen[1]
         inputs = stack_parts(maps, self.parts).float()
+        if generator is not None:
+            inputs = drop_channels(inputs, self.options.channel_dropout, generator)
         logits, boxes = detector(arrange(inputs, maps.grid, detector.spec.layout))
         return logits.float(), boxes.float()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,9 +18,11 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
+from torch.multiprocessing import ProcessRaisedException
 
 from .cli import log, positive_int, progress
 from .devices import choose_device
+from .errors import InputError
 from .files import atomic_path
 
 _LOG_EVERY = 50
@@ -104,7 +108,7 @@ def batch_indices(count: int, batch_size: int, seed: int, step: int) -> torch.Te
 def launch(device: str, precision: str, devices: int = 1) -> Fabric:
     """Fabric on the device and in the arithmetic that the command line asks for.
 
-    With several devices, the caller runs its work through `fabric.launch`.
+    With several devices, the caller runs its work through `run_in_processes`.
     """
     return Fabric(
         accelerator=choose_device(device).type,
@@ -117,6 +121,29 @@ def launch(device: str, precision: str, devices: int = 1) -> Fabric:
         ),
         precision=_FABRIC_PRECISION[precision],
     )
+
+
+def run_in_processes(fabric: Fabric, work: Callable[..., None], *arguments: Any) -> None:
+    """Call `work(fabric, *arguments)` in a process for each device, or here where there is one.
+
+    Raises:
+        InputError: one of the processes did.
+    """
+    try:
+        fabric.launch(_work_with_log, work, *arguments)
+    except ProcessRaisedException as error:
+        # Other processes' exceptions arrive as text, the last line of which names the kind.
+        kind, _, message = str(error).strip().splitlines()[-1].partition(": ")
+        if kind.startswith("bbr."):
+            raise InputError(message) from error
+        raise
+
+
+def _work_with_log(fabric: Fabric, work: Callable[..., None], *arguments: Any) -> None:
+    """A new process has no log yet; one of them tells for all."""
+    if fabric.is_global_zero:
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    work(fabric, *arguments)
 
 
 def optimize(

@@ -9,13 +9,16 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-TINY = ("--configfile", "workflow/configs/test.yaml")
+TINY_FILE = "workflow/configs/test.yaml"
+TINY = ("--configfile", TINY_FILE)
 TINY_TARGETS = ("results/table4.csv", "results/study.csv", "all")
 
 
@@ -52,11 +55,10 @@ class Repository:
         assert jobs, output[-4000:]
         return {rule: int(count) for rule, count in jobs.items() if rule not in ("total", "all")}
 
-    def edit(self, path: str, old: str, new: str) -> None:
-        """Replace a text that occurs once in a file."""
-        text = (self.root / path).read_text(encoding="utf-8")
-        assert text.count(old) == 1, f"{old!r} occurs {text.count(old)} times in {path}"
-        (self.root / path).write_text(text.replace(old, new), encoding="utf-8")
+    def configured(self, changes: dict[str, Any], *below: str) -> tuple[str, ...]:
+        """Arguments for a configuration with changes, on top of the files `below`."""
+        (self.root / "changes.yaml").write_text(yaml.safe_dump(changes), encoding="utf-8")
+        return ("--configfile", *below, "changes.yaml")
 
     def copy(self, root: Path) -> Repository:
         """The same files, dates and Snakemake records in another place."""

@@ -8,7 +8,7 @@ from conftest import TINY, TINY_TARGETS, Repository
 PER_DATASET_OF_TABLE4 = {
     "cache_detector_inputs": 1,
     "evaluate_boxes": 7,  # DINO-seg, LOST, two boxes without features, random f, f^h, h
-    "extract_features": 3,  # f, random f, f^h
+    "extract_features": 4,  # f, random f, f^h, and the transformer that DINO-seg reads
     "merge_boxes": 6,
     "predict_boxes": 1,
     "pseudo_boxes": 6,
@@ -34,17 +34,15 @@ def test_seeds_share_what_does_not_depend_on_them(pristine: Repository) -> None:
 
 
 def test_variants_share_h_where_they_train_it_alike(repository: Repository) -> None:
-    repository.edit(
-        "config.yaml",
-        "  default: {}\n",
-        "  default: {}\n"
-        "  free: {refinement: {regularize: none}}\n"
-        "  k1: {detector: {num_boxes: 1}}\n",
-    )
-    folder = "results/scenes07/efficientnet_lite0/lost/{}/seed0/refined.safetensors"
-    alike = repository.planned(*map(folder.format, ("default", "free")))
+    variants = {
+        "free": {"refinement": {"regularize": "none"}},
+        "k1": {"detector": {"num_boxes": 1}},
+    }
+    configured = repository.configured({"variants": variants})
+    folder = "results/scenes07/scenes_vit/lost/{}/seed0/refined.safetensors"
+    alike = repository.planned(*map(folder.format, ("default", "free")), *configured)
     assert (alike["refine_backbone"], alike["train_detector"]) == (2, 1)
-    unlike = repository.planned(*map(folder.format, ("default", "k1")))
+    unlike = repository.planned(*map(folder.format, ("default", "k1")), *configured)
     assert (unlike["refine_backbone"], unlike["train_detector"]) == (2, 2)
     assert unlike["cache_detector_inputs"] == 1
 

@@ -10,9 +10,10 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import TINY, TINY_TARGETS, Repository, environment
+from conftest import TINY, TINY_FILE, TINY_TARGETS, Repository, environment
 
 RESULTS = ("table4.csv", "table4.md", "study.csv", "tiny/scenes_vit/lost/default/seed0/boxes.png")
 
@@ -57,29 +58,24 @@ CODE = {
     "bbr/pretraining.py": {},
 }  # fmt: skip
 
-# Texts of a configuration file, what replaces them, and the jobs that then run again.
-KEYS = {
-    "refinement.lr": ("config.yaml", "lr: 1.0e-5", "lr: 2.0e-5", CODE["refine_backbone.py"]),
-    "losses": ("config.yaml", "giou_weight: 2", "giou_weight: 3", CODE["train_detector.py"]),
+# Changes of the configuration, and the jobs that then run again.
+KEYS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
+    "refinement.lr": ({"refinement": {"lr": 3e-6}}, CODE["refine_backbone.py"]),
+    "losses.giou_weight": ({"losses": {"giou_weight": 3}}, CODE["train_detector.py"]),
     "dino_seg.mass": (
-        "config.yaml", "mass: 0.6", "mass: 0.7",
+        {"heuristics": {"dino_seg": {"mass": 0.7}}},
         {"pseudo_boxes": 2, "merge_boxes": 1, "evaluate_boxes": 1, "tabulate_table4": 1},
     ),
     "center.label": (
-        "config.yaml", "label: Centre box", "label: Middle",
+        {"heuristics": {"center": {"label": "Middle"}}},
         {"evaluate_boxes": 1, "tabulate_table4": 1},
     ),
-    "figures.count": (
-        "workflow/configs/test.yaml", "figures:\n  count: 4", "figures:\n  count: 5",
-        CODE["bbr/drawing.py"],
-    ),
-    "controls": (
-        "config.yaml", "controls: [center, whole_image]", "controls: [center]",
-        {"tabulate_table4": 1},
-    ),
-    "device": ("config.yaml", "device: auto", "device: cpu", {}),
-    "threads": ("config.yaml", "threads: 2", "threads: 1", {}),
-}  # fmt: skip
+    "figures.count": ({"figures": {"count": 5}}, CODE["bbr/drawing.py"]),
+    "controls": ({"tables": {"table4": {"controls": ["center"]}}}, {"tabulate_table4": 1}),
+    "precision": ({"precision": "bf16"}, NOT_RENDERING),
+    "device": ({"device": "cpu"}, {}),
+    "threads": ({"threads": 3}, {}),
+}
 
 
 @pytest.fixture
@@ -127,9 +123,8 @@ def test_an_edit_reruns_nothing_where_code_is_not_tracked(edited: Repository) ->
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_key_reruns_what_it_touches(edited: Repository, key: str) -> None:
-    file, old, new, expected = KEYS[key]
-    edited.edit(file, old, new)
-    assert edited.planned(*TINY_TARGETS, *TINY) == expected
+    changes, expected = KEYS[key]
+    assert edited.planned(*TINY_TARGETS, *edited.configured(changes, TINY_FILE)) == expected
 
 
 def test_a_new_date_alone_reruns_nothing(edited: Repository) -> None:
@@ -147,10 +142,8 @@ def test_the_report_shows_tables_and_figures_with_captions(finished: Repository)
 
 
 def test_a_failing_stage_is_told_in_one_line(edited: Repository) -> None:
-    edited.edit(
-        "workflow/configs/test.yaml", "preset: tune\n    count: 20", "preset: tun\n    count: 20"
-    )
-    done = edited.snakemake("results/tiny/index.json", *TINY, "--cores", "1", check=False)
+    configured = edited.configured({"datasets": {"tiny": {"preset": "tun"}}}, TINY_FILE)
+    done = edited.snakemake("results/tiny/index.json", *configured, "--cores", "1", check=False)
     assert done.returncode != 0
     assert "render_scenes.py: error: --preset tun: unknown" in done.stdout
     assert "Traceback" not in done.stdout
