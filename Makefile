@@ -45,6 +45,7 @@ $(STAMP): envs/lock.txt
 		|| { echo "make: $(PYTHON) is missing or older than 3.11; name another: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2> /dev/null \
 		|| { echo "make: $(PYTHON) has no venv module; on Debian: apt install python3-venv" >&2; exit 1; }
+	@echo "installing into .venv: once, a few minutes"
 	$(PYTHON) -m venv .venv
 	python -m pip install --quiet --requirement envs/lock.txt
 	@touch $@

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from .components import component_at, mask_boxes
 
+_BLOCKS = 4
+
 
 def inverse_degree(features: Tensor) -> Tensor:
     """One over the degree of each patch in LOST's graph; what Figure 4 shows.
@@ -21,28 +23,32 @@ def inverse_degree(features: Tensor) -> Tensor:
     Returns:
         (B, N) float32; a patch without neighbours counts as degree 1.
     """
-    return 1 / patch_degrees(features @ features.transpose(1, 2)).clamp_min(1).float()
+    return 1 / patch_degrees(features).clamp_min(1).float()
 
 
-def patch_degrees(similarity: Tensor) -> Tensor:
+def patch_degrees(features: Tensor) -> Tensor:
     """Number of other patches to which each is positively correlated (equation 13).
 
     The released code counts A > 0 and leaves out the diagonal; the paper writes ≥ 0. On float
     features the two agree except at exact zeros.
 
     Args:
-        similarity: (B, N, N), inner products.
+        features: (B, N, d) float32.
 
     Returns:
         (B, N) int64.
     """
-    counts = torch.empty(similarity.shape[:2], device=similarity.device)
-    # Into one float32 plane used again for every image: on the CPU, summing booleans or fresh
-    # memory takes longer than the inner products. Counts are exact up to 2²⁴ patches.
-    plane = torch.empty(similarity.shape[1:], device=similarity.device)
-    for row, image in enumerate(similarity):
-        counts[row] = torch.gt(image, 0, out=plane).sum(dim=1)
-    return counts.long() - (similarity.diagonal(dim1=1, dim2=2) > 0).long()
+    batch, count, _ = features.shape
+    degrees = torch.zeros(batch, count, device=features.device)
+    size = -(-count // _BLOCKS)
+    # A is symmetric: blocks of rows from the diagonal on hold every pair, in less time and memory.
+    for start in range(0, count, size):
+        rows = slice(start, start + size)
+        positive = features[:, rows] @ features[:, start:].transpose(1, 2)
+        positive.gt_(0)  # ones and zeros; they are summed faster than booleans
+        degrees[:, rows] += positive.sum(dim=2) - positive.diagonal(dim1=1, dim2=2)
+        degrees[:, start + size :] += positive[:, :, size:].sum(dim=1)
+    return degrees.long()
 
 
 def lost_masks(features: Tensor, grid: tuple[int, int], lowest: int = 100) -> np.ndarray:
@@ -56,20 +62,18 @@ def lost_masks(features: Tensor, grid: tuple[int, int], lowest: int = 100) -> np
     Returns:
         (B, h, w) bool; each mask is 4-connected and holds the seed.
     """
-    batch, count, _ = features.shape
-    similarity = features @ features.transpose(1, 2)
     # A stable sort breaks ties by the first index, for the seed and for the candidates alike.
-    order = patch_degrees(similarity).argsort(dim=1, stable=True)
-    seed = order[:, 0]
-    candidates = order[:, : min(lowest, count)]
-    to_seed = similarity[torch.arange(batch), seed]
+    order = patch_degrees(features).argsort(dim=1, stable=True)
+    seed, candidates = order[:, 0], order[:, :lowest]
+    images = torch.arange(len(features), device=features.device)
+    to_seed = (features @ features[images, seed].unsqueeze(2)).squeeze(2)
     chosen = torch.zeros_like(to_seed).scatter_(1, candidates, 1.0) * (to_seed > 0)
-    # Sum of the chosen rows; the same as similarity[chosen].sum(0) image by image.
-    support = (chosen.unsqueeze(1) @ similarity).squeeze(1)
+    # The chosen rows of A add up to the products with the sum of the chosen features.
+    support = (features @ (chosen.unsqueeze(1) @ features).transpose(1, 2)).squeeze(2)
     inside = support > 0
     # A seed with zero features correlates with nothing, itself included; it stays the object.
-    inside[torch.arange(batch), seed] = True
-    return component_at(inside.view(batch, *grid), seed)
+    inside[images, seed] = True
+    return component_at(inside.view(-1, *grid), seed)
 
 
 def lost_boxes(features: Tensor, grid: tuple[int, int], lowest: int = 100) -> np.ndarray:

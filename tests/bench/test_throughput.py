@@ -34,8 +34,12 @@ from bbr.targets import as_target_list
 pytestmark = pytest.mark.bench
 
 LOWEST = 100
-# Patches of 8 on 128 pixels, as the embedded scenes ViT.
-SCENES_VIT = {"patch_size": 8, "img_size": 64, "embed_dim": 128, "depth": 4, "num_heads": 4}
+# The two embedded backbones, without their weights; scenes have 128 pixels a side.
+SCENES_VIT = BackboneSpec(
+    "vit_tiny_patch16_224",
+    {"patch_size": 8, "img_size": 64, "embed_dim": 128, "depth": 4, "num_heads": 4},
+)
+EFFICIENTNET = BackboneSpec("tf_efficientnet_lite0", normalization="center", scale=1.5)
 
 
 @dataclass(frozen=True)
@@ -123,29 +127,34 @@ def lost_rows(grid: tuple[int, int], count: int, aim: str) -> list[Row]:
     return rows
 
 
-def random_backbone(architecture: str, arguments: dict[str, object]) -> Backbone:
+def random_backbone(spec: BackboneSpec) -> Backbone:
     torch.manual_seed(0)
-    return build_backbone(BackboneSpec(architecture, arguments)).eval()
+    return build_backbone(spec).eval()
 
 
 @torch.inference_mode()
-def features_row(name: str, backbone: Backbone, size: int, count: int) -> Row:
+def features_row(spec: BackboneSpec, size: int, count: int) -> Row:
+    backbone = random_backbone(spec)
     images = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8)
     slow, fast = both(
         lambda: [backbone(backbone.prepare(image[None])) for image in images],
         lambda: backbone(backbone.prepare(images)),
     )
-    what = f"features of {name}, {size} pixels, an image: one by one / batches of {count}"
+    what = f"features of {name(spec)}, {size} pixels, an image: one by one / batches of {count}"
     return Row(what, slow / count, fast / count, "", 0.5)
+
+
+def name(spec: BackboneSpec) -> str:
+    return {SCENES_VIT.architecture: "scenes ViT"}.get(spec.architecture, spec.architecture)
 
 
 def keep_inputs(path: Path, images: SquareImages, backbone: Backbone) -> Path:
     with torch.no_grad():
         maps = backbone(backbone.prepare(images.batch(range(len(images)))))
-    stacked = stack_parts(maps, "qkv")
+    stacked = stack_parts(maps, "k")
     with create_detector_inputs(
         path, count=len(images), shape=tuple(stacked.shape[1:]), grid=maps.grid,
-        image_size=images.size, parts="qkv", dtype="float16", provenance={},
+        image_size=images.size, parts="k", dtype="float16", provenance={},
     ) as file:  # fmt: skip
         file["image_id"][:] = range(len(images))
         file["maps"][:] = stacked.numpy()
@@ -158,37 +167,37 @@ def training_step(network: nn.Module, maps: Tensor, boxes: Tensor) -> None:
     set_loss(logits, predicted, as_target_list(boxes), LossWeights())["total"].backward()
 
 
-def detector_row(folder: Path, images: SquareImages) -> Row:
+def detector_row(folder: Path, images: SquareImages, spec: BackboneSpec) -> Row:
     """Both ways keep decoded images in memory, so that only f and LOST are saved."""
-    backbone = random_backbone("vit_tiny_patch16_224", SCENES_VIT)
-    lost = heuristic_options("lost", {"lowest": 28})
-    network = build_detector(DetectorSpec("attention", "spatial", 3 * backbone.dim))
+    backbone = random_backbone(spec)
+    lost = heuristic_options("lost", {"lowest": 12})
+    network = build_detector(DetectorSpec("attention", "spatial", backbone.dim))
     everything = torch.arange(len(images))
 
     def recomputed() -> None:
         with torch.no_grad():
             maps = backbone(backbone.prepare(images.batch(everything)))
             boxes = propose_training_boxes(maps.key, maps.grid, "lost", lost)
-            inputs = arrange(stack_parts(maps, "qkv"), maps.grid, "spatial")
+            inputs = arrange(stack_parts(maps, "k"), maps.grid, "spatial")
         training_step(network, inputs, boxes)
 
     with DetectorInputs(keep_inputs(folder / "inputs.h5", images, backbone)) as kept:
-        source = CachedBatches(kept, everything, torch.rand(len(images), 4), "spatial", flip=False)
+        source = CachedBatches(kept, everything, torch.rand(len(images), 4), "spatial")
 
         def cached() -> None:
             training_step(network, *source.batch(everything, torch.Generator()))
 
         slow, fast = both(recomputed, cached)
-    what = f"h, a step of {len(images)}: features and boxes anew / from detector_inputs.h5"
+    what = f"h on {name(spec)}, a step of {len(images)}: features and boxes anew / kept on disk"
     return Row(what, slow, fast, "3", 1.2)
 
 
-def refinement_row(images: SquareImages) -> Row:
-    backbone = random_backbone("vit_tiny_patch16_224", {"img_size": 128, "patch_size": 16})
-    detector = build_detector(DetectorSpec("attention", "spatial", 3 * backbone.dim))
+def refinement_row(images: SquareImages, spec: BackboneSpec) -> Row:
+    backbone = random_backbone(spec)
+    detector = build_detector(DetectorSpec("attention", "spatial", backbone.dim))
     lost = heuristic_options("lost", {})
     options = RefinementOptions(trainable_blocks=2)
-    model = Refinement(backbone, detector, "qkv", "lost", lost, options, LossWeights())
+    model = Refinement(backbone, detector, "k", "lost", lost, options, LossWeights())
     pixels = images.batch(range(len(images)))
     boxes, grid = torch.rand(len(images), 4), backbone.grid_of(images.size, images.size)
     fixed = model.observe(pixels, boxes)
@@ -196,7 +205,8 @@ def refinement_row(images: SquareImages) -> Row:
         lambda: model(model.observe(pixels, boxes), grid)["total"].backward(),
         lambda: model(fixed, grid)["total"].backward(),
     )
-    what = f"f^h, a step of {len(images)}, 2 of 12 blocks: all of f anew / kept"
+    blocks = f"last 2 of {backbone.depth} blocks"
+    what = f"f^h of {name(spec)}, a step of {len(images)}, {blocks}: all of f anew / kept"
     return Row(what, slow, fast, "", 1.2)
 
 
@@ -219,19 +229,19 @@ def table(rows: list[Row]) -> str:
 
 def test_throughput(tmp_path: Path) -> None:
     path = tmp_path / "index.json"
-    render = ["--preset", "scenes07", "--count", "32", "--output", str(path)]
+    render = ["--preset", "scenes07", "--count", "16", "--output", str(path)]
     assert render_scenes.main(render) == 0
     images = SquareImages(load_index(path), 128)
-    vit_s = random_backbone("vit_small_patch16_224", {})
     rows = [
         *lost_rows((19, 19), 16, aim="10"),
         *lost_rows((30, 40), 8, aim="4"),
-        features_row(
-            "the scenes ViT", random_backbone("vit_tiny_patch16_224", SCENES_VIT), 128, 32
-        ),
-        features_row("ViT-S/16", vit_s, 224, 8),
-        detector_row(tmp_path, images),
-        refinement_row(images),
+        features_row(SCENES_VIT, 128, 32),
+        features_row(EFFICIENTNET, 128, 32),
+        features_row(BackboneSpec("vit_small_patch16_224"), 224, 8),
+        detector_row(tmp_path, images, SCENES_VIT),
+        detector_row(tmp_path, images, EFFICIENTNET),
+        refinement_row(images, SCENES_VIT),
+        refinement_row(images, EFFICIENTNET),
     ]
     print(f"\n{table(rows)}")
     assert [row.what for row in rows if row.ratio < row.least] == []

@@ -74,6 +74,7 @@ def test_every_choice_counts(data, tmp_path):
         {"trainable_blocks": 1}, {"augmentation": "crop_flip"}, {"lr": 2e-3}, {"warmup": 3},
         {"weight_decay": 0.5}, {"l1_weight": 1}, {"targets": "current", "lowest": 9},
         {"augmentation": "crop_flip", "targets": "current"}, {"precision": "bf16"},
+        {"channel_dropout": 0.5},
     ]  # fmt: skip
     weights = set()
     for number, change in enumerate(changes):
@@ -103,21 +104,21 @@ def test_f_h_is_a_backbone_like_any_other(data, tmp_path):
 
 
 # What is the same mathematically differs by the order of float32 sums. After 6 Adam steps such
-# runs ended within 0.5 % of the way they went; another seed's ends at 140 % of it.
-NEAR = 0.02
+# runs ended within 0.01 % of the way they went, and another seed's run at 90 % of it or more.
+NEAR = 0.002
 
 
-@pytest.mark.parametrize("augmentation", ["none", "crop_flip"])
-def test_accumulated_parts_are_one_batch(data, tmp_path, augmentation):
+@pytest.mark.parametrize("drawn", [{"channel_dropout": 0.5}, {"augmentation": "crop_flip"}, {}])
+def test_accumulated_parts_are_one_batch(data, tmp_path, drawn):
     """Every image has one target, so that parts of equal size weigh the same in every term."""
-    chosen = {"augmentation": augmentation, "steps": 6, "weight_decay": 0}
+    chosen = drawn | {"steps": 6, "weight_decay": 0}
     whole = refine(data, tmp_path / "1.st", **chosen)
     start = load_file(data["weights"])
     for parts in (2, 4):
         output = refine(data, tmp_path / f"{parts}.st", accumulate=parts, **chosen)
         assert disagreement(whole, output, start) < NEAR
     other = refine(data, tmp_path / "other.st", seed=1, **chosen)
-    assert disagreement(whole, other, start) > 10 * NEAR
+    assert disagreement(whole, other, start) > 0.5
 
 
 @pytest.mark.parametrize("targets", ["f", "h", "current"])
@@ -132,7 +133,10 @@ def test_with_and_without_what_is_kept_of_f(data, tmp_path, monkeypatch, targets
 @pytest.mark.parametrize("augmentation", ["none", "crop_flip"])
 def test_killed_and_resumed_is_unbroken(data, tmp_path, capsys, augmentation):
     killed, whole = tmp_path / "killed" / "f.st", tmp_path / "whole.st"
-    long = {"steps": 60, "augmentation": augmentation, "schedule": "cosine", "targets": "current"}
+    long = {
+        "steps": 60, "augmentation": augmentation, "channel_dropout": 0.3, "schedule": "cosine",
+        "targets": "current",
+    }  # fmt: skip
     begun = arguments(data, killed, **long, checkpoint_seconds=0)
     kill_when_there("refine_backbone", begun, ".f.st.checkpoint.pt", killed.parent)
     assert not killed.exists()

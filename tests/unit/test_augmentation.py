@@ -1,9 +1,10 @@
 """Crops and flips, read off images whose pixels say where they come from."""
 
 import numpy as np
+import pytest
 import torch
 
-from bbr.augmentation import crop_and_flip, flip_maps
+from bbr.augmentation import crop_and_flip, drop_channels, flip_maps
 
 SIDE = 120
 
@@ -112,3 +113,29 @@ def test_mirrored_maps_take_their_boxes_along():
     assert 16 <= count <= 48
     assert torch.equal(flip_maps(maps, boxes, seeded(1))[0], flipped)
     assert not torch.equal(flip_maps(maps, boxes, seeded(2))[0], flipped)
+
+
+def test_silenced_channels_are_silent_everywhere_and_the_rest_makes_up_for_them():
+    maps = torch.ones(16, 3, 5, 200)
+    dropped = drop_channels(maps, 0.25, seeded())
+    assert (dropped == dropped[:, :, :1]).all(), "a channel is kept or silenced at every patch"
+    assert dropped.unique().tolist() == pytest.approx([0, 4 / 3])
+    # 9,600 draws with a standard deviation of 0.0044: five of them.
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.25, abs=0.022)
+    assert not torch.equal(dropped[0], dropped[1])
+    assert not torch.equal(dropped[:, 0], dropped[:, 1])
+    assert torch.equal(drop_channels(maps, 0.25, seeded()), dropped)
+
+
+def test_no_channels_to_drop_draws_nothing():
+    generator = seeded()
+    maps = torch.randn(2, 1, 3, 4)
+    assert drop_channels(maps, 0.0, generator) is maps
+    assert torch.rand(1, generator=generator) == torch.rand(1, generator=seeded())
+
+
+def test_silenced_channels_get_no_gradient():
+    maps = torch.randn(2, 1, 3, 40, requires_grad=True)
+    dropped = drop_channels(maps, 0.5, seeded())
+    dropped.sum().backward()
+    assert torch.equal(maps.grad == 0, dropped == 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import TINY, TINY_TARGETS, Repository
+from conftest import ROOT, TINY, TINY_TARGETS, Repository
 
 PER_DATASET_OF_TABLE4 = {
     "cache_detector_inputs": 1,
@@ -47,7 +47,10 @@ def test_variants_share_h_where_they_train_it_alike(repository: Repository) -> N
     assert unlike["cache_detector_inputs"] == 1
 
 
-@pytest.mark.parametrize("overlay", ["study", "scenes_vit"])
+OVERLAYS = sorted(path.stem for path in (ROOT / "workflow" / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_overlays(pristine: Repository, overlay: str) -> None:
     pristine.planned(*TINY_TARGETS, "--configfile", f"workflow/configs/{overlay}.yaml")
 

@@ -1,0 +1,152 @@
+"""bbr.files: a file that exists is complete, whatever happens while it is written."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from bbr import files
+from bbr.errors import InputError
+from bbr.files import atomic_path, encode_json, read_json, sha256, write_bytes, write_json
+
+# Writes half of a file, says so, and is then killed by the test.
+HALF = """
+import sys
+from bbr.files import atomic_path
+with atomic_path(sys.argv[1]) as temporary:
+    temporary.write_bytes(b"half")
+    print(temporary.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def dead_pid():
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def neighbour(path, pid, host=None):
+    host = host or socket.gethostname()
+    left = path.with_name(f".{path.name}.{host}-{pid}.tmp{path.suffix}")
+    left.write_text("part of a file")
+    return left
+
+
+class TestAtomicPath:
+    def test_new_folders_are_made_and_nothing_else_is_left(self, tmp_path):
+        path = tmp_path / "a" / "b" / "c.json"
+        with atomic_path(path) as temporary:
+            assert temporary.parent == path.parent
+            assert temporary.suffix == ".json"
+            temporary.write_text("new")
+            assert not path.exists()
+        assert path.read_text() == "new"
+        assert list(path.parent.iterdir()) == [path]
+
+    @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+    def test_an_exception_leaves_the_old_file(self, tmp_path, error):
+        path = tmp_path / "a.json"
+        path.write_text("old")
+        with pytest.raises(error), atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise error
+        assert path.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_a_kill_leaves_the_old_file_and_the_next_run_sweeps(self, tmp_path):
+        path = tmp_path / "a [1].json"
+        path.write_text("old")
+        process = subprocess.Popen(
+            [sys.executable, "-c", HALF, str(path)], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env={"PYTHONPATH": str(files.__file__).rsplit("/bbr/", 1)[0]},
+        )  # fmt: skip
+        with process:
+            left = tmp_path / process.stdout.readline().strip()
+            process.send_signal(signal.SIGKILL)
+        assert path.read_text() == "old"
+        assert left.read_text() == "half"
+        write_bytes(path, b"new")
+        assert path.read_text() == "new"
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_only_what_dead_processes_of_this_machine_left_is_swept(self, tmp_path, dead_pid):
+        path = tmp_path / "a.json"
+        stale = neighbour(path, dead_pid)
+        kept = [
+            neighbour(path, os.getppid()),
+            neighbour(path, dead_pid, host="elsewhere"),
+            neighbour(tmp_path / "b.json", dead_pid),
+            neighbour(path, "note"),
+        ]
+        write_bytes(path, b"new")
+        assert not stale.exists()
+        assert all(left.exists() for left in kept)
+
+    def test_two_writers_do_not_meet(self, tmp_path):
+        with atomic_path(tmp_path / "a.json") as first:
+            neighbour(tmp_path / "a.json", os.getpid() + 1)
+            first.write_text("whole")
+        assert (tmp_path / "a.json").read_text() == "whole"
+
+    @pytest.mark.parametrize("output", ["file/a.json", "file/deeper/a.json"])
+    def test_a_folder_that_cannot_be_made(self, tmp_path, output):
+        (tmp_path / "file").touch()
+        with pytest.raises(InputError, match="cannot make its folder"):
+            write_bytes(tmp_path / output, b"")
+
+    def test_a_folder_that_cannot_be_written_to(self, tmp_path, monkeypatch):
+        # Permissions do not hold for root, as whom tests may run.
+        monkeypatch.setattr(os, "access", lambda path, mode: False)
+        with pytest.raises(InputError, match="is not writable; choose another --output"):
+            write_bytes(tmp_path / "a.json", b"")
+
+    def test_a_folder_as_output(self, tmp_path):
+        with pytest.raises(InputError, match="is a folder; name a file in it"):
+            write_bytes(tmp_path, b"")
+
+    def test_a_failed_write_says_where(self, tmp_path):
+        with pytest.raises(OSError, match="No space") as caught, atomic_path(tmp_path / "a.json"):
+            raise OSError(28, "No space left on device")
+        assert caught.value.filename == str(tmp_path / "a.json")
+
+
+class TestJson:
+    def test_round_trip_and_bytes(self, tmp_path):
+        content = {"b": [1, 2.5, None, True], "a": "ä😀"}
+        write_json(tmp_path / "a.json", content)
+        assert read_json(tmp_path / "a.json") == content
+        assert (tmp_path / "a.json").read_bytes() == encode_json(content)
+        # The order is the content's own, and text stays readable.
+        assert encode_json(content).decode() == '{"b": [1, 2.5, null, true], "a": "ä😀"}\n'
+
+    def test_not_a_number_is_refused_and_leaves_nothing(self, tmp_path):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            write_json(tmp_path / "a.json", float("nan"))
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"\xff\xfe", b"[1] 2"])
+    def test_damaged(self, tmp_path, content):
+        (tmp_path / "a.json").write_bytes(content)
+        with pytest.raises(InputError, match=r"a\.json: not valid JSON"):
+            read_json(tmp_path / "a.json")
+
+    def test_missing_or_a_folder(self, tmp_path):
+        with pytest.raises(InputError, match=r"a\.json: cannot be read"):
+            read_json(tmp_path / "a.json")
+        with pytest.raises(InputError, match="cannot be read"):
+            read_json(tmp_path)
+
+
+def test_sha256_of_the_empty_file_and_of_abc(tmp_path):
+    """The first two examples of FIPS 180-4."""
+    for content, digest in ((b"", "e3b0c442"), (b"abc", "ba7816bf")):
+        (tmp_path / "a").write_bytes(content)
+        assert sha256(tmp_path / "a").startswith(digest)
+        assert len(sha256(tmp_path / "a")) == 64

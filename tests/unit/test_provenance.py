@@ -1,0 +1,44 @@
+"""The record of how an artifact came to be: complete, and the same wherever it was made."""
+
+import json
+from importlib.metadata import version
+
+from bbr.files import encode_json, sha256
+from bbr.provenance import provenance
+
+
+def test_holds_what_made_it(tmp_path):
+    source = tmp_path / "index.json"
+    source.write_text("{}")
+    record = provenance("extract", {"seed": 3, "dtype": "float16"}, {"index": source}, "cpu")
+    assert record["stage"] == "extract"
+    assert list(record["parameters"].items()) == [("dtype", "float16"), ("seed", 3)]
+    assert record["inputs"] == {"index": sha256(source)}
+    assert record["device"] == "cpu"
+    assert record["versions"]["torch"] == version("torch")
+    assert json.loads(encode_json(record)) == record
+
+
+def test_inputs_that_were_not_given_are_left_out(tmp_path):
+    assert provenance("train", {}, {"init": None})["inputs"] == {}
+
+
+def test_same_bytes_for_the_same_content_elsewhere(tmp_path):
+    records = []
+    for folder, order in (("a", ("x", "y")), ("b", ("y", "x"))):
+        (tmp_path / folder).mkdir()
+        for name in order:
+            (tmp_path / folder / name).write_text(name)
+        inputs = {name: tmp_path / folder / name for name in order}
+        parameters = {name: 1 for name in order}
+        records.append(encode_json(provenance("merge", parameters, inputs)))
+    assert records[0] == records[1]
+    assert str(tmp_path) not in records[0].decode()
+
+
+def test_another_content_is_another_record(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("1")
+    before = provenance("merge", {}, {"x": path})
+    path.write_text("2")
+    assert provenance("merge", {}, {"x": path}) != before
