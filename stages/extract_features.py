@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from bbr import cli
+from bbr.backbone import Backbone
 from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
-from bbr.backbones import Backbone
 from bbr.cli import log
 from bbr.devices import autocast, choose_device, device_name
 from bbr.errors import InputError

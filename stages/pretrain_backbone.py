@@ -15,13 +15,8 @@ import torch
 from torch import Tensor
 
 from bbr import cli
-from bbr.backbones import (
-    BackboneSpec,
-    TransformerBackbone,
-    build_backbone,
-    parse_arguments,
-    save_backbone,
-)
+from bbr.backbone import BackboneSpec
+from bbr.backbones import build_backbone, parse_arguments, save_backbone
 from bbr.devices import device_name, seed_everything
 from bbr.errors import InputError
 from bbr.image_batches import SquareImages
@@ -38,6 +33,7 @@ from bbr.training import (
     pop_schedule,
     step_generator,
 )
+from bbr.transformer import TransformerBackbone
 
 
 def run(

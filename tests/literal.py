@@ -1,4 +1,4 @@
-"""Slow, plain versions of what several tests compare with; written from the papers, not the code."""
+"""Slow, plain versions of what tests compare with; written from PROTOCOL, not from the code."""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .backbones import NORMALIZATIONS, Backbone, load_backbone, parse_arguments
+from .backbone import NORMALIZATIONS, Backbone
+from .backbones import load_backbone, parse_arguments
 from .devices import seed_everything
 
 _NAMES = ("weights", "architecture", "architecture_args", "normalization", "scale")

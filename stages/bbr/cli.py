@@ -31,7 +31,9 @@ _USER_ERRNOS = {
 def stage_parser(description: str | None) -> argparse.ArgumentParser:
     """An argument parser whose help is the stage's docstring and shows every default."""
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--threads", type=positive_int, default=None, help="CPU threads [all]")
     return parser

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from .augmentation import crop_and_flip, drop_channels, flip_maps
-from .backbones import Backbone
+from .backbone import Backbone
 from .detector_inputs import DetectorInputs, arrange, stack_parts
 from .errors import InputError
 from .heuristics import propose_training_boxes

@@ -22,7 +22,7 @@ from .files import atomic_path
 from .hdf5 import DAMAGE, OutputFile, create_hdf5
 
 if TYPE_CHECKING:  # importing timm takes seconds, and stages that only read need none of it
-    from .backbones import Maps
+    from .backbone import Maps
 
 SCHEMA = "bbr-detector-inputs/1"
 PARTS = ("k", "qkv")

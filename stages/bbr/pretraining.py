@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .backbones import TransformerBackbone
+from .transformer import TransformerBackbone
 
 
 @dataclass(frozen=True)

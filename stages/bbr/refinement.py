@@ -17,7 +17,7 @@ from torch.nn import functional
 from torchvision.ops import box_convert
 
 from .augmentation import drop_channels
-from .backbones import Backbone, Maps
+from .backbone import Backbone, Maps
 from .criterion import LossWeights, most_confident, set_loss
 from .detector_inputs import arrange, stack_parts
 from .errors import InputError

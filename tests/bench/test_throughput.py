@@ -19,7 +19,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from bbr.backbones import Backbone, BackboneSpec, build_backbone
+from bbr.backbone import Backbone, BackboneSpec
+from bbr.backbones import build_backbone
 from bbr.criterion import LossWeights, set_loss
 from bbr.detector_batches import CachedBatches
 from bbr.detector_inputs import DetectorInputs, arrange, create_detector_inputs, stack_parts

@@ -81,7 +81,9 @@ class TestLargestComponent:
             "#...",
             "#...",
         )
-        np.testing.assert_array_equal(largest_component(mask)[0], picture("..##", "....", "....")[0])
+        np.testing.assert_array_equal(
+            largest_component(mask)[0], picture("..##", "....", "....")[0]
+        )
 
     @given(MASKS)
     def test_equals_the_flood_fill(self, masks):

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bbr.backbones import Maps
+from bbr.backbone import Maps
 from bbr.detector_inputs import (
     DetectorInputs,
     arrange,

@@ -53,9 +53,14 @@ class TestAtomicPath:
     def test_an_exception_leaves_the_old_file(self, tmp_path, error):
         path = tmp_path / "a.json"
         path.write_text("old")
-        with pytest.raises(error), atomic_path(path) as temporary:
-            temporary.write_text("half")
-            raise error
+
+        def write_half():
+            with atomic_path(path) as temporary:
+                temporary.write_text("half")
+                raise error
+
+        with pytest.raises(error):
+            write_half()
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
 

@@ -150,6 +150,6 @@ class TestGrouping:
     @given(st.lists(st.integers()), st.integers(1, 4))
     def test_chunks_are_consecutive(self, items, size):
         parts = list(chunks(items, size))
-        assert sum(parts, []) == items
+        assert [item for part in parts for item in part] == items
         assert all(len(part) == size for part in parts[:-1])
         assert all(parts)

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bbr.backbones import BackboneSpec, build_backbone
+from bbr.backbone import BackboneSpec
+from bbr.backbones import build_backbone
 from bbr.pretraining import (
     Distillation,
     PretrainingOptions,

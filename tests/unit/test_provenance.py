@@ -30,7 +30,7 @@ def test_same_bytes_for_the_same_content_elsewhere(tmp_path):
         for name in order:
             (tmp_path / folder / name).write_text(name)
         inputs = {name: tmp_path / folder / name for name in order}
-        parameters = {name: 1 for name in order}
+        parameters = dict.fromkeys(order, 1)
         records.append(encode_json(provenance("merge", parameters, inputs)))
     assert records[0] == records[1]
     assert str(tmp_path) not in records[0].decode()

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torchvision.ops import box_convert
 
-from bbr.backbones import BackboneSpec, build_backbone
+from bbr.backbone import BackboneSpec
+from bbr.backbones import build_backbone
 from bbr.criterion import LossWeights, set_loss
 from bbr.detector_inputs import arrange
 from bbr.detectors import DetectorSpec, build_detector

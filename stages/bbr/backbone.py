@@ -1,0 +1,142 @@
+"""f: any timm vision transformer or convolutional network behind one small interface.
+
+Both kinds map a batch of images to one row of features per patch, `Maps.key`, which every
+heuristic reads. Transformers also give queries, values, the [CLS] attention and output tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+NORMALIZATIONS = ("none", "center", "layernorm")
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """All that is needed to build f but its weights; travels in the weights file's metadata.
+
+    Attributes:
+        architecture: a timm model name.
+        arguments: overrides for `timm.create_model`, such as `{"depth": 4}`.
+        normalization: what is done to each image's (patches, channels) feature plane: `none`,
+            `center` (subtract the mean over patches) or `layernorm` (over the whole plane).
+        mean, std: per-channel statistics of the RGB input in [0, 1].
+        scale: images are resized by this factor before they enter the network.
+    """
+
+    architecture: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    normalization: str = "none"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    scale: float = 1.0
+
+
+@dataclass
+class Maps:
+    """What f says of a batch of B images with an (h, w) patch grid, N = h·w patches, row-major.
+
+    Attributes:
+        key: (B, N, d); keys of the last self-attention, heads concatenated, or a convolutional
+            map; normalised as the backbone's specification says.
+        query, value: (B, N, d) or None for a convolutional backbone.
+        cls_attention: (B, heads, N) attention of [CLS] to the patches, or None.
+        tokens: (B, 1 + N, D) normalised output tokens, [CLS] first; for a convolutional backbone
+            the mean of the map stands in for [CLS].
+        grid: (h, w).
+    """
+
+    key: Tensor
+    query: Tensor | None
+    value: Tensor | None
+    cls_attention: Tensor | None
+    tokens: Tensor
+    grid: tuple[int, int]
+
+
+class Backbone(nn.Module):
+    """Common part of the two kinds: the specification and the pixel pipeline.
+
+    Attributes:
+        stride: side of a patch in network-input pixels.
+        dim: channels d of `Maps.key`.
+    """
+
+    stride: int
+    dim: int
+
+    def __init__(self, spec: BackboneSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Scale, normalise and zero-pad uint8 images to a multiple of the stride.
+
+        Args:
+            images: (B, 3, H, W) uint8 RGB.
+
+        Returns:
+            (B, 3, H', W') float32; padding is on the right and at the bottom, after
+            normalisation (PROTOCOL: LOST's and TokenCut's pipeline).
+        """
+        pixels = images.to(self.mean.device).float() / 255
+        if self.spec.scale != 1:
+            size = [max(1, round(side * self.spec.scale)) for side in images.shape[-2:]]
+            pixels = functional.interpolate(pixels, size, mode="bicubic", align_corners=False)
+        pixels = (pixels - self.mean) / self.std
+        height, width = pixels.shape[-2:]
+        return functional.pad(pixels, (0, -width % self.stride, 0, -height % self.stride))
+
+    @property
+    def patch_pixels(self) -> float:
+        """Side of a patch in pixels of the image as it lies on disk."""
+        return self.stride / self.spec.scale
+
+    def grid_of(self, height: int, width: int) -> tuple[int, int]:
+        """Patch rows and columns of an image of this size on disk."""
+        sides = (max(1, round(side * self.spec.scale)) for side in (height, width))
+        rows, columns = (-(-side // self.stride) for side in sides)
+        return rows, columns
+
+    @property
+    def depth(self) -> int:
+        """How many blocks `enter` and `leave` can tell apart."""
+        raise TypeError("Backbone is abstract: use load_backbone")
+
+    def forward(self, pixels: Tensor) -> Maps:
+        """Maps of prepared images (B, 3, H', W'); see `prepare`."""
+        return self.leave(self.enter(pixels, self.depth), self.depth, self.patch_grid(pixels))
+
+    def enter(self, pixels: Tensor, last: int) -> Tensor:
+        """What the `last` blocks read of prepared images: all that comes before them.
+
+        Where only the last blocks are trained, this part is the same at every step and can be
+        kept: `leave(enter(x, n), n, grid)` is `forward(x)` for any n from 0 to `depth`.
+        """
+        raise TypeError("Backbone is abstract: use load_backbone")
+
+    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> Maps:
+        """Maps from the output of `enter` with the same `last`."""
+        raise TypeError("Backbone is abstract: use load_backbone")
+
+    def trainable(self, last: int) -> nn.ModuleList:
+        """The modules that `leave` runs: the `last` blocks and what follows them."""
+        raise TypeError("Backbone is abstract: use load_backbone")
+
+    def patch_grid(self, pixels: Tensor) -> tuple[int, int]:
+        """(h, w) of prepared images (B, 3, H', W')."""
+        return pixels.shape[-2] // self.stride, pixels.shape[-1] // self.stride
+
+    def _normalize(self, plane: Tensor) -> Tensor:
+        if self.spec.normalization == "center":
+            return plane - plane.mean(dim=1, keepdim=True)
+        if self.spec.normalization == "layernorm":
+            return functional.layer_norm(plane, plane.shape[1:])
+        return plane

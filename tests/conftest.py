@@ -1,0 +1,86 @@
+"""What tests of several stages share: tiny data, stages as processes, and how failures look."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import render_scenes
+
+STAGES = Path(render_scenes.__file__).parent
+TINY_VIT = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2}
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index of 20 scenes of 64 pixels; tests must not change it."""
+    index = tmp_path_factory.mktemp("scenes") / "index.json"
+    options = ["--preset", "scenes07", "--count", "20", "--size", "64", "--seed", "1"]
+    assert render_scenes.main([*options, "--output", str(index)]) == 0
+    return index
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone() -> list[str]:
+    """Options of a randomly initialised transformer: patches of 16 pixels, 2 heads."""
+    return [
+        "--weights", "random", "--architecture", "vit_tiny_patch16_224",
+        "--architecture-args", json.dumps(TINY_VIT),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def run_stage() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a stage as its users do, in a process of its own: name without .py, then options."""
+
+    def run(name: str, *arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(STAGES / f"{name}.py"), *map(str, arguments)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, **options
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def one_line_error() -> Callable[[str, int, str], str]:
+    """Check what a failed stage wrote to stderr, and give the message."""
+
+    def check(name: str, status: int, stderr: str) -> str:
+        assert status == 1
+        assert "Traceback" not in stderr
+        (line,) = stderr.splitlines()
+        prefix = f"{name}.py: error: "
+        assert line.startswith(prefix)
+        return line.removeprefix(prefix)
+
+    return check
+
+
+@pytest.fixture
+def refused(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    one_line_error: Callable[[str, int, str], str],
+) -> Callable[..., str]:
+    """Call a stage that must refuse its options in one line and leave no output; its message."""
+
+    def call(stage: ModuleType, *arguments: object, output: Path) -> str:
+        name = stage.__name__
+        monkeypatch.setattr(sys, "argv", [f"{name}.py"])
+        capsys.readouterr()
+        status = stage.main([*map(str, arguments), "--output", str(output)])
+        message = one_line_error(name, status, capsys.readouterr().err)
+        assert not output.is_file()
+        left = list(output.parent.glob(f".{output.name}*")) if output.parent.is_dir() else []
+        assert left == []
+        return message
+
+    return call

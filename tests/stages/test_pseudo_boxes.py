@@ -1,0 +1,181 @@
+"""pseudo_boxes.py on the command line."""
+
+import json
+
+import extract_features
+import h5py
+import numpy as np
+import pseudo_boxes
+import pytest
+import torch
+from literal import lost_box
+
+from bbr.box_files import meta_path, read_boxes, read_meta
+from bbr.features import FeatureFile
+from bbr.files import sha256
+
+
+@pytest.fixture(scope="module")
+def features(scenes, tiny_backbone, tmp_path_factory):
+    """Features of the tiny scenes, centred so that LOST's graph is no complete one."""
+    output = tmp_path_factory.mktemp("features") / "f.h5"
+    options = ["--index", str(scenes), *tiny_backbone, "--normalization", "center"]
+    assert extract_features.main([*options, "--output", str(output)]) == 0
+    return output
+
+
+def propose(features, output, *more, method="lost"):
+    options = ["--method", method, "--features", features, "--output", output, *more]
+    assert pseudo_boxes.main([str(option) for option in options]) == 0
+    return read_boxes(output)
+
+
+class TestBoxes:
+    def test_lost_equals_the_literal_version_on_the_stored_features(self, features, tmp_path):
+        boxes = {box["image_id"]: box["bbox"] for box in propose(features, tmp_path / "b.json")}
+        with FeatureFile(features) as file:
+            for batch in file.batches(1):
+                # Stored in float16; products in double precision leave no rounding to speak of.
+                left, top, right, bottom = lost_box(batch.key[0].tolist(), batch.grid, 100)
+                x, y, width, height = (
+                    16 * side for side in (left, top, right - left, bottom - top)
+                )
+                assert boxes.pop(batch.image_ids[0]) == [x, y, width, height]
+        assert boxes == {}
+
+    def test_one_box_an_image_in_the_order_of_the_features(self, features, tmp_path):
+        boxes = propose(features, tmp_path / "b.json")
+        assert [box["image_id"] for box in boxes] == list(range(1, 21))
+        assert {box["score"] for box in boxes} == {1.0}
+        assert {box["category_id"] for box in boxes} == {1}
+
+    @pytest.mark.parametrize(
+        ("method", "more"), [("lost", ()), ("dino_seg", ("--head", 1)), ("center", ())]
+    )
+    def test_batches_do_not_matter(self, features, tmp_path, method, more):
+        one = propose(features, tmp_path / "1.json", *more, "--batch-size", 1, method=method)
+        many = propose(features, tmp_path / "7.json", *more, "--batch-size", 7, method=method)
+        assert one == many
+
+    def test_options_reach_the_method(self, features, tmp_path):
+        (box, *_) = propose(features, tmp_path / "b.json", "--fraction", 0.5, method="center")
+        assert box["bbox"] == [16, 16, 32, 32]
+        heads = [
+            propose(features, tmp_path / f"{head}.json", "--head", head, method="dino_seg")
+            for head in (0, 1)
+        ]
+        assert heads[0] != heads[1]
+        made = read_meta(tmp_path / "1.json")["provenance"]
+        assert made["parameters"] == {"method": "dino_seg", "head": 1, "mass": 0.6}
+        assert made["inputs"] == {"features": sha256(features)}
+
+    def test_same_bytes_again_in_other_processes(self, features, tmp_path, run_stage):
+        contents = set()
+        for name in "ab":
+            output = tmp_path / name / "boxes.json"
+            options = ["--method", "lost", "--features", features, "--output", output]
+            done = run_stage("pseudo_boxes", *options)
+            assert done.returncode == 0, done.stderr
+            contents.add((output.read_bytes(), meta_path(output).read_bytes()))
+        assert len(contents) == 1
+
+    def test_shards_merge_to_one_run(self, scenes, tiny_backbone, features, tmp_path):
+        merged = []
+        for i in range(2):
+            shard = tmp_path / f"{i}.h5"
+            options = ["--index", str(scenes), *tiny_backbone, "--normalization", "center"]
+            options += ["--shard", f"{i}/2", "--output", str(shard)]
+            assert extract_features.main(options) == 0
+            merged += propose(shard, tmp_path / f"{i}.json")
+        assert merged == propose(features, tmp_path / "whole.json")
+
+    def test_features_from_elsewhere(self, tmp_path):
+        with h5py.File(tmp_path / "f.h5", "w") as file:
+            file.attrs.update({"schema": "bbr-features/1", "patch_size": 8, "complete": True})
+            file["image_id"] = [42]
+            file["image_size"] = [[10, 20]]
+            file["grid"] = [[2, 3]]
+            file["offset"] = [0, 6]
+            file["key"] = np.array([[-1.0], [-1], [1], [-1], [-1], [1]])
+        (box,) = propose(tmp_path / "f.h5", tmp_path / "b.json")
+        assert (box["image_id"], box["bbox"]) == (42, [16, 0, 4, 10])
+
+    def test_skipped_images_are_passed_on(self, features, tmp_path):
+        with h5py.File(features) as source, h5py.File(tmp_path / "f.h5", "w") as copy:
+            for name in source:
+                source.copy(name, copy)
+            copy.attrs.update(source.attrs)
+            copy.attrs["skipped"] = json.dumps([{"image_id": 99, "reason": "empty file"}])
+        propose(tmp_path / "f.h5", tmp_path / "b.json")
+        skipped = read_meta(tmp_path / "b.json")["skipped"]
+        assert skipped == [{"image_id": 99, "reason": "empty file"}]
+
+
+class TestBadInput:
+    """Exit status 1, one line on stderr and nothing else, and no output."""
+
+    @pytest.fixture
+    def fails(self, refused, features, tmp_path):
+        def call(*options, method="lost", features=features, output=tmp_path / "boxes.json"):
+            options = ("--method", method, "--features", features, *options)
+            message = refused(pseudo_boxes, *options, output=output)
+            assert not meta_path(output).exists()
+            return message
+
+        return call
+
+    def test_as_a_process(self, run_stage, one_line_error, features, tmp_path):
+        options = ["--method", "lots", "--features", features, "--output", tmp_path / "b.json"]
+        done = run_stage("pseudo_boxes", *options)
+        message = one_line_error("pseudo_boxes", done.returncode, done.stderr)
+        assert message.startswith("method 'lots' is unknown; choose one of lost, dino_seg")
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("head", [-1, 2, 4])
+    def test_head_out_of_range(self, fails, head):
+        message = fails("--head", head, method="dino_seg")
+        assert f"head {head} does not exist, the backbone has 2 heads; set --head" in message
+
+    def test_option_of_another_method(self, fails):
+        assert "method lost has no option 'head'" in fails("--head", 1)
+
+    def test_k_of_zero(self, fails):
+        assert "lowest is 0, must be at least 1" in fails("--lowest", 0)
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+    def test_no_gpu(self, fails):
+        assert "no CUDA device" in fails("--device", "cuda")
+
+    @pytest.mark.parametrize("kept", [0, 200, 0.5, 0.99])
+    def test_truncated_features(self, fails, features, tmp_path, kept):
+        content = features.read_bytes()
+        length = kept if kept >= 1 else int(kept * len(content))
+        (tmp_path / "f.h5").write_bytes(content[:length])
+        message = fails(features=tmp_path / "f.h5")
+        assert "f.h5: not a readable HDF5 file (truncated or damaged); make it again" in message
+
+    def test_features_that_are_not_complete(self, fails, features, tmp_path):
+        copy = tmp_path / "f.h5"
+        copy.write_bytes(features.read_bytes())
+        with h5py.File(copy, "r+") as file:
+            del file.attrs["complete"]
+        assert "f.h5: not marked complete; make it again" in fails(features=copy)
+
+    def test_damaged_features(self, fails, features, tmp_path):
+        copy = tmp_path / "f.h5"
+        content = bytearray(features.read_bytes())
+        with h5py.File(features) as file:
+            content[file["key"].id.get_chunk_info(0).byte_offset + 5] ^= 1
+        copy.write_bytes(content)
+        assert "key is damaged" in fails(features=copy)
+
+    def test_no_such_features(self, fails, tmp_path):
+        assert "none.h5: no such file" in fails(features=tmp_path / "none.h5")
+
+    @pytest.mark.parametrize("output", ["file/boxes.json", "boxes.txt"])
+    def test_output_that_cannot_be_written(self, refused, features, tmp_path, output):
+        (tmp_path / "file").touch()
+        options = ["--method", "whole_image", "--features", str(features)]
+        output = str(tmp_path / output)
+        assert pseudo_boxes.main([*options, "--output", output]) == 1
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
