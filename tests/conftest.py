@@ -31,7 +31,7 @@ def tiny_backbone() -> list[str]:
     """Options of a randomly initialised transformer: patches of 16 pixels, 2 heads."""
     return [
         "--weights", "random", "--architecture", "vit_tiny_patch16_224",
-        "--architecture-args", json.dumps(TINY_VIT),
+        "--architecture-args", json.dumps(TINY_VIT, separators=(",", ":")),
     ]  # fmt: skip
 
 
