@@ -236,8 +236,8 @@ def test_throughput(tmp_path: Path) -> None:
     rows = [
         *lost_rows((19, 19), 16, aim="10"),
         *lost_rows((30, 40), 8, aim="4"),
-        features_row(SCENES_VIT, 128, 32),
-        features_row(EFFICIENTNET, 128, 32),
+        features_row(SCENES_VIT, 128, 8),
+        features_row(EFFICIENTNET, 128, 8),
         features_row(BackboneSpec("vit_small_patch16_224"), 224, 8),
         detector_row(tmp_path, images, SCENES_VIT),
         detector_row(tmp_path, images, EFFICIENTNET),
