@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import errno
 import logging
 import os
@@ -16,10 +18,13 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from .errors import InputError
+from .files import require_writable
 
 T = TypeVar("T")
 log = logging.getLogger("bbr")
 _threads: int | None = None
+# From glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 # What a full disk, a read-only folder or a wrong path raise: the user's to mend, not a bug.
 _USER_ERRNOS = {
@@ -76,6 +81,10 @@ def execute(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         options = vars(parser.parse_args(argv))
+        if "output" in options:
+            require_writable(options["output"])  # now, and not after hours of work
+        if "torch" in sys.modules:
+            keep_freed_memory()
         with limit_threads(options.pop("threads", None)):
             run(**options)
     except InputError as error:
@@ -93,6 +102,19 @@ def execute(
 def _fail(program: str, message: str, status: int = 1) -> int:
     print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
     return status
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what large tensors leave behind for the next ones.
+
+    By default it gives such blocks back to the system at once, so that every step pays for fresh
+    pages again: EfficientNet-Lite0 in batches of 32 then takes almost twice as long on a CPU.
+    Other C libraries have no such call and are left alone.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mallopt(_M_MMAP_THRESHOLD, 2**30)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def thread_count() -> int:

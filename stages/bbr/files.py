@@ -26,14 +26,11 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         InputError: `path` is a folder, or its own folder cannot be written to.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; name a file in it")
+    require_writable(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{path}: cannot make its folder ({error.strerror})") from error
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: folder {path.parent} is not writable; choose another --output")
     _sweep_abandoned(path)
     # The original ending stays last: some writers choose their format by it.
     temporary = path.with_name(
@@ -50,6 +47,22 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: Path | str) -> None:
+    """Check that a file can be written at `path`, whose folder need not exist yet.
+
+    Raises:
+        InputError: `path` is a folder, or its own folder can neither be written to nor made.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file in it")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise InputError(f"{path}: cannot make its folder, since {folder} is a file")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{path}: folder {folder} is not writable; choose another --output")
 
 
 def _sweep_abandoned(path: Path) -> None:

@@ -66,10 +66,10 @@ def lost_masks(features: Tensor, grid: tuple[int, int], lowest: int = 100) -> np
     order = patch_degrees(features).argsort(dim=1, stable=True)
     seed, candidates = order[:, 0], order[:, :lowest]
     images = torch.arange(len(features), device=features.device)
-    to_seed = (features @ features[images, seed].unsqueeze(2)).squeeze(2)
+    to_seed = (features[images, seed].unsqueeze(1) @ features.transpose(1, 2)).squeeze(1)
     chosen = torch.zeros_like(to_seed).scatter_(1, candidates, 1.0) * (to_seed > 0)
     # The chosen rows of A add up to the products with the sum of the chosen features.
-    support = (features @ (chosen.unsqueeze(1) @ features).transpose(1, 2)).squeeze(2)
+    support = (chosen.unsqueeze(1) @ features @ features.transpose(1, 2)).squeeze(1)
     inside = support > 0
     # A seed with zero features correlates with nothing, itself included; it stays the object.
     inside[images, seed] = True

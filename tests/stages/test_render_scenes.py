@@ -123,7 +123,7 @@ def test_negative_seed(tmp_path, capsys):
 def test_output_below_a_file(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert render(tmp_path / "file" / "index.json") == 1
-    assert_one_line(capsys, "cannot write")
+    assert_one_line(capsys, "cannot make its folder")
 
 
 def test_output_is_a_folder(tmp_path, capsys):

@@ -59,6 +59,16 @@ class TestExecute:
         assert cli.execute(lambda thing: None, parser, ["--thing", "it"]) == 1
         assert capsys.readouterr().err == "stage.py: error: it is bad\n"
 
+    def test_an_output_that_cannot_be_written_is_refused_before_the_work(self, capsys, tmp_path):
+        (tmp_path / "file").touch()
+        parser = cli.stage_parser("Do something.")
+        parser.add_argument("--output")
+        worked = []
+        output = str(tmp_path / "file" / "a.json")
+        assert cli.execute(lambda output: worked.append(output), parser, ["--output", output]) == 1
+        assert "cannot make its folder" in capsys.readouterr().err
+        assert worked == []
+
     @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EFBIG])
     def test_what_a_user_can_mend_about_files_is_one_line(self, capsys, number):
         error = OSError(number, os.strerror(number), "out/boxes.json")

@@ -126,7 +126,6 @@ def test_batches_give_every_image_once(tmp_path_factory, size, window, data):
                 assert grids[image_id - 100] == batch.grid
                 assert torch.equal(key, maps_of(image_id - 100, len(key))[0])
             seen += batch.image_ids
-            # Of one window: no image waits for those more than `window` places behind it.
             assert {(i - 100) // window for i in batch.image_ids} == {(seen[-1] - 100) // window}
     assert sorted(seen) == [100 + i for i in range(len(grids))]
 

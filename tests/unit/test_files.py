@@ -10,7 +10,15 @@ import pytest
 
 from bbr import files
 from bbr.errors import InputError
-from bbr.files import atomic_path, encode_json, read_json, sha256, write_bytes, write_json
+from bbr.files import (
+    atomic_path,
+    encode_json,
+    read_json,
+    require_writable,
+    sha256,
+    write_bytes,
+    write_json,
+)
 
 # Writes half of a file, says so, and is then killed by the test.
 HALF = """
@@ -115,6 +123,11 @@ class TestAtomicPath:
     def test_a_folder_as_output(self, tmp_path):
         with pytest.raises(InputError, match="is a folder; name a file in it"):
             write_bytes(tmp_path, b"")
+
+    def test_writable_can_be_asked_for_before(self, tmp_path):
+        require_writable(tmp_path / "new" / "folder" / "a.json")
+        require_writable("a.json")
+        assert list(tmp_path.iterdir()) == []
 
     def test_a_failed_write_says_where(self, tmp_path):
         with pytest.raises(OSError, match="No space") as caught, atomic_path(tmp_path / "a.json"):

@@ -132,6 +132,7 @@ def test_inverse_degree():
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_gpu_equals_cpu():
     """Exact features again, so that the order of summation cannot matter."""
     features = torch.randint(-31, 32, (16, 400, 8), generator=torch.Generator().manual_seed(2)) / 8
