@@ -39,11 +39,12 @@ def run(
     """
     place = choose_device(device)
     network = load_detector(detector).to(place)
-    images = {image["id"]: image for image in load_index(index).images}
+    dataset = load_index(index)
+    sizes = {image["id"]: dataset.image_size(image) for image in dataset.images}
     records = []
     with DetectorInputs(inputs) as cached:
         require_channels(network, cached.shape, inputs)
-        if set(cached.image_id.tolist()) - set(images):
+        if set(cached.image_id.tolist()) - set(sizes):
             raise InputError(f"inputs {inputs}: of images that {index} does not have")
         batches = list(chunks(range(len(cached)), batch_size))
         for positions in cli.progress(batches, len(batches), "batches of images"):
@@ -54,8 +55,8 @@ def run(
             for i, score, box in zip(
                 cached.image_id[positions].tolist(), scores, best, strict=True
             ):
-                size = (images[i]["height"], images[i]["width"])
-                pixels = clip_boxes_to_image(denormalize_boxes(box.cpu(), size), size)
+                pixels = denormalize_boxes(box.cpu(), sizes[i])
+                pixels = clip_boxes_to_image(pixels, sizes[i])
                 xywh = box_convert(pixels, "xyxy", "xywh").tolist()
                 records.append({"image_id": i, "bbox": xywh, "score": float(score)})
     record = provenance(

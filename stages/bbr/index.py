@@ -45,6 +45,20 @@ class Index:
         """Where the file of one of `images` lies."""
         return self.image_root / image["file_name"]
 
+    def image_size(self, image: dict[str, Any]) -> tuple[int, int]:
+        """(height, width) in pixels of one of `images`.
+
+        Raises:
+            InputError: the index does not say.
+        """
+        try:
+            return image["height"], image["width"]
+        except KeyError:
+            raise InputError(
+                f"{self.path}: image {image['id']} has no width and height; index it with"
+                " index_dataset.py"
+            ) from None
+
     def boxes_xyxy(self, image_id: int) -> np.ndarray:
         """Ground-truth boxes of an image, crowds left out.
 

@@ -14,18 +14,6 @@ from .components import component_at, mask_boxes
 _BLOCKS = 4
 
 
-def inverse_degree(features: Tensor) -> Tensor:
-    """One over the degree of each patch in LOST's graph; what Figure 4 shows.
-
-    Args:
-        features: (B, N, d).
-
-    Returns:
-        (B, N) float32; a patch without neighbours counts as degree 1.
-    """
-    return 1 / patch_degrees(features).clamp_min(1).float()
-
-
 def patch_degrees(features: Tensor) -> Tensor:
     """Number of other patches to which each is positively correlated (equation 13).
 

@@ -32,7 +32,7 @@ def load_targets(path: Path | str, index: Index) -> tuple[Tensor, Tensor]:
         raise InputError(f"{path}: holds no boxes to learn from")
     chosen = [index.images[i] for i in positions]
     boxes = torch.tensor([box_xyxy(best[image["id"]]) for image in chosen])
-    sizes = torch.tensor([[image["height"], image["width"]] for image in chosen])
+    sizes = torch.tensor([index.image_size(image) for image in chosen])
     return torch.tensor(positions), normalize_boxes(boxes, sizes.float())
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from literal import lost_box
 
-from bbr.lost import inverse_degree, lost_boxes, lost_masks, patch_degrees
+from bbr.lost import lost_boxes, lost_masks, patch_degrees
 
 
 def literal_boxes(features, grid, lowest):
@@ -124,11 +124,6 @@ def test_a_batch_equals_its_images_one_by_one():
     together = lost_masks(features, (6, 10), 15)
     for image, mask in zip(features, together, strict=True):
         np.testing.assert_array_equal(lost_masks(image[None], (6, 10), 15)[0], mask)
-
-
-def test_inverse_degree():
-    features = features_of([1.0], [1.0], [1.0], [-1.0])
-    torch.testing.assert_close(inverse_degree(features), torch.tensor([[0.5, 0.5, 0.5, 1.0]]))
 
 
 @pytest.mark.gpu

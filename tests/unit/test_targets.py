@@ -72,3 +72,11 @@ def test_one_target_an_image():
     assert [tuple(target.shape) for target in as_list] == [(1, 4)] * 3
     assert torch.equal(torch.cat(as_list), boxes)
     assert as_target_list(torch.zeros(0, 4)) == []
+
+
+def test_an_index_without_sizes_is_refused(tmp_path):
+    index = Index([{"id": 1, "file_name": "a.jpg"}], [], [], {}, tmp_path / "index.json")
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text('[{"image_id": 1, "bbox": [0, 0, 1, 1], "score": 1.0}]')
+    with pytest.raises(InputError, match="image 1 has no width and height"):
+        load_targets(boxes, index)
