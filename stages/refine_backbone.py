@@ -1,6 +1,8 @@
 """Refine f to f^h: train it through the frozen h towards boxes (paper sections 3.2 and 4.1).
 
 The output is a backbone like any other: extract_features.py and all that follows read it as f.
+It is the state after the last step or, with --select agreement, the state in which the boxes of h
+and of the heuristic overlap most on images that are set aside for that; no ground truth is read.
 """
 
 from __future__ import annotations
@@ -28,6 +30,13 @@ from bbr.image_batches import SquareImages
 from bbr.index import load_index
 from bbr.provenance import provenance
 from bbr.refinement import REGULARIZERS, TARGETS, Fixed, Refinement, RefinementOptions
+from bbr.selection import (
+    BestState,
+    SelectionOptions,
+    add_selection_options,
+    hold_out,
+    pop_selection,
+)
 from bbr.targets import load_targets
 from bbr.training import (
     Checkpoint,
@@ -68,6 +77,7 @@ def run(
         InputError: f, h, boxes and index do not belong together, or an option is bad.
     """
     schedule, loss_weights = pop_schedule(rest), pop_loss_weights(rest)
+    selection = pop_selection(rest)
     method_options = heuristic_options(heuristic, pop_heuristic_options(rest))
     options = RefinementOptions(**{name: rest.pop(name) for name in vars(RefinementOptions())})
     if schedule.batch_size % (accumulate * devices):
@@ -86,6 +96,7 @@ def run(
         "backbone": used, "schedule": vars(schedule), "loss": vars(loss_weights),
         "options": vars(options), "image_size": image_size, "parts": parts,
         "heuristic": {"method": heuristic, **vars(method_options)},
+        "selection": vars(selection),
         "augmentation": augmentation, "accumulate": accumulate, "devices": devices,
         "seed": seed, "precision": precision,
     }  # fmt: skip
@@ -98,7 +109,13 @@ def run(
     if augmentation == "crop_flip":
         positions, targets = torch.arange(len(dataset.images)), None
     batches = _Batches(SquareImages(dataset, image_size), positions, targets, schedule, seed)
-    run_in_processes(fabric, _refine, model, batches, grid, accumulate, checkpoint, output, record)
+    held_out = None
+    if selection.select == "agreement":
+        batches, held_out = batches.split(selection.select_fraction)
+    run_in_processes(
+        fabric, _refine, model, batches, held_out, selection, grid, accumulate, checkpoint, output,
+        record,
+    )  # fmt: skip
     checkpoint.discard()
 
 
@@ -121,6 +138,17 @@ class _Batches:
         self.schedule, self.seed = schedule, seed
         self._kept: Fixed | None = None
 
+    def split(self, fraction: float) -> tuple[_Batches, _Batches]:
+        """Those to train on, and `fraction` of them that is set aside, which is not augmented."""
+        rest, aside = hold_out(len(self.positions), fraction, self.seed)
+        shared = (self.schedule, self.seed)
+        targets = None if self.targets is None else self.targets[rest]
+        unused = torch.zeros(len(aside), 4)  # boxes to be learned, which here none are
+        return (
+            _Batches(self.images, self.positions[rest], targets, *shared),
+            _Batches(self.images, self.positions[aside], unused, *shared),
+        )
+
     def keep(self, model: Refinement, fabric: Fabric) -> None:
         """Observe all images once, where that is less work and fits in memory."""
         count = len(self.positions)
@@ -142,7 +170,7 @@ class _Batches:
         return chosen[fabric.global_rank :: fabric.world_size]
 
     def batch(
-        self, chosen: Tensor, generator: torch.Generator, model: Refinement, fabric: Fabric
+        self, chosen: Tensor, generator: torch.Generator | None, model: Refinement, fabric: Fabric
     ) -> Fixed:
         """What f makes of these images, augmented by `generator` if at all."""
         if self._kept is not None:
@@ -162,10 +190,27 @@ class _Batches:
         return model.observe(fabric.to_device(crop_and_flip(images, generator)), None)
 
 
+def _agreement(
+    held_out: _Batches, model: Refinement, grid: tuple[int, int], fabric: Fabric
+) -> float:
+    """Mean IoU of h's and the heuristic's box on f^h's maps of images set aside.
+
+    Every process looks at all of them, so that all come to the same number.
+    """
+    ious = []
+    for chosen in torch.arange(len(held_out.positions)).split(held_out.schedule.batch_size):
+        with fabric.autocast():
+            fixed = held_out.batch(chosen, None, model, fabric)
+            ious.append(model.agreement(fixed, grid).double())
+    return torch.cat(ious).mean().item()
+
+
 def _refine(
     fabric: Fabric,
     model: Refinement,
     batches: _Batches,
+    held_out: _Batches | None,
+    selection: SelectionOptions,
     grid: tuple[int, int],
     accumulate: int,
     checkpoint: Checkpoint,
@@ -175,10 +220,23 @@ def _refine(
     """One process's part of the training; the first process writes the result."""
     schedule = batches.schedule
     trained = [p for p in model.parameters() if p.requires_grad]
+    if held_out is not None:
+        model.best = BestState(trained)
     optimizer = torch.optim.Adam(trained, schedule.lr, weight_decay=schedule.weight_decay)
     wrapped, optimizer = fabric.setup(model, optimizer)
     with fabric.autocast():
         batches.keep(model, fabric)
+        if held_out is not None:
+            held_out.keep(model, fabric)
+
+    def compare(step: int) -> None:
+        if held_out is not None and selection.looks_after(step + 1, schedule.steps):
+            score = _agreement(held_out, model, grid, fabric)
+            model.best.offer(score, step + 1, trained)
+            if fabric.is_global_zero:
+                cli.log.info(
+                    "agreement of h and the heuristic after %d steps: %.4f", step + 1, score
+                )
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
         generator = step_generator(batches.seed, step)
@@ -188,7 +246,13 @@ def _refine(
             losses = wrapped(fixed, grid, generator)
             yield losses | {"total": losses["total"] / accumulate}
 
-    optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "refinement steps of f^h")
+    optimize(
+        wrapped, loss, optimizer, schedule, checkpoint, fabric, "refinement steps of f^h", compare
+    )
+    if held_out is not None:
+        model.best.restore(trained)
+        chosen = {"step": model.best.step.item(), "agreement": round(model.best.score.item(), 6)}
+        record = {**record, "selected": chosen}
     if fabric.is_global_zero:
         save_backbone(output, model.refined, record)
 
@@ -217,6 +281,7 @@ def main(argv: list[str] | None = None) -> int:
     add_channel_dropout(parser)
     add_schedule_options(parser, Schedule(steps=10000, batch_size=36, lr=5e-7))
     add_loss_options(parser)
+    add_selection_options(parser)
     parser.add_argument("--accumulate", type=cli.positive_int, default=1,
                         help="parts into which a batch is cut to save memory [1]")  # fmt: skip
     parser.add_argument("--devices", type=cli.positive_int, default=1,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import box_convert
+from torchvision.ops import box_convert, box_iou
 
 from .augmentation import drop_channels
 from .backbone import Backbone, Maps
@@ -145,6 +145,17 @@ class Refinement(nn.Module):
         loss_f = functional.mse_loss(moved, fixed.anchor) if moved.numel() else moved.sum()
         total = loss_h + self.options.regularize_weight * loss_f
         return {"total": total, "h": loss_h, "f": loss_f}
+
+    @torch.no_grad()
+    def agreement(self, fixed: Fixed, grid: tuple[int, int]) -> Tensor:
+        """IoU of h's most confident box with the heuristic's box, both on f^h's maps: (B,).
+
+        See `forward` for the arguments; h is shown all channels.
+        """
+        maps = self.refined.leave(fixed.state, self.moving, grid)
+        own = most_confident(*self._detect(maps))[1]
+        boxes = (box_convert(found, "cxcywh", "xyxy") for found in (own, self._propose(maps)))
+        return box_iou(*boxes).diagonal()
 
     def _detect(
         self, maps: Maps, generator: torch.Generator | None = None

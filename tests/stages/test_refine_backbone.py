@@ -1,6 +1,7 @@
 """refine_backbone.py on the command line."""
 
 import json
+import re
 
 import pytest
 import refine_backbone
@@ -130,12 +131,15 @@ def test_with_and_without_what_is_kept_of_f(data, tmp_path, monkeypatch, targets
     assert disagreement(kept, anew, load_file(data["weights"])) < NEAR
 
 
-@pytest.mark.parametrize("augmentation", ["none", "crop_flip"])
-def test_killed_and_resumed_is_unbroken(data, tmp_path, capsys, augmentation):
+@pytest.mark.parametrize(
+    ("augmentation", "select"),
+    [("none", "last"), ("crop_flip", "last"), ("crop_flip", "agreement")],
+)
+def test_killed_and_resumed_is_unbroken(data, tmp_path, capsys, augmentation, select):
     killed, whole = tmp_path / "killed" / "f.st", tmp_path / "whole.st"
     long = {
         "steps": 60, "augmentation": augmentation, "channel_dropout": 0.3, "schedule": "cosine",
-        "targets": "current",
+        "targets": "current", "select": select, "select_every": 2, "select_fraction": 0.3,
     }  # fmt: skip
     begun = arguments(data, killed, **long, checkpoint_seconds=0)
     kill_when_there("refine_backbone", begun, ".f.st.checkpoint.pt", killed.parent)
@@ -144,6 +148,30 @@ def test_killed_and_resumed_is_unbroken(data, tmp_path, capsys, augmentation):
     assert "resuming after step" in capsys.readouterr().err
     assert killed.read_bytes() == refine(data, whole, **long).read_bytes()
     assert [path.name for path in killed.parent.iterdir()] == ["f.st"]
+
+
+def agreements(text):
+    """What the log says: agreement by steps taken."""
+    found = re.findall(r"agreement of h and the heuristic after (\d+) steps: (\S+)", text)
+    return {int(step): float(value) for step, value in found}
+
+
+def test_the_state_of_best_agreement_is_kept(data, tmp_path, capsys):
+    """A run as long as the kept state is old ends with the same weights."""
+    chosen = {"select": "agreement", "select_every": 1, "select_fraction": 0.4, "lr": 3e-3}
+    output = refine(data, tmp_path / "f.st", steps=12, **chosen)
+    seen = agreements(capsys.readouterr().err)
+    assert list(seen) == list(range(1, 13))
+    best = max(seen, key=seen.get)
+    assert best < 12, "this test needs a run whose last state is not the best"
+    with safe_open(output, framework="pt") as handle:
+        kept = json.loads(handle.metadata()["provenance"])["selected"]
+    assert kept == {"step": best, "agreement": pytest.approx(seen[best], abs=1e-4)}
+    # A single look, at the end.
+    short = refine(data, tmp_path / "g.st", steps=best, **(chosen | {"select_every": 99}))
+    assert list(agreements(capsys.readouterr().err)) == [best]
+    first, second = load_file(output), load_file(short)
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
 @pytest.mark.slow
@@ -175,6 +203,8 @@ def test_error_in_another_process_is_one_line(data, tmp_path):
         ({"trainable_blocks": 3}, "the backbone has 2 blocks"),
         ({"accumulate": 3}, "must be divisible by --accumulate 3"),
         ({"devices": 3}, "times --devices 3"),
+        ({"select": "agreement", "select_fraction": 1}, "must lie between 0 and 1"),
+        ({"select": "agreement", "select_fraction": 0.95}, "leaves none to train on"),
         ({"parts": "k"}, "maps give 32 channels, but h was trained on 96"),
         ({"weights": "none.st"}, "none.st: no such file"),
         ({"detector": "none.st"}, "none.st: no such file"),

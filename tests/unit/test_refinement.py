@@ -193,6 +193,26 @@ def test_only_f_h_moves(images, boxes, regularize):
     assert moved <= moved_names(2)
 
 
+def literal_iou(first, second):
+    """IoU of two boxes xyxy, worked out side by side."""
+    width, height = (min(first[i + 2], second[i + 2]) - max(first[i], second[i]) for i in (0, 1))
+    common = max(width, 0) * max(height, 0)
+    areas = ((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second))
+    return common / (sum(areas) - common)
+
+
+def test_agreement_is_the_iou_of_both_readers_of_f_h(images, boxes):
+    model = refinement(channel_dropout=0.5)
+    shake(model)
+    refined = both_maps(model, images, tiny_backbone())[1]
+    pair = (most_confident_boxes(model, refined), heuristic_boxes(refined))
+    own, proposed = (box_convert(found, "cxcywh", "xyxy").tolist() for found in pair)
+    expected = [literal_iou(*pair) for pair in zip(own, proposed, strict=True)]
+    assert min(expected) > 0.01
+    found = model.agreement(model.observe(images, boxes), GRID).tolist()
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
 def test_h_is_shown_a_part_of_the_channels(images, boxes):
     """Where a generator is given; the targets come from an h that sees all of them."""
     model = refinement(channel_dropout=0.5, targets="h")
