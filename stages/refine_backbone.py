@@ -239,7 +239,7 @@ def _refine(
                 )
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
-        generator = step_generator(batches.seed, step)
+        generator = step_generator(batches.seed, step, fabric.global_rank)
         for chosen in batches.indices(step, fabric).chunk(accumulate):
             with fabric.autocast():
                 fixed = batches.batch(chosen, generator, model, fabric)

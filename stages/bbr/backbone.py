@@ -118,7 +118,7 @@ class Backbone(nn.Module):
         """What the `last` blocks read of prepared images: all that comes before them.
 
         Where only the last blocks are trained, this part is the same at every step and can be
-        kept: `leave(enter(x, n), n, grid)` is `forward(x)` for any n from 0 to `depth`.
+        kept: `leave(enter(x, n), n, grid)` is `forward(x)` for any n from 1 to `depth`.
         """
         raise TypeError("Backbone is abstract: use load_backbone")
 

@@ -81,12 +81,16 @@ def pop_schedule(options: dict[str, Any]) -> Schedule:
     return Schedule(**{name: options.pop(name) for name in names}, shape=options.pop("schedule"))
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
+def step_generator(seed: int, step: int, rank: int = 0) -> torch.Generator:
     """The random numbers of one step, whatever steps were run before it in this process.
 
     A resumed run therefore draws what an unbroken one would have drawn.
+
+    Args:
+        rank: the process, where several share a step and should not draw the same.
     """
-    digest = hashlib.sha256(f"{seed}:{step}".encode()).digest()
+    name = f"{seed}:{step}:{rank}" if rank else f"{seed}:{step}"
+    digest = hashlib.sha256(name.encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
 
 
@@ -130,7 +134,7 @@ def run_in_processes(fabric: Fabric, work: Callable[..., None], *arguments: Any)
         InputError: one of the processes did.
     """
     try:
-        fabric.launch(_work_with_log, work, *arguments)
+        fabric.launch(_work_in_process, torch.get_num_threads(), work, *arguments)
     except ProcessRaisedException as error:
         # Other processes' exceptions arrive as text, the last line of which names the kind.
         kind, _, message = str(error).strip().splitlines()[-1].partition(": ")
@@ -139,8 +143,11 @@ def run_in_processes(fabric: Fabric, work: Callable[..., None], *arguments: Any)
         raise
 
 
-def _work_with_log(fabric: Fabric, work: Callable[..., None], *arguments: Any) -> None:
-    """A new process has no log yet; one of them tells for all."""
+def _work_in_process(
+    fabric: Fabric, threads: int, work: Callable[..., None], *arguments: Any
+) -> None:
+    """A new process has neither log nor limit of threads yet; one of them tells for all."""
+    torch.set_num_threads(threads)
     if fabric.is_global_zero:
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     work(fabric, *arguments)
