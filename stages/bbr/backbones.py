@@ -17,6 +17,7 @@ from timm.models.vision_transformer import VisionTransformer
 from .backbone import NORMALIZATIONS, Backbone, BackboneSpec
 from .convolutional import ConvolutionalBackbone
 from .errors import InputError
+from .hub import reachable
 from .tensor_files import fit_weights, read_tensors, write_tensors
 from .transformer import TransformerBackbone
 
@@ -45,6 +46,8 @@ def build_backbone(spec: BackboneSpec, pretrained: bool = False) -> Backbone:
         arguments.setdefault("out_indices", [3])
     # Its warning at each retry would bury the one line below.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    if pretrained and not reachable(spec.architecture):
+        raise InputError(_not_fetched(spec, "no network, or no such weights"))
     try:
         network = timm.create_model(spec.architecture, pretrained=pretrained, **arguments)
         if transformer and not isinstance(network, VisionTransformer):
@@ -53,14 +56,17 @@ def build_backbone(spec: BackboneSpec, pretrained: bool = False) -> Backbone:
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise InputError(_bad_arguments(spec, error)) from error
-        raise InputError(
-            f"the weights of {spec.architecture} could not be fetched"
-            f" ({type(error).__name__}); give --weights FILE, or use the embedded backbone"
-            " workflow/resources/scenes_vit.safetensors"
-        ) from error
+        raise InputError(_not_fetched(spec, type(error).__name__)) from error
     # timm does not check its arguments; they surface as whatever they break.
     except (TypeError, ValueError, AssertionError, ArithmeticError, LookupError) as error:
         raise InputError(_bad_arguments(spec, error)) from error
+
+
+def _not_fetched(spec: BackboneSpec, reason: str) -> str:
+    return (
+        f"the weights of {spec.architecture} could not be fetched ({reason}); give --weights FILE,"
+        " or use the embedded backbone workflow/resources/scenes_vit.safetensors"
+    )
 
 
 def _bad_arguments(spec: BackboneSpec, error: Exception) -> str:

@@ -230,6 +230,7 @@ class TestBadArchitectures:
         def fail(*_, **__):
             raise error
 
+        monkeypatch.setattr(backbones, "reachable", lambda _: True)
         monkeypatch.setattr(backbones.timm, "create_model", fail)
         with pytest.raises(InputError) as caught:
             load_backbone("timm", "vit_small_patch16_224.dino")
