@@ -1,4 +1,4 @@
-"""Propose one box per image from f's patch features by a heuristic.
+"""Propose one box per image, or several, from f's patch features by a heuristic.
 
 Reads any features.h5 of the documented layout, wherever it was made.
 """
@@ -21,12 +21,22 @@ from bbr.heuristics import (
     propose_boxes,
 )
 from bbr.provenance import provenance
+from bbr.several_boxes import SEVERAL, propose_several
 
 
 def run(
-    *, method: str, features: Path, output: Path, batch_size: int, device: str, **given: Any
+    *,
+    method: str,
+    features: Path,
+    output: Path,
+    max_boxes: int,
+    batch_size: int,
+    device: str,
+    **given: Any,
 ) -> None:
     """Write boxes.json (COCO results), in the order of the features' images.
+
+    A single box has the score 1; for those of several see `bbr.several_boxes`.
 
     Raises:
         InputError: an unknown method or option, or a features file that is not whole.
@@ -34,17 +44,22 @@ def run(
     place = choose_device(device)
     chosen = pop_heuristic_options(given)
     options = heuristic_options(method, chosen)
-    found: dict[int, list[float]] = {}
+    found: dict[int, list[tuple[list[float], float]]] = {}
     with FeatureFile(features) as file:
         order, skipped = file.image_id.tolist(), file.skipped
         batches = file.batches(batch_size, place)
         for batch in cli.progress(batches, None, "batches of images"):
-            boxes = propose_boxes(batch, method, options)
-            found.update(zip(batch.image_ids, boxes.tolist(), strict=True))
+            if max_boxes > 1:
+                boxes = propose_several(batch, method, options, max_boxes)
+            else:
+                boxes = [[(b, 1.0)] for b in propose_boxes(batch, method, options).tolist()]
+            found.update(zip(batch.image_ids, boxes, strict=True))
     records = [
-        {"image_id": i, "category_id": 1, "bbox": _xywh(found[i]), "score": 1.0} for i in order
+        {"image_id": i, "category_id": 1, "bbox": _xywh(box), "score": score}
+        for i in order
+        for box, score in found[i]
     ]
-    parameters = {"method": method, **vars(options)}
+    parameters = {"method": method, **vars(options), "max_boxes": max_boxes}
     record = provenance("pseudo_boxes", parameters, {"features": features}, device_name(place))
     write_boxes(output, records, record, skipped)
 
@@ -59,6 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--method", required=True, help=", ".join(METHODS))
     parser.add_argument("--features", type=Path, required=True, help="features.h5")
     parser.add_argument("--output", type=Path, required=True, help="boxes.json")
+    parser.add_argument("--max-boxes", type=cli.positive_int, default=1,
+                        help=f"of an image; several by {', '.join(SEVERAL)} only [1]")  # fmt: skip
     parser.add_argument("--batch-size", type=cli.positive_int, default=32)
     add_heuristic_options(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")

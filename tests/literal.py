@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import scipy.linalg
+
 Cell = tuple[int, int]
 
 
@@ -49,3 +52,45 @@ def lost_box(features: list[list[float]], grid: tuple[int, int], lowest: int) ->
 def dot(a: list[float], b: list[float]) -> float:
     """Inner product."""
     return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+# Parts of the largest |y| below which entries are equal, and of λ below which eigenvalues are: the
+# entries that LAPACK returns are good to about 1e-15 over the gap.
+TIE, NO_GAP = 1e-9, 1e-7
+
+
+def tokencut_box(
+    features: np.ndarray, grid: tuple[int, int], threshold: float, epsilon: float
+) -> list[int] | None:
+    """TokenCut's box in patches by a dense generalised eigensolver, from (N, d) features.
+
+    Among equal entries the first is the seed. None where the vector is not unique.
+    """
+    y = cut_vector(alike(features, threshold), epsilon)
+    return None if y is None else cut_box(y, grid)
+
+
+def alike(features: np.ndarray, threshold: float) -> np.ndarray:
+    """(N, N) bool: cosine above the threshold; 0 with a patch of zero features."""
+    features = np.asarray(features, dtype=np.float64)
+    norms = np.linalg.norm(features, axis=1, keepdims=True)
+    units = features / np.where(norms == 0, 1, norms)
+    return units @ units.T > threshold
+
+
+def cut_vector(similar: np.ndarray, epsilon: float) -> np.ndarray | None:
+    """The second generalised eigenvector of (D − A) y = λ D y; None where λ is a double one."""
+    affinity = np.where(similar, 1.0, epsilon)
+    degrees = np.diag(affinity.sum(axis=1))
+    last = min(2, len(affinity) - 1)
+    values, vectors = scipy.linalg.eigh(degrees - affinity, degrees, subset_by_index=[1, last])
+    return None if last == 2 and values[1] - values[0] < NO_GAP else vectors[:, 0]
+
+
+def cut_box(y: np.ndarray, grid: tuple[int, int]) -> list[int]:
+    """The box of the component of the seed on its side of the mean."""
+    size = abs(y)
+    seed = int(np.flatnonzero(size >= size.max() * (1 - TIE))[0])
+    y = y / y[seed]
+    inside = {divmod(int(p), grid[1]) for p in np.flatnonzero(y > y.mean() + TIE)}
+    return bounding_box(component(inside, divmod(seed, grid[1])))

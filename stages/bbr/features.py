@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,17 @@ class FeatureBatch:
     key: Tensor
     cls_attention: Tensor | None
     patch_size: float
+
+    def select(self, images: Tensor) -> FeatureBatch:
+        """Some of the images, by their positions (n,) int64."""
+        rows = images.tolist()
+        return replace(
+            self,
+            image_ids=[self.image_ids[row] for row in rows],
+            image_sizes=self.image_sizes[rows],
+            key=self.key[images],
+            cls_attention=None if self.cls_attention is None else self.cls_attention[images],
+        )
 
 
 class FeatureFile:

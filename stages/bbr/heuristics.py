@@ -19,6 +19,7 @@ from .dino_seg import dino_seg_boxes
 from .errors import InputError
 from .features import FeatureBatch
 from .lost import lost_boxes
+from .tokencut import tokencut_boxes
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,14 @@ class LostOptions:
     """lowest: patches of lowest degree that may join the seed (the paper's a)."""
 
     lowest: int = 100
+
+
+@dataclass(frozen=True)
+class TokencutOptions:
+    """threshold: cosine above which patches are alike (tau); epsilon: affinity of all others."""
+
+    threshold: float = 0.2
+    epsilon: float = 1e-5
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,12 @@ class NoOptions:
 
 
 def _lost(batch: FeatureBatch, options: LostOptions) -> np.ndarray:
-    return _to_pixels(lost_boxes(batch.key, batch.grid, options.lowest), batch)
+    return to_pixels(lost_boxes(batch.key, batch.grid, options.lowest), batch)
+
+
+def _tokencut(batch: FeatureBatch, options: TokencutOptions) -> np.ndarray:
+    boxes = tokencut_boxes(batch.key, batch.grid, options.threshold, options.epsilon)
+    return to_pixels(boxes, batch)
 
 
 def _dino_seg(batch: FeatureBatch, options: DinoSegOptions) -> np.ndarray:
@@ -61,7 +75,7 @@ def _dino_seg(batch: FeatureBatch, options: DinoSegOptions) -> np.ndarray:
             f"method dino_seg: head {options.head} does not exist, the backbone has"
             f" {attention.shape[1]} heads; set --head"
         )
-    return _to_pixels(dino_seg_boxes(attention[:, options.head], batch.grid, options.mass), batch)
+    return to_pixels(dino_seg_boxes(attention[:, options.head], batch.grid, options.mass), batch)
 
 
 def _center(batch: FeatureBatch, options: CenterOptions) -> np.ndarray:
@@ -74,7 +88,7 @@ def _whole_image(batch: FeatureBatch, _: NoOptions) -> np.ndarray:
     return _center(batch, CenterOptions(fraction=1.0))
 
 
-def _to_pixels(boxes: np.ndarray, batch: FeatureBatch) -> np.ndarray:
+def to_pixels(boxes: np.ndarray, batch: FeatureBatch) -> np.ndarray:
     """Boxes in patches to pixels, right and bottom clipped to the unpadded image."""
     limits = np.tile(batch.image_sizes[:, ::-1], 2)
     return np.minimum(boxes * batch.patch_size, limits)
@@ -82,6 +96,7 @@ def _to_pixels(boxes: np.ndarray, batch: FeatureBatch) -> np.ndarray:
 
 _HEURISTICS: dict[str, tuple[type, Callable[[FeatureBatch, Any], np.ndarray]]] = {
     "lost": (LostOptions, _lost),
+    "tokencut": (TokencutOptions, _tokencut),
     "dino_seg": (DinoSegOptions, _dino_seg),
     "center": (CenterOptions, _center),
     "whole_image": (NoOptions, _whole_image),
@@ -104,20 +119,25 @@ def heuristic_options(method: str, given: dict[str, Any]) -> Any:
     for name, value in given.items():
         if name == "lowest" and value < 1:
             raise InputError(f"method {method}: lowest is {value}, must be at least 1")
-        if name in ("mass", "fraction") and not 0 < value <= 1:
+        if name in ("mass", "fraction", "epsilon") and not 0 < value <= 1:
             raise InputError(f"method {method}: {name} is {value}, must lie in (0, 1]")
+        if name == "threshold" and not -1 <= value < 1:
+            raise InputError(f"method {method}: threshold is {value}, must lie in [-1, 1)")
     return kind(**given)
 
 
 def add_heuristic_options(parser: argparse.ArgumentParser) -> None:
-    """A command-line option for each option of each method, unset by default."""
+    """A command-line option for each option of each method, unset by default.
+
+    Methods may share the name of an option, which then has one type.
+    """
+    helps: dict[tuple[str, type], list[str]] = {}
     for method, (kind, _) in _HEURISTICS.items():
         for field in fields(kind):
-            parser.add_argument(
-                f"--{field.name}",
-                type=type(field.default),
-                help=f"{method}: {(kind.__doc__ or '').rstrip('.')} [{field.default}]",
-            )
+            text = f"{method}: {(kind.__doc__ or '').rstrip('.')} [{field.default}]"
+            helps.setdefault((field.name, type(field.default)), []).append(text)
+    for (name, kind), texts in helps.items():
+        parser.add_argument(f"--{name}", type=kind, help="; ".join(texts))
 
 
 def pop_heuristic_options(options: dict[str, Any]) -> dict[str, Any]:

@@ -39,28 +39,39 @@ def patch_degrees(features: Tensor) -> Tensor:
     return degrees.long()
 
 
-def lost_masks(features: Tensor, grid: tuple[int, int], lowest: int = 100) -> np.ndarray:
+def lost_masks(
+    features: Tensor, grid: tuple[int, int], lowest: int = 100, found: Tensor | None = None
+) -> np.ndarray:
     """LOST's object mask of each image of a batch with one patch grid.
 
     Args:
         features: (B, N, d) float32, N = h·w patches in row-major order.
         grid: (h, w).
         lowest: how many patches of lowest degree may join the seed (the paper's a).
+        found: (B, N) bool, patches that belong to objects found before; they are no seeds, join
+            none and are never in the mask. Each image must have others.
 
     Returns:
         (B, h, w) bool; each mask is 4-connected and holds the seed.
     """
     # A stable sort breaks ties by the first index, for the seed and for the candidates alike.
-    order = patch_degrees(features).argsort(dim=1, stable=True)
+    degrees = patch_degrees(features)
+    if found is not None:
+        degrees = degrees.masked_fill(found, degrees.shape[1])  # above any degree
+    order = degrees.argsort(dim=1, stable=True)
     seed, candidates = order[:, 0], order[:, :lowest]
     images = torch.arange(len(features), device=features.device)
     to_seed = (features[images, seed].unsqueeze(1) @ features.transpose(1, 2)).squeeze(1)
     chosen = torch.zeros_like(to_seed).scatter_(1, candidates, 1.0) * (to_seed > 0)
+    if found is not None:
+        chosen = chosen * ~found
     # The chosen rows of A add up to the products with the sum of the chosen features.
     support = (chosen.unsqueeze(1) @ features @ features.transpose(1, 2)).squeeze(1)
     inside = support > 0
     # A seed with zero features correlates with nothing, itself included; it stays the object.
     inside[images, seed] = True
+    if found is not None:
+        inside &= ~found
     return component_at(inside.view(-1, *grid), seed)
 
 

@@ -159,6 +159,7 @@ _STAGES_OF_SECTIONS = {
     "folder": ("index_dataset",),
     "backbone": ("extract_features", "cache_detector_inputs"),
     "lost": ("pseudo_boxes", "train_detector", "refine_backbone"),
+    "tokencut": ("pseudo_boxes", "train_detector", "refine_backbone"),
     "dino_seg": ("pseudo_boxes", "train_detector", "refine_backbone"),
     "center": ("pseudo_boxes", "train_detector", "refine_backbone"),
 }

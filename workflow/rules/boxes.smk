@@ -20,8 +20,10 @@ rule pseudo_boxes:
         device=config["device"],
     params:
         options=heuristic_options,
+        max_boxes=max_boxes,
     shell:
         "python stages/pseudo_boxes.py --method {wildcards.method} {params.options}"
+        " --max-boxes {params.max_boxes}"
         " --features {input.features} --output {output.boxes}"
         " --device {resources.device} --threads {threads} > {log} 2>&1"
 

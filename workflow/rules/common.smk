@@ -132,6 +132,11 @@ def heuristic_options(w):
     return options({key: value for key, value in section.items() if key != "label"})
 
 
+def max_boxes(w):
+    """How many boxes of an image: several of the user's own photographs, one of others."""
+    return config["max_boxes"] if w.dataset == configuration.MINE else 1
+
+
 def variant_section(section, variant):
     """`losses`, `detector` or `refinement` as the variant has it."""
     return {**config[section], **config["variants"][variant][section]}
