@@ -2,15 +2,17 @@
 
 Labels given to evaluate.py and compare_metrics.py place each number. A table of the paper shows
 its published values beside the measured ones where the dataset is the paper's. `--table gains`
-takes comparisons of f with f^h, and metrics of h (label output=h) if there are any. A Markdown
-twin is written beside the CSV file.
+takes comparisons of f with f^h, and metrics of h (label output=h) if there are any. Table 6 has a
+row for each variant named in --ablations. A Markdown twin is written beside the CSV file.
 """
 
 from __future__ import annotations
 
 import csv
 import sys
-from functools import partial
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from bbr import cli
@@ -19,8 +21,8 @@ from bbr.files import write_bytes
 from bbr.metric_files import is_comparison, read_comparison, read_metrics
 from bbr.tables import (
     LAYOUTS,
+    NOT_REFINED,
     Gain,
-    Layout,
     Score,
     Table,
     encode_csv,
@@ -30,7 +32,14 @@ from bbr.tables import (
 )
 
 
-def run(*, table: str, metrics: list[Path], published: Path | None, output: Path) -> None:
+def run(
+    *,
+    table: str,
+    metrics: list[Path],
+    published: Path | None,
+    ablations: list[str] | None,
+    output: Path,
+) -> None:
     """Write table `table` to `output` (.csv) and its Markdown twin.
 
     Raises:
@@ -40,14 +49,50 @@ def run(*, table: str, metrics: list[Path], published: Path | None, output: Path
         raise InputError(
             f"{output}: a table's name ends in .csv; its .md twin is written beside it"
         )
-    made = TABLES[table](metrics, published)
+    if (table == "6") != (ablations is not None):
+        raise InputError("--ablations: names the rows of --table 6, and of no other table")
+    if table == "gains":
+        made = _gains_table(metrics, published)
+    else:
+        made = _paper_table(table, metrics, published, ablations)
     write_bytes(output.with_suffix(".md"), encode_markdown(made))
     write_bytes(output, encode_csv(made))
 
 
-def _paper_table(layout: Layout, metrics: list[Path], published: Path | None) -> Table:
+def _paper_table(
+    table: str, metrics: list[Path], published: Path | None, ablations: list[str] | None
+) -> Table:
     theirs = [] if published is None else _read_published(published)
-    return paper_table(layout, map(_read_score, metrics), theirs)
+    ours = list(map(_read_score, metrics))
+    if ablations is not None:
+        ours = list(_ablation_scores(ours, _names_of_variants(ablations)))
+    return paper_table(LAYOUTS[table], ours, theirs)
+
+
+def _names_of_variants(pairs: list[str]) -> dict[str, list[str]]:
+    """`variant=name` texts as the names of each variant; those trained alike are one."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for pair in pairs:
+        variant, equals, name = pair.partition("=")
+        if not variant or not equals or not name:
+            raise InputError(f"--ablations {pair}: not of the form variant=name")
+        names[variant].append(name)
+    return names
+
+
+def _ablation_scores(scores: list[Score], names: dict[str, list[str]]) -> Iterator[Score]:
+    """The scores with the label `ablation`, in the order of the rows; those of f come last."""
+    for variant, rows in names.items():
+        for score in scores:
+            if score.labels.get("variant") == variant:
+                for row in rows:
+                    yield replace(score, labels={**score.labels, "ablation": row})
+    for score in scores:
+        variant = score.labels.get("variant")
+        if variant is None:
+            yield replace(score, labels={**score.labels, "ablation": NOT_REFINED})
+        elif variant not in names:
+            raise InputError(f"{score.source}: variant {variant} is not named in --ablations")
 
 
 def _gains_table(metrics: list[Path], published: Path | None) -> Table:
@@ -58,10 +103,7 @@ def _gains_table(metrics: list[Path], published: Path | None) -> Table:
     return gains_table(map(_read_gain, comparisons), detectors)
 
 
-TABLES = {
-    **{name: partial(_paper_table, layout) for name, layout in LAYOUTS.items()},
-    "gains": _gains_table,
-}
+TABLES = (*LAYOUTS, "gains")
 
 
 def _read_score(path: Path) -> Score:
@@ -99,6 +141,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--metrics", type=Path, nargs="+", required=True,
                         help="metrics.json or, for gains, comparison.json files")  # fmt: skip
     parser.add_argument("--published", type=Path, help="the paper's values, in long form [none]")
+    parser.add_argument("--ablations", nargs="+", metavar="VARIANT=NAME",
+                        help="rows of table 6, in their order")  # fmt: skip
     parser.add_argument("--output", type=Path, required=True, help="table.csv")
     return cli.execute(run, parser, argv)
 

@@ -26,8 +26,8 @@ def add_label_option(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def parse_labels(pairs: Iterable[str]) -> Labels:
-    """`key=value` texts as a dictionary.
+def parse_labels(pairs: Iterable[str], option: str = "--label") -> Labels:
+    """`key=value` texts, given to `option`, as a dictionary.
 
     Raises:
         InputError: a text has no `=` or no key, or a key comes twice.
@@ -36,9 +36,9 @@ def parse_labels(pairs: Iterable[str]) -> Labels:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not key or not equals:
-            raise InputError(f"--label {pair}: not of the form key=value")
+            raise InputError(f"{option} {pair}: not of the form key=value")
         if key in labels:
-            raise InputError(f"--label {pair}: {key} is given twice")
+            raise InputError(f"{option} {pair}: {key} is given twice")
         labels[key] = value
     return labels
 

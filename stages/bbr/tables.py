@@ -48,6 +48,7 @@ class Layout:
         defaults: values of labels that may be left out.
         last_rows: rows that come after all others, such as controls.
         caption: what the numbers are.
+        decimals: of every number.
     """
 
     rows: Key
@@ -60,6 +61,10 @@ class Layout:
     defaults: Mapping[str, str]
     last_rows: tuple[Key, ...]
     caption: str
+    decimals: int = 1
+
+
+NOT_REFINED = "f, not refined"  # the row of table 6 that the gains start from
 
 
 def _name_discovery_row(row: Key) -> str:
@@ -80,7 +85,21 @@ LAYOUTS = {
         last_rows=(("Centre box", "no"), ("Whole image", "no"), ("LOST, random-init f", "no")),
         caption="CorLoc in percent; in brackets that of the boxes of h. "
         "Several seeds: mean ± standard deviation.",
-    )
+    ),
+    "6": Layout(
+        rows=("ablation",),
+        columns=("heuristic", "dataset"),
+        heading="ablation",
+        name_row=" ".join,
+        main="method",
+        bracketed="h",
+        fixed={"metric": "corloc"},
+        defaults={"output": "method", "seed": ""},
+        last_rows=((NOT_REFINED,),),
+        caption="CorLoc in percent of f^h, by heuristic and dataset. "
+        "Several seeds: mean ± standard deviation.",
+        decimals=2,
+    ),
 }
 
 
@@ -170,7 +189,9 @@ class _Cells:
         if not scores:
             return ""
         mean, deviation = mean_and_deviation([score.value for score in scores])
-        return f"{mean:.1f}" if len(scores) == 1 else f"{mean:.1f} ± {deviation:.1f}"
+        places = self.layout.decimals
+        text = f"{mean:.{places}f}"
+        return text if len(scores) == 1 else f"{text} ± {deviation:.{places}f}"
 
 
 def _label(labels: Mapping[str, str], key: str, source: str) -> str:

@@ -152,13 +152,17 @@ def training_options(section):
 def detector_file(w):
     """h. Variants that train it alike share the one of the first of them."""
     training = _training(w)
-
-    def trained_like(variant):
-        return [variant_section(section, variant) for section in ("losses", "detector")]
-
-    wanted = trained_like(training.variant)
-    shared = next(v for v in config["variants"] if trained_like(v) == wanted)
+    shared = first_like(training.variant, "losses", "detector")
     return f"{replace(training, variant=shared).folder(w.base)}/detector.safetensors"
+
+
+def first_like(variant, *sections):
+    """The first configured variant that has these sections as this one has them."""
+
+    def settings(name):
+        return [variant_section(section, name) for section in sections]
+
+    return next(v for v in config["variants"] if settings(v) == settings(variant))
 
 
 def _training(w):
@@ -179,6 +183,7 @@ def labels(w):
     found = {
         "dataset": dataset_label(w.dataset),
         "method": name,
+        "heuristic": name,
         "output": "method",
         "cad": "no",
     }
@@ -203,7 +208,8 @@ def dataset_label(name):
 
 
 def trainings(datasets, methods, variant):
-    """One training for each dataset, heuristic and seed."""
+    """One training for each dataset, heuristic and seed; variants that are alike are one."""
+    variant = first_like(variant, "losses", "detector", "refinement")
     return [
         Training(dataset, method, variant, seed)
         for dataset in datasets
@@ -227,6 +233,26 @@ def table4_metrics(w):
         paths.append(f"{t.dataset}/{refined}/{t.method}")
         paths.append(f"{t.dataset}/{backbone}/{artifacts.detector_boxes(t)}")
     return [f"results/{path}/metrics.json" for path in paths]
+
+
+def table6_metrics(w):
+    """Metrics of f, and of f^h of each variant."""
+    table = config["tables"]["table6"]
+    backbone, ran = table["backbone"], []
+    for variant in table["ablations"]:
+        for t in trainings(table["datasets"], table["methods"], variant):
+            refined = artifacts.refined_backbone(backbone, t)
+            ran.append(f"{t.dataset}/{refined}/{t.method}")
+    ran += [f"{d}/{backbone}/{m}" for d in table["datasets"] for m in table["methods"]]
+    return [f"results/{path}/metrics.json" for path in dict.fromkeys(ran)]
+
+
+def names_of_ablations():
+    """What table 6 calls each variant, or the one that stands for it."""
+    return [
+        f"{first_like(variant, 'losses', 'detector', 'refinement')}={name}"
+        for variant, name in config["tables"]["table6"]["ablations"].items()
+    ]
 
 
 def sheets_of_table4():

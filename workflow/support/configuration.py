@@ -191,18 +191,7 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
         for method in backbone["heuristics"]:
             yield f"backbones.{name}.heuristics", method, methods
     for name, table in config["tables"].items():
-        where = f"tables.{name}"
-        yield f"{where}.backbone", table["backbone"], backbones
-        yield f"{where}.variant", table["variant"], variants
-        if table["random_backbone"] is not None:
-            yield f"{where}.random_backbone", table["random_backbone"], backbones
-        for dataset in table["datasets"]:
-            yield f"{where}.datasets", dataset, datasets
-        for kind in ("methods", "baselines", "controls"):
-            for method in table[kind]:
-                yield f"{where}.{kind}", method, methods
-        for method, backbone in table["baselines"].items():
-            yield f"{where}.baselines.{method}", backbone, backbones
+        yield from _table_references(config, f"tables.{name}", table)
     study = config["study"]
     yield "study.backbone", study["backbone"], backbones
     yield "study.variant", study["variant"], variants
@@ -213,3 +202,25 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
     for dataset, held_out in study["held_out"].items():
         yield "study.held_out", dataset, datasets
         yield f"study.held_out.{dataset}", held_out, datasets
+
+
+def _table_references(
+    config: dict[str, Any], where: str, table: Mapping[str, Any]
+) -> Iterator[tuple[str, str, Iterable[str]]]:
+    """`_references` of one table; not every table has every key."""
+    backbones, methods = config["backbones"], config["heuristics"]
+    variants = config["variants"]
+    for key, allowed in (("backbone", backbones), ("variant", variants)):
+        if key in table:
+            yield f"{where}.{key}", table[key], allowed
+    if table.get("random_backbone") is not None:
+        yield f"{where}.random_backbone", table["random_backbone"], backbones
+    for dataset in table.get("datasets", ()):
+        yield f"{where}.datasets", dataset, config["datasets"]
+    for kind in ("methods", "baselines", "controls"):
+        for method in table.get(kind, ()):
+            yield f"{where}.{kind}", method, methods
+    for method, backbone in table.get("baselines", {}).items():
+        yield f"{where}.baselines.{method}", backbone, backbones
+    for variant in table.get("ablations", ()):
+        yield f"{where}.ablations", variant, variants

@@ -1,0 +1,60 @@
+"""Table 7: hours by stage and device, from the benchmark files of the jobs, beside the paper's.
+
+Each --job names what a stage made and the benchmark file that Snakemake wrote of it. A benchmark
+file that is missing (the artifact was made elsewhere) leaves its cells open, and is named in one
+line. Resumed jobs count with their last run alone. A Markdown twin is written beside the CSV file.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from bbr import cli
+from bbr.errors import InputError
+from bbr.files import write_bytes
+from bbr.runtime import job_cost, parse_job, read_published, runtime_table
+from bbr.tables import encode_csv, encode_markdown
+
+log = logging.getLogger("bbr")
+
+
+def run(*, job: list[list[str]], published: Path | None, output: Path) -> None:
+    """Write the table of these jobs to `output` (.csv) and its Markdown twin.
+
+    Raises:
+        InputError: a job is not well described, or a file is not what it should be.
+    """
+    if output.suffix != ".csv":
+        raise InputError(
+            f"{output}: a table's name ends in .csv; its .md twin is written beside it"
+        )
+    theirs = []
+    if published is not None:
+        theirs = read_published(cli.existing_file(published, "--published"))
+    jobs = list(map(parse_job, job))
+    missing = [str(p) for each in jobs for p in each.paths("benchmark") if not p.is_file()]
+    if missing:
+        names = ", ".join(dict.fromkeys(missing))
+        log.warning("no benchmark file, hence no hours: %s", names)
+    table = runtime_table([(each, job_cost(each)) for each in jobs], theirs)
+    write_bytes(output.with_suffix(".md"), encode_markdown(table))
+    write_bytes(output, encode_csv(table))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line."""
+    parser = cli.stage_parser(__doc__)
+    parser.add_argument(
+        "--job", nargs="+", action="append", required=True, metavar="KEY=VALUE",
+        help="network, task, dataset, stage, artifact and benchmark; and seed, and shards of"
+        " paths that hold {shard}; once for each job",
+    )  # fmt: skip
+    parser.add_argument("--published", type=Path, help="the paper's values, in long form [none]")
+    parser.add_argument("--output", type=Path, required=True, help="table7.csv")
+    return cli.execute(run, parser, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
