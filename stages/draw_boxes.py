@@ -7,13 +7,13 @@ choice of them with --seed.
 from __future__ import annotations
 
 import logging
-import random
 import sys
 from pathlib import Path
 from typing import Any
 
 from bbr import cli
 from bbr.box_files import Record, box_xyxy, read_boxes, require_known_images, top_boxes
+from bbr.choice import choose_images
 from bbr.drawing import PALETTE, Tile, draw_sheet
 from bbr.errors import InputError
 from bbr.files import write_bytes
@@ -51,7 +51,7 @@ def run(
         )
     dataset = load_index(index)
     top = [_read_top(path, dataset) for path in boxes]
-    tiles = [_tile(image, dataset, top) for image in _choose(dataset.images, count, seed)]
+    tiles = [_tile(image, dataset, top) for image in choose_images(dataset, count, seed)]
     readable = [tile for tile in tiles if tile is not None]
     if not readable:
         raise InputError(f"{index}: none of the {len(tiles)} images to draw can be read")
@@ -62,12 +62,6 @@ def _read_top(path: Path, dataset: Index) -> dict[int, Record]:
     records = read_boxes(path)
     require_known_images(records, {image["id"] for image in dataset.images}, path)
     return top_boxes(records)
-
-
-def _choose(images: list[dict[str, Any]], count: int, seed: int | None) -> list[dict[str, Any]]:
-    if seed is None or count >= len(images):
-        return images[:count]
-    return [images[i] for i in sorted(random.Random(seed).sample(range(len(images)), count))]
 
 
 def _tile(image: dict[str, Any], dataset: Index, top: list[dict[int, Record]]) -> Tile | None:

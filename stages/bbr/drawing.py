@@ -176,14 +176,10 @@ def _draw_tile(
     scale = np.tile((place.width / tile.image.shape[1], place.height / tile.image.shape[0]), 2)
     offset = np.tile((place.x, place.y), 2)
     lines = [(truth, "white", _TRUTH_LINE, 1.0) for truth in tile.truths]
-    for colour, box, share in zip(PALETTE, tile.boxes, _drawn_shares(tile.boxes), strict=False):
+    for colour, box, share in zip(PALETTE, tile.boxes, drawn_shares(tile.boxes), strict=False):
         if box is not None:
             lines.append((np.asarray(box), colour, _LINE, share))
-    # All dark edges below all colours, or a box would hide an equal one of another method.
-    for box, _, width, _ in lines:
-        _draw_box(axes, box * scale + offset, "black", width + _LINE_EDGE)
-    for box, colour, width, share in lines:
-        _draw_box(axes, box * scale + offset, colour, width, share)
+    draw_outlines(axes, [(box * scale + offset, *line) for box, *line in lines])
 
     title = _shorten(tile.title, place.width, measure)
     _write(axes, place.x, place.y + place.height + 12, title, _CAPTION_SIZE, _FAINT)
@@ -202,7 +198,7 @@ def _ious_per_line(width: int) -> int:
     return max(1, width // _IOU_WIDTH)
 
 
-def _drawn_shares(boxes: Sequence[Sequence[float] | None]) -> list[float]:
+def drawn_shares(boxes: Sequence[Sequence[float] | None]) -> list[float]:
     """How much of each outline to draw, in dashes: 1 unless methods agree to within a pixel.
 
     They often do on a grid of patches. Among n equal boxes the first is drawn solid and each next
@@ -219,17 +215,43 @@ def _agree(first: Sequence[float] | None, second: Sequence[float] | None) -> boo
     return first is not None and second is not None and np.allclose(first, second, rtol=0, atol=1)
 
 
+def draw_outlines(
+    axes: Axes,
+    lines: Sequence[tuple[np.ndarray, str, float, float]],
+    edge: float = _LINE_EDGE,
+    period: float = _DASH_PERIOD,
+) -> None:
+    """Outlines of boxes, each of one colour with a black edge.
+
+    Args:
+        lines: box `xyxy` in the units of the axes, colour, width in points, and the share that
+            is drawn, in dashes (see `drawn_shares`).
+        edge: what the black line beneath is wider by, in points.
+        period: of the dashes, in points.
+    """
+    # All dark edges below all colours, or a box would hide an equal one of another method.
+    for box, _, width, _ in lines:
+        _draw_box(axes, box, "black", width + edge)
+    for box, colour, width, share in lines:
+        _draw_box(axes, box, colour, width, share, period)
+
+
 def _draw_swatch(axes: Axes, xyxy: Sequence[float], colour: str, width: float) -> None:
     _draw_box(axes, xyxy, "black", width + _LINE_EDGE)
     _draw_box(axes, xyxy, colour, width)
 
 
 def _draw_box(
-    axes: Axes, xyxy: Sequence[float], colour: str, width: float, share: float = 1.0
+    axes: Axes,
+    xyxy: Sequence[float],
+    colour: str,
+    width: float,
+    share: float = 1.0,
+    period: float = _DASH_PERIOD,
 ) -> None:
     x1, y1, x2, y2 = xyxy
-    on = _DASH_PERIOD * share / width  # dashes are in units of the line width
-    style = "solid" if share == 1 else (0, (on, _DASH_PERIOD / width - on))
+    on = period * share / width  # dashes are in units of the line width
+    style = "solid" if share == 1 else (0, (on, period / width - on))
     # Without snapping, which would shift a line and its edge differently.
     axes.add_patch(
         Rectangle(

@@ -247,14 +247,20 @@ class FeatureFile:
             ) from error
 
     def batches(
-        self, size: int, device: torch.device | str = "cpu", window: int = 256
+        self,
+        size: int,
+        device: torch.device | str = "cpu",
+        window: int = 256,
+        among: range | None = None,
     ) -> Iterator[FeatureBatch]:
         """Every image, in batches of one grid, from windows of at most `window` images in memory.
 
         Within a window the order is by grid; `FeatureBatch.image_ids` says which images they are.
+        With `among`, only the images at these consecutive positions.
         """
-        for start in range(0, len(self), window):
-            positions = range(start, min(start + window, len(self)))
+        among = among or range(len(self))
+        for start in range(among.start, among.stop, window):
+            positions = range(start, min(start + window, among.stop))
             first, last = self.offset[positions[0]], self.offset[positions[-1] + 1]
             key = torch.from_numpy(self._read("key", slice(first, last)).astype(np.float32))
             attention = None

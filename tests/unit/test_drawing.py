@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from bbr.drawing import _WIDTH, PALETTE, Tile, _drawn_shares, _justify, draw_sheet
+from bbr.drawing import _WIDTH, PALETTE, Tile, _justify, draw_sheet, drawn_shares
 
 
 def tile(shape=(60, 80), boxes=((10, 10, 50, 40),), truths=((12, 8, 48, 44),), title="a.jpg"):
@@ -53,9 +53,9 @@ def test_identical_boxes_of_all_methods_can_be_seen():
 
 def test_outlines_are_shared_only_among_equal_boxes():
     box, other = (0, 0, 9, 9), (0, 0, 9, 12)
-    assert _drawn_shares([box, other]) == [1.0, 1.0]
-    assert _drawn_shares([box, other, box, None]) == [1.0, 1.0, 0.5, 1.0]
-    assert _drawn_shares([box, (0.4, 0, 9, 9)]) == [1.0, 0.5]
+    assert drawn_shares([box, other]) == [1.0, 1.0]
+    assert drawn_shares([box, other, box, None]) == [1.0, 1.0, 0.5, 1.0]
+    assert drawn_shares([box, (0.4, 0, 9, 9)]) == [1.0, 0.5]
 
 
 def test_no_box_and_no_truth():

@@ -8,7 +8,7 @@ form of the names.
 import os
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from support import artifacts, code_tracking, configuration
@@ -303,6 +303,61 @@ def names_of_refined_boxes(w):
     """What the boxes of `refined_boxes` are called in a figure, in that order."""
     label = heuristic(w.base, w.method)["label"]
     return [f"{label}, f", f"{label}, f^h", "h"]
+
+
+def map_panels(w):
+    """The columns of a figure of maps, for the first seed: each heuristic on f and on f^h."""
+    figure, panels = config["map_figures"][w.figure], []
+    dataset = figure["dataset"]
+    for method, base in figure["methods"].items():
+        t = trainings([dataset], [method], figure["variant"])[0]
+        section = heuristic(base, method)
+        for network, backbone in (
+            ("f", base),
+            ("f^h", artifacts.refined_backbone(base, t)),
+        ):
+            folder = f"results/{dataset}/{backbone}"
+            cad = figure["cad"] and figure["cad"].format(**asdict(t))
+            panels.append(
+                {
+                    "title": section["label"],
+                    "network": network,
+                    "method": method,
+                    "features": f"{folder}/features/{{shard}}.h5",
+                    "shards": shards(dataset),
+                    "boxes": f"{folder}/{method}/boxes.json",
+                    **({"cad": f"{folder}/{cad}/boxes.json"} if cad else {}),
+                    **{key: value for key, value in section.items() if key != "label"},
+                }
+            )
+    return panels
+
+
+def map_files(w):
+    """The index, the features and the boxes that a figure of maps shows."""
+    dataset, panels = config["map_figures"][w.figure]["dataset"], map_panels(w)
+    return {
+        "index": f"results/{dataset}/index.json",
+        "features": [
+            panel["features"].replace("{shard}", str(shard))
+            for panel in panels
+            for shard in range(panel["shards"])
+        ],
+        "boxes": [
+            panel[key] for panel in panels for key in ("boxes", "cad") if key in panel
+        ],
+    }
+
+
+def map_options(w):
+    """The options by which a figure of maps is drawn."""
+    figure = config["map_figures"][w.figure]
+    names = ("count", "seed", "image_ids", "width")
+    panels = (
+        options({"panel": [f"{key}={value}" for key, value in panel.items()]})
+        for panel in map_panels(w)
+    )
+    return " ".join([*panels, options({name: figure[name] for name in names})])
 
 
 def own_images(w):

@@ -29,6 +29,37 @@ rule draw_refined_boxes:
         " --output {output.sheet} --threads {threads} > {log} 2>&1"
 
 
+rule draw_maps:
+    """Figures 1 (top) and 4: what heuristics look at, before and after refinement."""
+    input:
+        unpack(map_files),
+        code=code("draw_maps"),
+    output:
+        png=report(
+            "results/figures/{figure}.png",
+            caption="../report/maps.rst",
+            category="Figures",
+        ),
+        pdf="results/figures/{figure}.pdf",
+    log:
+        "results/logs/figures/{figure}/draw_maps.log",
+    benchmark:
+        "results/benchmarks/figures/{figure}/draw_maps.tsv"
+    wildcard_constraints:
+        figure=artifacts.one_of(config["map_figures"]),
+    conda:
+        "../../envs/stages.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        options=map_options,
+    shell:
+        "python stages/draw_maps.py --index {input.index} {params.options}"
+        " --output {output.png} --threads {threads} > {log} 2>&1"
+
+
 rule draw_own_boxes:
     """Boxes of the user's own photographs, and a contact sheet of them."""
     input:

@@ -192,6 +192,13 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
             yield f"backbones.{name}.heuristics", method, methods
     for name, table in config["tables"].items():
         yield from _table_references(config, f"tables.{name}", table)
+    for name, figure in config["map_figures"].items():
+        where = f"map_figures.{name}"
+        yield f"{where}.dataset", figure["dataset"], datasets
+        yield f"{where}.variant", figure["variant"], variants
+        for method, backbone in figure["methods"].items():
+            yield f"{where}.methods", method, methods
+            yield f"{where}.methods.{method}", backbone, backbones
     study = config["study"]
     yield "study.backbone", study["backbone"], backbones
     yield "study.variant", study["variant"], variants

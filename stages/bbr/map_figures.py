@@ -1,0 +1,196 @@
+"""Figures of maps: images in rows, networks and heuristics in columns (paper, figures 1 and 4).
+
+Sizes are in points; the figure is meant to be printed at its own width.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from string import ascii_lowercase
+
+import cv2
+import numpy as np
+from matplotlib import colormaps, rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .drawing import PALETTE, draw_outlines, drawn_shares
+
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph
+
+Line = tuple[np.ndarray, str, float, float]
+
+_DPI = 300
+_POINTS = 72  # an inch
+_GAP, _MARGIN = 2.5, 1.5
+_HEAD, _LEGEND = 21.0, 15.0
+_TITLES, _RULE, _LETTERS = 7.5, 10.0, 18.0  # baselines and a line, from the top
+_TALLEST = 1.35  # of a cell, as a multiple of its width
+_TEXT = 7.0  # points; readers ask for 6 at least
+_INK, _FAINT = "#222222", "#888888"
+_COLOURS = colormaps["gray"]  # every colour of the palette stands out from it, in print too
+_BOX, _TRUTH_BOX, _EDGE, _DASHES = 1.1, 0.7, 0.8, 7.0
+_HEURISTIC, _CAD, _TRUTH = PALETTE[0], PALETTE[1], "white"
+_SWATCH = (10.0, 6.0)
+# Neither file says when or by what it was made: the same figure has the same bytes.
+_METADATA = {
+    "png": {"Software": None},
+    "pdf": dict.fromkeys(("Creator", "Producer", "CreationDate")),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column shows: the map of a heuristic on one network.
+
+    Attributes:
+        title: of the heuristic; neighbours of one title share it.
+        network: `f` or `f^h`.
+    """
+
+    title: str
+    network: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One image in one column.
+
+    Attributes:
+        map: (r, c), high where the object is.
+        covered: (height, width) in image pixels that it covers from the top left corner.
+        heuristic, cad: boxes `xyxy` in image pixels, or None.
+    """
+
+    map: np.ndarray
+    covered: tuple[float, float]
+    heuristic: Sequence[float] | None
+    cad: Sequence[float] | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image: (H, W, 3) uint8 RGB, (m, 4) ground-truth boxes `xyxy`, and a cell per column."""
+
+    image: np.ndarray
+    truths: np.ndarray
+    cells: Sequence[Cell]
+
+
+def draw_figure(rows: Sequence[Row], columns: Sequence[Column], width: float) -> dict[str, bytes]:
+    """The figure as `png` and as `pdf`.
+
+    The first column shows the images, with ground truth where there is one; each other column
+    a map, grey from its least to its greatest value, with the boxes of the heuristic and of CAD.
+
+    Args:
+        rows: at least one.
+        columns: one for each cell of a row.
+        width: in inches.
+    """
+    total = width * _POINTS
+    side = (total - 2 * _MARGIN - _GAP * len(columns)) / (1 + len(columns))
+    lefts = [_MARGIN + i * (side + _GAP) for i in range(1 + len(columns))]
+    heights = [side * min(row.image.shape[0] / row.image.shape[1], _TALLEST) for row in rows]
+    total_height = _HEAD + sum(heights) + _GAP * len(rows) + _LEGEND
+    figure = Figure(figsize=(width, total_height / _POINTS), facecolor="white")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    _draw_head(axes, columns, lefts, side)
+    top = _HEAD
+    for row, height in zip(rows, heights, strict=True):
+        _draw_row(axes, row, lefts, top, side, height)
+        top += height + _GAP
+    _draw_legend(axes, rows, total, top + _LEGEND / 2)
+    axes.set_xlim(0, total)  # images have moved them
+    axes.set_ylim(total_height, 0)
+    return {kind: _encode(figure, kind) for kind in _METADATA}
+
+
+def _encode(figure: Figure, kind: str) -> bytes:
+    content = io.BytesIO()
+    with rc_context({"pdf.fonttype": 42}):  # TrueType: text stays text
+        figure.savefig(content, format=kind, dpi=_DPI, metadata=_METADATA[kind])
+    return content.getvalue()
+
+
+def _draw_head(axes: Axes, columns: Sequence[Column], lefts: Sequence[float], side: float) -> None:
+    """Titles over the columns that share them, and a letter and a network for each."""
+    _write(axes, lefts[0] + side / 2, _TITLES, "image")
+    _write(axes, lefts[0] + side / 2, _LETTERS, "(a)")
+    spots = zip(columns, lefts[1:], ascii_lowercase[1:], strict=False)
+    for title, group in groupby(spots, key=lambda spot: spot[0].title):
+        members = list(group)
+        left, right = members[0][1], members[-1][1] + side
+        _write(axes, (left + right) / 2, _TITLES, title)
+        axes.plot((left + 1, right - 1), (_RULE, _RULE), color=_FAINT, linewidth=0.4)
+        for column, x, letter in members:
+            name = {"f": "$f$", "f^h": "$f^{\\,h}$"}.get(column.network, column.network)
+            _write(axes, x + side / 2, _LETTERS, f"({letter}) {name}", math=True)
+
+
+def _draw_row(
+    axes: Axes, row: Row, lefts: Sequence[float], top: float, side: float, height: float
+) -> None:
+    pixels = row.image.shape[:2]
+    scale = min(side / pixels[1], height / pixels[0])
+    truths = [(box, _TRUTH, _TRUTH_BOX, 1.0) for box in row.truths]
+    pictures = [(row.image, "antialiased", truths)]
+    for cell in row.cells:
+        pictures.append((_paint(cell, pixels), "nearest", _lines(cell)))
+    for (picture, interpolation, lines), left in zip(pictures, lefts, strict=True):
+        x = left + (side - scale * pixels[1]) / 2
+        extent = (x, x + scale * pixels[1], top + scale * pixels[0], top)
+        axes.imshow(picture, extent=extent, interpolation=interpolation, aspect="auto")
+        placed = [(box * scale + np.tile((x, top), 2), *line) for box, *line in lines]
+        draw_outlines(axes, placed, _EDGE, _DASHES)
+
+
+def _lines(cell: Cell) -> list[Line]:
+    boxes = (cell.heuristic, cell.cad)
+    return [
+        (np.asarray(box, dtype=float), colour, _BOX, share)
+        for box, colour, share in zip(boxes, (_HEURISTIC, _CAD), drawn_shares(boxes), strict=True)
+        if box is not None
+    ]
+
+
+def _paint(cell: Cell, pixels: tuple[int, int]) -> np.ndarray:
+    """A map in colours: (H, W, 4), what it covers beyond the image cut off."""
+    height, width = (max(1, round(side)) for side in cell.covered)
+    values = np.asarray(cell.map, dtype=np.float64)
+    # OpenCV rounds places in the map down: what lies in a patch gets that patch's value.
+    spread = cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST)
+    shown = spread[: pixels[0], : pixels[1]]
+    low, high = shown.min(), shown.max()
+    return _COLOURS((shown - low) / (high - low) if high > low else np.zeros_like(shown))
+
+
+def _draw_legend(axes: Axes, rows: Sequence[Row], total: float, middle: float) -> None:
+    """What the colours of the boxes mean, of those that are there."""
+    cells = [cell for row in rows for cell in row.cells]
+    entries = [
+        ("heuristic", _HEURISTIC, any(cell.heuristic is not None for cell in cells)),
+        ("CAD", _CAD, any(cell.cad is not None for cell in cells)),
+        ("ground truth", _TRUTH, any(len(row.truths) for row in rows)),
+    ]
+    shown = [(name, colour) for name, colour, is_there in entries if is_there]
+    advances = [_SWATCH[0] + 4 + 0.55 * _TEXT * len(name) + 8 for name, _ in shown]
+    x = (total - sum(advances) + 8) / 2
+    for (name, colour), advance in zip(shown, advances, strict=True):
+        box = np.array((x, middle - _SWATCH[1] / 2, x + _SWATCH[0], middle + _SWATCH[1] / 2))
+        width = _TRUTH_BOX if colour == _TRUTH else _BOX
+        draw_outlines(axes, [(box, colour, width, 1.0)], _EDGE)
+        _write(axes, x + _SWATCH[0] + 4, middle + 0.36 * _TEXT, name, "left")
+        x += advance
+
+
+def _write(
+    axes: Axes, x: float, baseline: float, text: str, align: str = "center", math: bool = False
+) -> None:
+    axes.text(x, baseline, text, fontsize=_TEXT, color=_INK, ha=align, va="baseline",
+              parse_math=math)  # fmt: skip
