@@ -8,9 +8,9 @@ import numpy as np
 import pseudo_boxes
 import pytest
 import torch
-from literal import lost_box
+from literal import lost_box, tokencut_box
 
-from bbr.box_files import meta_path, read_boxes, read_meta
+from bbr.box_files import boxes_by_image, meta_path, read_boxes, read_meta, top_boxes
 from bbr.features import FeatureFile
 from bbr.files import sha256
 
@@ -43,6 +43,27 @@ class TestBoxes:
                 assert boxes.pop(batch.image_ids[0]) == [x, y, width, height]
         assert boxes == {}
 
+    def test_tokencut_equals_the_literal_version_on_the_stored_features(self, features, tmp_path):
+        found = propose(features, tmp_path / "b.json", "--threshold", 0.1, method="tokencut")
+        boxes = {box["image_id"]: box["bbox"] for box in found}
+        with FeatureFile(features) as file:
+            for batch in file.batches(1):
+                expected = tokencut_box(batch.key[0].numpy(), batch.grid, 0.1, 1e-5)
+                x, y, width, height = (side / 16 for side in boxes.pop(batch.image_ids[0]))
+                assert expected in (None, [x, y, x + width, y + height])
+        assert boxes == {}
+
+    @pytest.mark.parametrize("method", ["lost", "tokencut"])
+    def test_several_boxes_of_an_image(self, features, tmp_path, method):
+        one = propose(features, tmp_path / "1.json", method=method)
+        several = propose(features, tmp_path / "3.json", "--max-boxes", 3, method=method)
+        by_image = boxes_by_image(several)
+        assert list(by_image) == [box["image_id"] for box in one]
+        assert all(1 <= len(boxes) <= 3 for boxes in by_image.values())
+        assert len(several) > len(one)
+        top = top_boxes(several)
+        assert [top[box["image_id"]]["bbox"] for box in one] == [box["bbox"] for box in one]
+
     def test_one_box_an_image_in_the_order_of_the_features(self, features, tmp_path):
         boxes = propose(features, tmp_path / "b.json")
         assert [box["image_id"] for box in boxes] == list(range(1, 21))
@@ -50,7 +71,13 @@ class TestBoxes:
         assert {box["category_id"] for box in boxes} == {1}
 
     @pytest.mark.parametrize(
-        ("method", "more"), [("lost", ()), ("dino_seg", ("--head", 1)), ("center", ())]
+        ("method", "more"),
+        [
+            ("lost", ()),
+            ("tokencut", ()),
+            ("dino_seg", ("--head", 1)),
+            ("center", ()),
+        ],
     )
     def test_batches_do_not_matter(self, features, tmp_path, method, more):
         one = propose(features, tmp_path / "1.json", *more, "--batch-size", 1, method=method)
@@ -66,7 +93,9 @@ class TestBoxes:
         ]
         assert heads[0] != heads[1]
         made = read_meta(tmp_path / "1.json")["provenance"]
-        assert made["parameters"] == {"method": "dino_seg", "head": 1, "mass": 0.6}
+        assert made["parameters"] == {
+            "method": "dino_seg", "head": 1, "mass": 0.6, "max_boxes": 1,
+        }  # fmt: skip
         assert made["inputs"] == {"features": sha256(features)}
 
     def test_same_bytes_again_in_other_processes(self, features, tmp_path, run_stage):
@@ -128,7 +157,7 @@ class TestBadInput:
         options = ["--method", "lots", "--features", features, "--output", tmp_path / "b.json"]
         done = run_stage("pseudo_boxes", *options)
         message = one_line_error("pseudo_boxes", done.returncode, done.stderr)
-        assert message.startswith("method 'lots' is unknown; choose one of lost, dino_seg")
+        assert message.startswith("method 'lots' is unknown; choose one of lost, tokencut")
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("head", [-1, 2, 4])
@@ -138,6 +167,14 @@ class TestBadInput:
 
     def test_option_of_another_method(self, fails):
         assert "method lost has no option 'head'" in fails("--head", 1)
+
+    def test_several_boxes_of_a_method_of_one(self, fails):
+        message = fails("--max-boxes", 2, method="center")
+        assert "method center finds one box an image; use --max-boxes 1" in message
+
+    def test_threshold_out_of_range(self, fails):
+        message = fails("--threshold", 1.5, method="tokencut")
+        assert "method tokencut: threshold is 1.5, must lie in [-1, 1)" in message
 
     def test_k_of_zero(self, fails):
         assert "lowest is 0, must be at least 1" in fails("--lowest", 0)
