@@ -1,7 +1,7 @@
-"""Score boxes against the ground truth of an index.
+"""Score boxes against the ground truth of an index: CorLoc, or COCO's average precision (AP50).
 
-Prints the score in percent and its counts, and writes them with the bootstrap 95 % interval and
-the outcome of every image, which is what paired comparisons and tables are made from.
+Prints the score in percent and its counts of images, and writes them with the bootstrap 95 %
+interval and the outcome of every image, which is what paired comparisons and tables are made from.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bbr import cli
+from bbr.average_precision import average_precision
 from bbr.box_files import Record, box_xyxy, read_boxes, require_known_images, top_boxes
 from bbr.corloc import IOU_THRESHOLD, best_ious
 from bbr.errors import InputError
@@ -28,40 +29,65 @@ def run(*, task: str, index: Path, boxes: Path, labels: list[str], output: Path)
         InputError: the files are not what they should be or do not belong together.
     """
     named = parse_labels(labels)
-    outcomes = TASKS[task](load_index(index), read_boxes(boxes), str(boxes))
-    correct, count = sum(outcomes["correct"]), len(outcomes["correct"])
-    score = 100 * correct / count
+    dataset, records = load_index(index), read_boxes(boxes)
+    known = {image["id"] for image in dataset.images}
+    if not any(len(dataset.boxes_xyxy(image_id)) for image_id in known):
+        raise InputError("the index has no ground-truth boxes: there is nothing to score against")
+    require_known_images(records, known, boxes)
     metrics = {
         "task": task,
         "labels": named,
-        "score": score,
-        "interval": [100 * end for end in bootstrap_interval(outcomes["correct"])],
-        "correct": correct,
-        "count": count,
-        "outcomes": outcomes,
+        **TASKS[task](dataset, records),
         "provenance": provenance(
             "evaluate", {"task": task, "labels": named}, {"index": index, "boxes": boxes}
         ),
     }
     write_json(output, metrics)
-    print(f"{score:.2f} ({correct} of {count})")
+    print(f"{metrics['score']:.2f} ({metrics['correct']} of {metrics['count']})")
 
 
-def corloc_outcomes(index: Index, records: list[Record], source: str) -> dict[str, list[Any]]:
-    """Whether the top box of each image has IoU 0.5 or more with an object."""
+def corloc(index: Index, records: list[Record]) -> dict[str, Any]:
+    """CorLoc, and whether the top box of each image has IoU 0.5 or more with an object."""
     truth = {image["id"]: index.boxes_xyxy(image["id"]) for image in index.images}
-    if not any(len(boxes) for boxes in truth.values()):
-        raise InputError("the index has no ground-truth boxes: there is nothing to score against")
-    require_known_images(records, truth, source)
     ious = best_ious({i: box_xyxy(record) for i, record in top_boxes(records).items()}, truth)
+    correct = (ious >= IOU_THRESHOLD).astype(int).tolist()
     return {
-        "image_id": list(truth),
-        "correct": (ious >= IOU_THRESHOLD).astype(int).tolist(),
-        "iou": ious.round(6).tolist(),
+        "score": 100 * sum(correct) / len(correct),
+        "interval": [100 * end for end in bootstrap_interval(correct)],
+        "correct": sum(correct),
+        "count": len(correct),
+        "outcomes": {
+            "image_id": list(truth),
+            "correct": correct,
+            "iou": ious.round(6).tolist(),
+        },
     }
 
 
-TASKS = {"corloc": corloc_outcomes}
+def ap(index: Index, records: list[Record]) -> dict[str, Any]:
+    """AP50 of all boxes, whatever their class, and whether any object of an image was found.
+
+    The counts are those of images in which one was.
+    """
+    found = average_precision(index, records)
+    correct = [int(count > 0) for count in found.found]
+    return {
+        "score": found.ap50,
+        "ap": found.ap,
+        "ap75": found.ap75,
+        "interval": list(found.interval),
+        "correct": sum(correct),
+        "count": len(correct),
+        "outcomes": {
+            "image_id": sorted(image["id"] for image in index.images),
+            "correct": correct,
+            "objects": found.objects,
+            "found": found.found,
+        },
+    }
+
+
+TASKS = {"corloc": corloc, "ap": ap}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -59,16 +59,17 @@ def build_levels(architecture: str, init: str | None = None) -> Levels:
         network = timm.create_model(architecture, features_only=True, out_indices=range(_LEVELS))
     except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"network {architecture} has no {_LEVELS} levels ({error})") from error
-    if not isinstance(network, FeatureListNet | EfficientNetFeatures):
+    information = network.feature_info
+    levels = _cut(network, information.module_name())
+    if not isinstance(network, FeatureListNet | EfficientNetFeatures) or len(levels) != _LEVELS:
         raise InputError(f"network {architecture} is not a plain chain; choose a ResNet")
     if init is not None:
         given = read_init(init, architecture)
         _add_counters(network, given)
         fit_weights(network, given, f"--init {init}", architecture)
     trained = timm.get_pretrained_cfg(architecture)
-    information = network.feature_info
     return Levels(
-        _cut(network, information.module_name()),
+        levels,
         information.channels(),
         information.reduction(),
         tuple(trained.mean),
@@ -85,7 +86,9 @@ def _cut(network: nn.Module, ends: list[str]) -> list[nn.Sequential]:
             levels.append({})
     # Depthwise convolutions run about twice as fast on this layout.
     return [
-        nn.Sequential(OrderedDict(level)).to(memory_format=torch.channels_last) for level in levels[:_LEVELS]
+        nn.Sequential(OrderedDict(level)).to(memory_format=torch.channels_last)
+        for level in levels
+        if level
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import InputError
@@ -101,6 +101,12 @@ LAYOUTS = {
         decimals=2,
     ),
 }
+LAYOUTS["average_precision"] = replace(
+    LAYOUTS["4"],
+    fixed={"metric": "ap"},
+    caption="AP50 in percent of all boxes of each image, whatever their class; in brackets that "
+    "of the boxes of h. Several seeds: mean ± standard deviation.",
+)
 
 
 def paper_table(

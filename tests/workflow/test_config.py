@@ -58,6 +58,8 @@ def _config(changes: dict[str, Any] | None = None) -> dict[str, Any]:
         ("tables.table4.datasets", ["scenes08"], 'tables.table4.datasets: "scenes08" is unknown'),
         ("tables.table4.methods", ["foo"], 'tables.table4.methods: "foo" is unknown'),
         ("tables.table4.variant", "foo", 'tables.table4.variant: "foo" is unknown'),
+        ("tables.table4.cad", ["dino_seg"], 'tables.table4.cad: "dino_seg" is unknown'),
+        ("cad.dataset_steps", {"foo": 9}, 'cad.dataset_steps: "foo" is unknown'),
         ("study.held_out", {"scenes07": "foo"}, 'study.held_out.scenes07: "foo" is unknown'),
         ("images", "/no/such", "images: /no/such: no such folder"),
         ("weights", "no.safetensors", "weights: no.safetensors: no such file"),
@@ -151,6 +153,8 @@ _STAGES_OF_SECTIONS = {
     "losses": ("train_detector", "refine_backbone"),
     "detector": ("train_detector",),
     "refinement": ("refine_backbone",),
+    "cad": ("train_cad",),
+    "cad_prediction": ("predict_cad",),
     "pretraining": ("pretrain_backbone",),
     "figures": ("draw_boxes",),
     "scenes": ("render_scenes",),
@@ -163,7 +167,7 @@ _STAGES_OF_SECTIONS = {
     "dino_seg": ("pseudo_boxes", "train_detector", "refine_backbone"),
     "center": ("pseudo_boxes", "train_detector", "refine_backbone"),
 }
-_NOT_OPTIONS = {"label", "format", "shards", "heuristics", "dataset"}
+_NOT_OPTIONS = {"label", "format", "shards", "heuristics", "dataset", "dataset_steps"}
 _SHOW_HELP = """
 import contextlib, importlib, io, json, sys
 found = {}

@@ -171,6 +171,24 @@ def _training(w):
     return Training(w.dataset, w.method, w.variant, int(w.seed))
 
 
+# --- CAD
+
+
+def cad_init_file(w):
+    """The file that CAD starts from, or nothing where its weights come from elsewhere."""
+    init = config["cad"].get("init")
+    unread = init is None or init in configuration.NOT_FILES
+    return [] if unread else os.path.expanduser(init)
+
+
+def cad_options(w):
+    """The options of CAD's training on a dataset."""
+    given = {k: v for k, v in config["cad"].items() if k != "dataset_steps"}
+    steps = config["cad"]["dataset_steps"].get(w.dataset, given["steps"])
+    init = cad_init_file(w) or given.get("init")
+    return options(given, {"steps": steps, "init": init})
+
+
 # --- What is compared
 
 
@@ -199,6 +217,9 @@ def labels(w):
         }
     elif config["backbones"][base]["weights"] == "random":
         found["method"] = f"{name}, random-init f"
+    cad_seed = artifacts.cad_seed(w.boxes)
+    if cad_seed is not None:
+        found |= {"cad": "yes", "seed": cad_seed}
     return options({"label": [f"{key}={value}" for key, value in found.items()]})
 
 
@@ -219,7 +240,17 @@ def trainings(datasets, methods, variant):
 
 
 def table4_metrics(w):
-    """Metrics of every method, baseline and control on every dataset, and of f^h and h."""
+    """CorLoc of all that Table 4 compares."""
+    return [f"{folder}/metrics.json" for folder in table4_folders()]
+
+
+def average_precision_metrics(w):
+    """Average precision of all that Table 4 compares."""
+    return [f"{folder}/average_precision.json" for folder in table4_folders()]
+
+
+def table4_folders():
+    """Every method, baseline and control on every dataset, f^h and h, and CAD on f and f^h."""
     table = config["tables"]["table4"]
     backbone, random = table["backbone"], table["random_backbone"]
     ran = [(backbone, method) for method in [*table["methods"], *table["controls"]]]
@@ -232,7 +263,19 @@ def table4_metrics(w):
         refined = artifacts.refined_backbone(backbone, t)
         paths.append(f"{t.dataset}/{refined}/{t.method}")
         paths.append(f"{t.dataset}/{backbone}/{artifacts.detector_boxes(t)}")
-    return [f"results/{path}/metrics.json" for path in paths]
+    for t in trainings(table["datasets"], cad_methods(table), table["variant"]):
+        for learned_from in (backbone, artifacts.refined_backbone(backbone, t)):
+            paths.append(
+                f"{t.dataset}/{learned_from}/{artifacts.cad_boxes(t.method, t.seed)}"
+            )
+    return [f"results/{path}" for path in paths]
+
+
+def cad_methods(table):
+    """The methods that CAD is trained for: some, all or none of the table's."""
+    if isinstance(table["cad"], bool):
+        return table["methods"] if table["cad"] else []
+    return table["cad"]
 
 
 def table6_metrics(w):

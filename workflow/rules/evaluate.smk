@@ -23,6 +23,31 @@ rule evaluate_boxes:
         " {params.labels} --output {output.metrics} --threads {threads} > {log} 2>&1"
 
 
+rule evaluate_average_precision:
+    """Average precision of all boxes of each image, whatever their class."""
+    input:
+        index="results/{dataset}/index.json",
+        boxes="results/{dataset}/{backbone}/{boxes}/boxes.json",
+        code=code("evaluate"),
+    output:
+        metrics="results/{dataset}/{backbone}/{boxes}/average_precision.json",
+    log:
+        "results/logs/{dataset}/{backbone}/{boxes}/evaluate_average_precision.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{backbone}/{boxes}/evaluate_average_precision.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        labels=labels,
+    shell:
+        "python stages/evaluate.py --task ap --index {input.index} --boxes {input.boxes}"
+        " {params.labels} --output {output.metrics} --threads {threads} > {log} 2>&1"
+
+
 rule compare_metrics:
     """The gain of f^h over f, image by image."""
     input:

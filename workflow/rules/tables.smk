@@ -150,6 +150,33 @@ rule tabulate_table7:
         " --output {output.csv} --threads {threads} > {log} 2>&1"
 
 
+rule tabulate_average_precision:
+    """AP50 of what Table 4 compares, all boxes of each image."""
+    input:
+        metrics=average_precision_metrics,
+        code=code("tabulate_metrics"),
+    output:
+        csv=report(
+            "results/average_precision.csv",
+            caption="../report/average_precision.rst",
+            category="Tables",
+        ),
+        markdown="results/average_precision.md",
+    log:
+        "results/logs/tabulate_average_precision.log",
+    benchmark:
+        "results/benchmarks/tabulate_average_precision.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python stages/tabulate_metrics.py --table average_precision --metrics {input.metrics}"
+        " --output {output.csv} --threads {threads} > {log} 2>&1"
+
+
 rule tabulate_study:
     """What refinement gains, seed by seed."""
     input:

@@ -2,11 +2,13 @@
 
     {backbone}  a configured one, such as scenes_vit, or one refined from it (f^h):
                 scenes_vit+scenes07.lost.default.0
-    {boxes}     a heuristic, such as lost, or the boxes of a detector h:
+    {boxes}     a heuristic, such as lost; or the boxes of a detector h:
                 h.scenes07.lost.default.0
+                or those of a CAD trained on the heuristic's boxes of the same dataset and
+                backbone, with its seed: cad.lost.0
 
-Both say in the same way how h was trained: on which dataset, by the boxes of which heuristic, as
-which variant of the configuration, and with which seed.
+The first two say in the same way how h was trained: on which dataset, by the boxes of which
+heuristic, as which variant of the configuration, and with which seed.
 """
 
 from __future__ import annotations
@@ -55,8 +57,20 @@ def detector_boxes(training: Training) -> str:
     return f"h.{training}"
 
 
+def cad_boxes(method: str, seed: int) -> str:
+    """The name of the boxes of a CAD."""
+    return f"cad.{method}.{seed}"
+
+
+def cad_seed(name: str) -> int | None:
+    """The seed of the CAD in a name of boxes, if they are a CAD's."""
+    return int(name.rpartition(".")[2]) if name.startswith("cad.") else None
+
+
 def split_boxes(name: str) -> tuple[str, Training | None]:
     """The heuristic in a name of boxes, and how h was trained if they are h's own."""
+    if name.startswith("cad."):
+        return name.removeprefix("cad.").rpartition(".")[0], None
     if name.startswith("h."):
         training = Training.parse(name.removeprefix("h."))
         return training.method, training
@@ -87,5 +101,5 @@ def wildcard_patterns(
         "seed": r"\d+",
         "shard": r"\d+",
         "training": training,
-        "boxes": rf"{method}|h\.{training}",
+        "boxes": rf"{method}|h\.{training}|cad\.(?:{method})\.\d+",
     }

@@ -199,6 +199,8 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
         for method, backbone in figure["methods"].items():
             yield f"{where}.methods", method, methods
             yield f"{where}.methods.{method}", backbone, backbones
+    for dataset in config["cad"]["dataset_steps"]:
+        yield "cad.dataset_steps", dataset, datasets
     study = config["study"]
     yield "study.backbone", study["backbone"], backbones
     yield "study.variant", study["variant"], variants
@@ -227,6 +229,8 @@ def _table_references(
     for kind in ("methods", "baselines", "controls"):
         for method in table.get(kind, ()):
             yield f"{where}.{kind}", method, methods
+    for method in table["cad"] if isinstance(table.get("cad"), list) else ():
+        yield f"{where}.cad", method, table["methods"]
     for method, backbone in table.get("baselines", {}).items():
         yield f"{where}.baselines.{method}", backbone, backbones
     for variant in table.get("ablations", ()):
