@@ -94,7 +94,7 @@ def load_backbone(
         InputError: no such file, or its tensors do not fit the architecture.
     """
     if weights == "efficientnet_lite0":
-        backbone = _load_efficientnet_lite0(normalization, scale)
+        backbone = _load_efficientnet_lite0(arguments, normalization, scale)
     elif weights in ("timm", "random"):
         spec = _specify(architecture, arguments, normalization, scale, weights)
         backbone = build_backbone(spec, pretrained=weights == "timm")
@@ -168,9 +168,12 @@ def efficientnet_lite0_tensors() -> dict[str, torch.Tensor]:
     return renamed
 
 
-def _load_efficientnet_lite0(normalization: str | None, scale: float | None) -> Backbone:
+def _load_efficientnet_lite0(
+    arguments: dict[str, Any] | None, normalization: str | None, scale: float | None
+) -> Backbone:
     spec = BackboneSpec(
         architecture=_EFFICIENTNET,
+        arguments=arguments or {},
         normalization=normalization or "layernorm",
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),

@@ -161,6 +161,11 @@ class FeatureBatch:
             cls_attention=None if self.cls_attention is None else self.cls_attention[images],
         )
 
+    def in_pixels(self, boxes: np.ndarray) -> np.ndarray:
+        """(B, 4) boxes in patches to pixels, right and bottom clipped to the unpadded image."""
+        limits = np.tile(self.image_sizes[:, ::-1], 2)
+        return np.minimum(boxes * self.patch_size, limits)
+
 
 class FeatureFile:
     """A checked features file, open for reading; use as a context manager.
@@ -217,6 +222,7 @@ class FeatureFile:
             self._read(name) for name in ("image_id", "image_size", "grid", "offset")
         )
         self.has_attention = "cls_attention" in self._file
+        self.dim: int = self._file["key"].shape[-1]
         count = len(set(self.image_id.tolist()))
         rows = self.grid.prod(axis=1, dtype=np.int64) if count else np.zeros(0, np.int64)
         consistent = (

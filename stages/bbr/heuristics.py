@@ -58,12 +58,12 @@ class NoOptions:
 
 
 def _lost(batch: FeatureBatch, options: LostOptions) -> np.ndarray:
-    return to_pixels(lost_boxes(batch.key, batch.grid, options.lowest), batch)
+    return batch.in_pixels(lost_boxes(batch.key, batch.grid, options.lowest))
 
 
 def _tokencut(batch: FeatureBatch, options: TokencutOptions) -> np.ndarray:
     boxes = tokencut_boxes(batch.key, batch.grid, options.threshold, options.epsilon)
-    return to_pixels(boxes, batch)
+    return batch.in_pixels(boxes)
 
 
 def _dino_seg(batch: FeatureBatch, options: DinoSegOptions) -> np.ndarray:
@@ -75,7 +75,7 @@ def _dino_seg(batch: FeatureBatch, options: DinoSegOptions) -> np.ndarray:
             f"method dino_seg: head {options.head} does not exist, the backbone has"
             f" {attention.shape[1]} heads; set --head"
         )
-    return to_pixels(dino_seg_boxes(attention[:, options.head], batch.grid, options.mass), batch)
+    return batch.in_pixels(dino_seg_boxes(attention[:, options.head], batch.grid, options.mass))
 
 
 def _center(batch: FeatureBatch, options: CenterOptions) -> np.ndarray:
@@ -86,12 +86,6 @@ def _center(batch: FeatureBatch, options: CenterOptions) -> np.ndarray:
 
 def _whole_image(batch: FeatureBatch, _: NoOptions) -> np.ndarray:
     return _center(batch, CenterOptions(fraction=1.0))
-
-
-def to_pixels(boxes: np.ndarray, batch: FeatureBatch) -> np.ndarray:
-    """Boxes in patches to pixels, right and bottom clipped to the unpadded image."""
-    limits = np.tile(batch.image_sizes[:, ::-1], 2)
-    return np.minimum(boxes * batch.patch_size, limits)
 
 
 _HEURISTICS: dict[str, tuple[type, Callable[[FeatureBatch, Any], np.ndarray]]] = {

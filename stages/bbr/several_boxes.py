@@ -23,7 +23,7 @@ from torch.nn import functional
 from .components import mask_boxes
 from .errors import InputError
 from .features import FeatureBatch
-from .heuristics import LostOptions, TokencutOptions, to_pixels
+from .heuristics import LostOptions, TokencutOptions
 from .lost import lost_masks
 from .tokencut import tokencut_masks
 
@@ -73,7 +73,7 @@ def propose_several(
         masks = _MASKS[method](rest, options, found[left])
         flat = torch.from_numpy(masks).flatten(1).to(found.device)
         found[left] |= flat
-        boxes = to_pixels(mask_boxes(masks), rest).astype(float).tolist()
+        boxes = rest.in_pixels(mask_boxes(masks)).astype(float).tolist()
         scores = contrast(rest.key, flat).tolist()
         for image, box, score in zip(left.tolist(), boxes, scores, strict=True):
             before = proposed[image][-1][1] if proposed[image] else 1.0

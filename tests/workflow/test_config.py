@@ -60,6 +60,18 @@ def _config(changes: dict[str, Any] | None = None) -> dict[str, Any]:
         ("tables.table4.variant", "foo", 'tables.table4.variant: "foo" is unknown'),
         ("tables.table4.cad", ["dino_seg"], 'tables.table4.cad: "dino_seg" is unknown'),
         ("cad.dataset_steps", {"foo": 9}, 'cad.dataset_steps: "foo" is unknown'),
+        ("tables.table4.methods", ["lod"], 'tables.table4.methods: "lod" is unknown'),
+        (
+            "tables.table4.baselines",
+            {"edge_boxes": "scenes_vit"},
+            'tables.table4.baselines.edge_boxes: "scenes_vit" is unknown; choose from pixels',
+        ),
+        (
+            "tables.table4.baselines",
+            {"lod": "pixels"},
+            'tables.table4.baselines.lod: "pixels" is unknown; choose from efficientnet_lite0,',
+        ),
+        ("heuristics.ddt.second_layer", "x", 'heuristics.ddt.second_layer: "x" is unknown'),
         ("study.held_out", {"scenes07": "foo"}, 'study.held_out.scenes07: "foo" is unknown'),
         ("images", "/no/such", "images: /no/such: no such folder"),
         ("weights", "no.safetensors", "weights: no.safetensors: no such file"),
@@ -166,8 +178,14 @@ _STAGES_OF_SECTIONS = {
     "tokencut": ("pseudo_boxes", "train_detector", "refine_backbone"),
     "dino_seg": ("pseudo_boxes", "train_detector", "refine_backbone"),
     "center": ("pseudo_boxes", "train_detector", "refine_backbone"),
+    "selective_search": ("propose_regions",),
+    "edge_boxes": ("propose_regions",),
+    "ddt": ("discover_objects",),
+    "lod": ("discover_objects",),
 }
-_NOT_OPTIONS = {"label", "format", "shards", "heuristics", "dataset", "dataset_steps"}
+_NOT_OPTIONS = {
+    "label", "format", "shards", "heuristics", "dataset", "dataset_steps", "second_layer",
+}  # fmt: skip
 _SHOW_HELP = """
 import contextlib, importlib, io, json, sys
 found = {}

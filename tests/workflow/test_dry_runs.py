@@ -7,10 +7,12 @@ from conftest import ROOT, TINY, TINY_TARGETS, Repository
 
 PER_DATASET_OF_TABLE4 = {
     "cache_detector_inputs": 1,
-    "evaluate_boxes": 7,  # DINO-seg, LOST, two boxes without features, random f, f^h, h
-    "extract_features": 4,  # f, random f, f^h, and the transformer that DINO-seg reads
-    "merge_boxes": 6,
+    "discover_objects": 2,
+    "evaluate_boxes": 11,  # 5 baselines, LOST, two boxes without features, random f, f^h, h
+    "extract_features": 6,  # f, random f, f^h, what DINO-seg reads, and two layers of f as it is
+    "merge_boxes": 8,
     "predict_boxes": 1,
+    "propose_regions": 2,
     "pseudo_boxes": 6,
     "refine_backbone": 1,
     "render_scenes": 1,

@@ -10,6 +10,8 @@ rule pseudo_boxes:
         "results/logs/{dataset}/{backbone}/{method}/pseudo_boxes.{shard}.log",
     benchmark:
         "results/benchmarks/{dataset}/{backbone}/{method}/pseudo_boxes.{shard}.tsv"
+    wildcard_constraints:
+        method=artifacts.one_of(configuration.patch_heuristics(config["heuristics"])),
     conda:
         "../../envs/stages.yaml"
     threads: THREADS
@@ -28,6 +30,75 @@ rule pseudo_boxes:
         " --device {resources.device} --threads {threads} > {log} 2>&1"
 
 
+rule propose_regions:
+    """Boxes that a classical method finds in pixels alone, for one shard of a dataset."""
+    input:
+        index="results/{dataset}/index.json",
+        model=edge_model,
+        code=code("propose_regions"),
+    output:
+        boxes=f"results/{{dataset}}/{artifacts.PIXELS}/{{method}}/shards/{{shard}}.json",
+        meta=f"results/{{dataset}}/{artifacts.PIXELS}/{{method}}/shards/{{shard}}.meta.json",
+    log:
+        f"results/logs/{{dataset}}/{artifacts.PIXELS}/{{method}}/propose_regions.{{shard}}.log",
+    benchmark:
+        f"results/benchmarks/{{dataset}}/{artifacts.PIXELS}/{{method}}/propose_regions.{{shard}}.tsv"
+    wildcard_constraints:
+        method=artifacts.one_of(artifacts.IMAGE_METHODS),
+    conda:
+        "../../envs/stages.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=720,
+    params:
+        options=lambda w: options(
+            {
+                **heuristic(artifacts.PIXELS, w.method),
+                "label": None,
+                "model": edge_model(w) or None,
+            }
+        ),
+        shard=lambda w: f"{w.shard}/{shards(w.dataset)}",
+        max_skipped=config["features"]["max_skipped"],
+    shell:
+        "python stages/propose_regions.py --method {wildcards.method} --index {input.index}"
+        " {params.options} --shard {params.shard} --max-skipped {params.max_skipped}"
+        " --output {output.boxes} --threads {threads} > {log} 2>&1"
+
+
+rule discover_objects:
+    """Boxes that a method finds by looking at all images of a dataset at once."""
+    input:
+        features=lambda w: feature_files(w.dataset, w.backbone),
+        second=second_features,
+        code=code("discover_objects"),
+    output:
+        boxes="results/{dataset}/{backbone}/{method}/boxes.json",
+        meta="results/{dataset}/{backbone}/{method}/boxes.meta.json",
+    log:
+        "results/logs/{dataset}/{backbone}/{method}/discover_objects.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{backbone}/{method}/discover_objects.tsv"
+    wildcard_constraints:
+        method=artifacts.one_of(artifacts.COLLECTION_METHODS),
+    conda:
+        "../../envs/stages.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=GPUS,
+        device=config["device"],
+    params:
+        options=heuristic_options,
+        second=lambda w: options({"second_features": second_features(w) or None}),
+    shell:
+        "python stages/discover_objects.py --method {wildcards.method} {params.options}"
+        " --features {input.features} {params.second} --output {output.boxes}"
+        " --device {resources.device} --threads {threads} > {log} 2>&1"
+
+
 rule merge_boxes:
     """The boxes of all shards of a dataset."""
     input:
@@ -43,6 +114,12 @@ rule merge_boxes:
         "results/logs/{dataset}/{backbone}/{method}/merge_boxes.log",
     benchmark:
         "results/benchmarks/{dataset}/{backbone}/{method}/merge_boxes.tsv"
+    wildcard_constraints:
+        method=artifacts.one_of(
+            name
+            for name in config["heuristics"]
+            if name not in artifacts.COLLECTION_METHODS
+        ),
     conda:
         "../../envs/stages.yaml"
     threads: 1

@@ -118,6 +118,8 @@ def _backbone(w):
 
 # --- Heuristics and h
 
+LAYER = configuration.LAYER
+
 
 def heuristic(backbone, method):
     """A heuristic's section of the configuration, with what the backbone changes in it."""
@@ -129,7 +131,35 @@ def heuristic(backbone, method):
 def heuristic_options(w):
     """The options of a heuristic on a backbone."""
     section = heuristic(_backbone(w), w.method)
-    return options({key: value for key, value in section.items() if key != "label"})
+    return options({k: v for k, v in section.items() if k not in ("label", LAYER)})
+
+
+def method_name(backbone, method):
+    """What a method is called in tables; that says what it runs on where this changes it."""
+    section = heuristic(backbone, method)
+    if section.get(LAYER) is not None:
+        return f"{section['label']}+"
+    if "model" in section and section["model"] is None:
+        return f"{section['label']} (gradient edges)"
+    return section["label"]
+
+
+def edge_model(w):
+    """The file of a method's model of edges, or nothing."""
+    model = heuristic(artifacts.PIXELS, w.method).get("model")
+    return [] if model is None else os.path.expanduser(model)
+
+
+def feature_files(dataset, backbone):
+    """The features of all shards of a dataset."""
+    folder = f"results/{dataset}/{backbone}/features"
+    return [f"{folder}/{shard}.h5" for shard in range(shards(dataset))]
+
+
+def second_features(w):
+    """The features of the other layer that a method reads, or nothing."""
+    layer = heuristic(w.backbone, w.method).get(LAYER)
+    return [] if layer is None else feature_files(w.dataset, layer)
 
 
 def max_boxes(w):
@@ -197,7 +227,7 @@ def labels(w):
     base, refined = artifacts.split_backbone(w.backbone)
     method, training = artifacts.split_boxes(w.boxes)
     learned = refined or training
-    name = heuristic(base, method)["label"]
+    name = method_name(base, method)
     found = {
         "dataset": dataset_label(w.dataset),
         "method": name,

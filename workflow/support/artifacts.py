@@ -2,6 +2,7 @@
 
     {backbone}  a configured one, such as scenes_vit, or one refined from it (f^h):
                 scenes_vit+scenes07.lost.default.0
+                pixels, of methods that look at the image alone: no network
     {boxes}     a heuristic, such as lost; or the boxes of a detector h:
                 h.scenes07.lost.default.0
                 or those of a CAD trained on the heuristic's boxes of the same dataset and
@@ -16,6 +17,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+PIXELS = "pixels"
+# What is not a heuristic on the patch features of one image: how these are run, and on what.
+IMAGE_METHODS = ("selective_search", "edge_boxes")
+COLLECTION_METHODS = ("ddt", "lod")
 
 
 @dataclass(frozen=True)

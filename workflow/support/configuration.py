@@ -14,10 +14,13 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
+from .artifacts import COLLECTION_METHODS, IMAGE_METHODS, PIXELS
+
 MINE = "mine"  # the dataset of a user's own photographs
 CUSTOM = "custom"  # the backbone of a user's own weights
+LAYER = "second_layer"  # a heuristic's key that names another backbone
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
-NOT_FILES = ("timm", "random", "efficientnet_lite0")
+NOT_FILES = ("timm", "random", "efficientnet_lite0", "none")
 
 
 class ConfigurationError(Exception):
@@ -36,6 +39,7 @@ def prepare(config: dict[str, Any], schema: Path | str) -> None:
             refers to is not configured.
     """
     validate(config, yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
+    config["backbones"][PIXELS] = {"weights": "none", "heuristics": {}}
     _add_own_images(config)
     for key, name, allowed in _references(config):
         if name not in allowed:
@@ -167,6 +171,8 @@ def _add_own_images(config: dict[str, Any]) -> None:
         heuristics = base.get("heuristics", {})
         config["backbones"][CUSTOM] = {**named, "weights": weights, "heuristics": heuristics}
         config["backbone"] = CUSTOM
+    if config["method"] in IMAGE_METHODS:
+        config["backbone"] = PIXELS
 
 
 def carries_architecture(weights: str) -> bool:
@@ -180,16 +186,25 @@ def carries_architecture(weights: str) -> bool:
     return "backbone" in metadata
 
 
+def patch_heuristics(names: Iterable[str]) -> list[str]:
+    """Those that propose boxes from the patch features of one image, as h's training needs."""
+    return [name for name in names if name not in (*IMAGE_METHODS, *COLLECTION_METHODS)]
+
+
 def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str]]]:
     """(key, name, the configured names that it may be) wherever a key refers to another."""
-    datasets, backbones = config["datasets"], config["backbones"]
+    datasets = config["datasets"]
+    backbones = [name for name in config["backbones"] if name != PIXELS]
     methods, variants = config["heuristics"], config["variants"]
-    yield "backbone", config["backbone"], backbones
+    yield "backbone", config["backbone"], config["backbones"]
     yield "method", config["method"], methods
     yield "pretraining.dataset", config["pretraining"]["dataset"], datasets
-    for name, backbone in backbones.items():
-        for method in backbone["heuristics"]:
+    for name in backbones:
+        for method in config["backbones"][name]["heuristics"]:
             yield f"backbones.{name}.heuristics", method, methods
+    for where, section in _heuristic_sections(config):
+        if section.get(LAYER) is not None:
+            yield f"{where}.{LAYER}", section[LAYER], backbones
     for name, table in config["tables"].items():
         yield from _table_references(config, f"tables.{name}", table)
     for name, figure in config["map_figures"].items():
@@ -205,7 +220,7 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
     yield "study.backbone", study["backbone"], backbones
     yield "study.variant", study["variant"], variants
     for method in study["methods"]:
-        yield "study.methods", method, methods
+        yield "study.methods", method, patch_heuristics(methods)
     for dataset in study["datasets"]:
         yield "study.datasets", dataset, datasets
     for dataset, held_out in study["held_out"].items():
@@ -217,8 +232,9 @@ def _table_references(
     config: dict[str, Any], where: str, table: Mapping[str, Any]
 ) -> Iterator[tuple[str, str, Iterable[str]]]:
     """`_references` of one table; not every table has every key."""
-    backbones, methods = config["backbones"], config["heuristics"]
-    variants = config["variants"]
+    methods, variants = config["heuristics"], config["variants"]
+    backbones = [name for name in config["backbones"] if name != PIXELS]
+    trained_on = patch_heuristics(methods)
     for key, allowed in (("backbone", backbones), ("variant", variants)):
         if key in table:
             yield f"{where}.{key}", table[key], allowed
@@ -226,12 +242,26 @@ def _table_references(
         yield f"{where}.random_backbone", table["random_backbone"], backbones
     for dataset in table.get("datasets", ()):
         yield f"{where}.datasets", dataset, config["datasets"]
-    for kind in ("methods", "baselines", "controls"):
+    for kind, allowed in (
+        ("methods", trained_on),
+        ("controls", trained_on),
+        ("baselines", methods),
+    ):
         for method in table.get(kind, ()):
-            yield f"{where}.{kind}", method, methods
+            yield f"{where}.{kind}", method, allowed
     for method in table["cad"] if isinstance(table.get("cad"), list) else ():
         yield f"{where}.cad", method, table["methods"]
     for method, backbone in table.get("baselines", {}).items():
-        yield f"{where}.baselines.{method}", backbone, backbones
+        own = [PIXELS] if method in IMAGE_METHODS else backbones
+        yield f"{where}.baselines.{method}", backbone, own
     for variant in table.get("ablations", ()):
         yield f"{where}.ablations", variant, variants
+
+
+def _heuristic_sections(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(key, section) of every heuristic, and of what backbones change in them."""
+    for method, section in config["heuristics"].items():
+        yield f"heuristics.{method}", section
+    for name, backbone in config["backbones"].items():
+        for method, section in backbone["heuristics"].items():
+            yield f"backbones.{name}.heuristics.{method}", section
