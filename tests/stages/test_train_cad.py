@@ -1,5 +1,6 @@
 """train_cad.py and predict_cad.py on the command line."""
 
+import itertools
 import json
 
 import predict_cad
@@ -134,7 +135,7 @@ def test_all_boxes_best_first(data, trained, tmp_path):
     assert ids == sorted(ids)
     assert set(ids) == set(range(1, 9))
     assert len(ids) > 8
-    for first, second in zip(boxes, boxes[1:], strict=False):
+    for first, second in itertools.pairwise(boxes):
         assert first["image_id"] != second["image_id"] or first["score"] >= second["score"]
     assert min(box["score"] for box in boxes) > 0.01
 
