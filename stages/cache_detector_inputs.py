@@ -10,7 +10,7 @@ import torch
 
 from bbr import cli
 from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
-from bbr.detector_inputs import PARTS, create_detector_inputs, stack_parts
+from bbr.detector_inputs import PARTS, create_detector_inputs, parts_shape, stack_parts
 from bbr.devices import autocast, choose_device, device_name
 from bbr.image_batches import SquareImages, chunks
 from bbr.index import load_index
@@ -52,8 +52,7 @@ def run(
     )
     dataset = load_index(index)
     images = SquareImages(dataset, image_size)
-    grid = backbone.grid_of(image_size, image_size)
-    shape = (len(parts), grid[0] * grid[1], backbone.dim)
+    grid, shape = parts_shape(backbone, image_size, parts)
     with create_detector_inputs(
         output,
         count=len(images),
@@ -69,7 +68,8 @@ def run(
         for positions in cli.progress(batches, len(batches), "batches of images"):
             with autocast(place, precision):
                 maps = stack_parts(backbone(backbone.prepare(images.batch(positions))), parts)
-            file["maps"][positions[0] : positions[-1] + 1] = maps.float().cpu().numpy()
+            rows = slice(positions[0], positions[-1] + 1)
+            file["maps"][rows] = maps.float().cpu().numpy().reshape(file["maps"][rows].shape)
             file.check()
 
 
@@ -81,7 +81,8 @@ def main(argv: list[str] | None = None) -> int:
     add_backbone_options(parser)
     parser.add_argument("--image-size", type=cli.positive_int, default=304,
                         help="side in pixels to which images are resized [304]")  # fmt: skip
-    parser.add_argument("--parts", choices=PARTS, default="qkv", help="keys, or q, k, v [qkv]")
+    parser.add_argument("--parts", choices=PARTS, default="qkv",
+                        help="keys; q, k, v; or a segmenter's mask [qkv]")  # fmt: skip
     parser.add_argument("--dtype", choices=("float16", "float32"), default="float16")
     parser.add_argument("--batch-size", type=cli.positive_int, default=32)
     parser.add_argument("--seed", type=int, default=0, help="of --weights random [0]")

@@ -23,8 +23,10 @@ from bbr.image_batches import groups_of_equal, native_size_windows, to_tensor
 from bbr.images import UnreadableImage
 from bbr.index import load_index, parse_shard
 from bbr.provenance import provenance
+from bbr.segmenter import Segmenter
 
 _WINDOW = 64
+_Found = tuple[tuple[int, int], torch.Tensor, torch.Tensor | None, torch.Tensor | None]
 
 
 def run(
@@ -64,6 +66,7 @@ def run(
         heads=getattr(backbone, "heads", 0),
         dtype=dtype,
         provenance=record,
+        masks=isinstance(backbone, Segmenter),
     ) as writer:
         windows = native_size_windows(dataset, images, _WINDOW)
         total = -(-len(images) // _WINDOW)
@@ -79,17 +82,17 @@ def run(
             for _, error in failed:
                 log.warning("skipped: %s", error)
             features = _window_features(backbone, readable, batch_size, precision)
-            for (image, pixels), maps in zip(readable, features, strict=True):
-                writer.append(image["id"], pixels.shape[:2], *maps)
+            for (image, pixels), found in zip(readable, features, strict=True):
+                writer.append(image["id"], pixels.shape[:2], *found)
         writer.note_skipped(skipped)
 
 
 @torch.inference_mode()
 def _window_features(
     backbone: Backbone, images: list[tuple[dict[str, Any], np.ndarray]], size: int, precision: str
-) -> list[tuple[tuple[int, int], torch.Tensor, torch.Tensor | None]]:
-    """(grid, key, cls_attention) of each image, in the order given."""
-    found: dict[int, tuple[tuple[int, int], torch.Tensor, torch.Tensor | None]] = {}
+) -> list[_Found]:
+    """(grid, key, cls_attention, mask) of each image, in the order given."""
+    found: dict[int, _Found] = {}
     pixels = [backbone.prepare(to_tensor(image)[None]) for _, image in images]
     place = backbone.mean.device
     for group in groups_of_equal(range(len(images)), lambda i: pixels[i].shape, size):
@@ -97,7 +100,10 @@ def _window_features(
             maps = backbone(torch.cat([pixels[i] for i in group]))
         for row, position in enumerate(group):
             attention = None if maps.cls_attention is None else maps.cls_attention[row]
-            found[position] = (maps.grid, maps.key[row], attention)
+            mask = None
+            if maps.mask is not None:
+                mask = backbone.image_mask(maps.mask[row], images[position][1].shape[:2])
+            found[position] = (maps.grid, maps.key[row], attention, mask)
     return [found[position] for position in range(len(images))]
 
 

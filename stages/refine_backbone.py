@@ -8,20 +8,22 @@ and of the heuristic overlap most on images that are set aside for that; no grou
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.nn import Parameter
 
 from bbr import cli
 from bbr.augmentation import add_channel_dropout, crop_and_flip
 from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
 from bbr.backbones import save_backbone
 from bbr.criterion import add_loss_options, pop_loss_weights
-from bbr.detector_inputs import PARTS
+from bbr.detector_inputs import PARTS, parts_shape
 from bbr.detectors import load_detector, require_channels
 from bbr.devices import device_name
 from bbr.errors import InputError
@@ -41,8 +43,10 @@ from bbr.targets import load_targets
 from bbr.training import (
     Checkpoint,
     Schedule,
+    add_optimizer_options,
     add_schedule_options,
     batch_indices,
+    build_optimizer,
     launch,
     optimize,
     pop_schedule,
@@ -64,6 +68,8 @@ def run(
     heuristic: str,
     augmentation: str,
     accumulate: int,
+    optimizer: str,
+    beta2: float,
     seed: int,
     checkpoint_seconds: float,
     device: str,
@@ -89,8 +95,8 @@ def run(
     weights = weights_file(rest["weights"])
     backbone, used = take_backbone(rest, seed)
     network = load_detector(detector)
+    _, shape = parts_shape(backbone, image_size, parts)
     grid = backbone.grid_of(image_size, image_size)
-    shape = (len(parts), grid[0] * grid[1], backbone.dim)
     require_channels(network, shape, f"--weights {weights}")
     parameters = {
         "backbone": used, "schedule": vars(schedule), "loss": vars(loss_weights),
@@ -98,6 +104,7 @@ def run(
         "heuristic": {"method": heuristic, **vars(method_options)},
         "selection": vars(selection),
         "augmentation": augmentation, "accumulate": accumulate, "devices": devices,
+        "optimizer": {"name": optimizer, "beta2": beta2},
         "seed": seed, "precision": precision,
     }  # fmt: skip
     sources = {"index": index, "weights": weights, "detector": detector, "boxes": boxes}
@@ -112,9 +119,10 @@ def run(
     held_out = None
     if selection.select == "agreement":
         batches, held_out = batches.split(selection.select_fraction)
+    optimizers = partial(build_optimizer, optimizer, schedule, beta2)
     run_in_processes(
-        fabric, _refine, model, batches, held_out, selection, grid, accumulate, checkpoint, output,
-        record,
+        fabric, _refine, model, optimizers, batches, held_out, selection, grid, accumulate,
+        checkpoint, output, record,
     )  # fmt: skip
     checkpoint.discard()
 
@@ -208,6 +216,7 @@ def _agreement(
 def _refine(
     fabric: Fabric,
     model: Refinement,
+    optimizers: Callable[[list[Parameter]], torch.optim.Optimizer],
     batches: _Batches,
     held_out: _Batches | None,
     selection: SelectionOptions,
@@ -222,7 +231,7 @@ def _refine(
     trained = [p for p in model.parameters() if p.requires_grad]
     if held_out is not None:
         model.best = BestState(trained)
-    optimizer = torch.optim.Adam(trained, schedule.lr, weight_decay=schedule.weight_decay)
+    optimizer = optimizers(trained)
     wrapped, optimizer = fabric.setup(model, optimizer)
     with fabric.autocast():
         batches.keep(model, fabric)
@@ -282,6 +291,9 @@ def main(argv: list[str] | None = None) -> int:
     add_schedule_options(parser, Schedule(steps=10000, batch_size=36, lr=5e-7))
     add_loss_options(parser)
     add_selection_options(parser)
+    add_optimizer_options(parser)
+    parser.add_argument("--fresh-head", action="store_true",
+                        help="train a segmenter's head from random numbers")  # fmt: skip
     parser.add_argument("--accumulate", type=cli.positive_int, default=1,
                         help="parts into which a batch is cut to save memory [1]")  # fmt: skip
     parser.add_argument("--devices", type=cli.positive_int, default=1,

@@ -51,6 +51,7 @@ def run(
     layout: str,
     num_boxes: int,
     width: int,
+    cell: int,
     init: Path | None,
     augmentation: str,
     channel_dropout: float,
@@ -74,7 +75,9 @@ def run(
         if cached.image_id.tolist() != [image["id"] for image in dataset.images]:
             raise InputError(f"inputs {inputs}: of other images than {index}; make them again")
         channels = layout_channels(cached.shape[0], cached.shape[2], layout)
-        spec = DetectorSpec(network, layout, channels, num_boxes, width)
+        if any(side % cell for side in cached.grid):
+            raise InputError(f"--cell {cell}: does not divide maps of {cached.grid} ({inputs})")
+        spec = DetectorSpec(network, layout, channels, num_boxes, width, cell)
         seed_everything(seed)
         detector = build_detector(spec)
         if init is not None:
@@ -136,6 +139,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--num-boxes", type=int, default=10, help="k [10]")
     parser.add_argument("--width", type=cli.positive_int, default=64,
                         help="hidden channels of network attention [64]")  # fmt: skip
+    parser.add_argument("--cell", type=cli.positive_int, default=1,
+                        help="side of the squares that attention takes as one [1]")  # fmt: skip
     parser.add_argument("--init", type=Path, help="pretrained trunk of a ResNet, .safetensors")
     parser.add_argument("--augmentation", choices=AUGMENTATIONS, default="none")
     add_channel_dropout(parser)

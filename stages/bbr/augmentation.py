@@ -42,6 +42,12 @@ def crop_and_flip(images: Tensor, generator: torch.Generator, least_area: float 
     return torch.stack(cropped)
 
 
+def flip_images(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror about half of (B, C, H, W) images left to right."""
+    chosen = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(chosen.view(-1, 1, 1, 1).to(images.device), images.flip(-1), images)
+
+
 def flip_maps(maps: Tensor, boxes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Mirror about half of the maps, and their boxes with them.
 

@@ -17,6 +17,20 @@ NORMALIZATIONS = ("none", "center", "layernorm")
 
 
 @dataclass(frozen=True)
+class SegmenterSpec:
+    """The mask head of MOVE's segmenter (PROTOCOL section 1).
+
+    Attributes:
+        upsamplings: how often the patch grid is doubled; log2(patch size) gives a mask of the
+            network's input resolution.
+        least_width: channels of the i-th up-block are max(least_width, d / 2^i).
+    """
+
+    upsamplings: int
+    least_width: int = 128
+
+
+@dataclass(frozen=True)
 class BackboneSpec:
     """All that is needed to build f but its weights; travels in the weights file's metadata.
 
@@ -27,6 +41,7 @@ class BackboneSpec:
             `center` (subtract the mean over patches) or `layernorm` (over the whole plane).
         mean, std: per-channel statistics of the RGB input in [0, 1].
         scale: images are resized by this factor before they enter the network.
+        segmenter: of a mask head, where there is one.
     """
 
     architecture: str
@@ -35,6 +50,7 @@ class BackboneSpec:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     scale: float = 1.0
+    segmenter: SegmenterSpec | None = None
 
 
 @dataclass
@@ -49,6 +65,7 @@ class Maps:
         tokens: (B, 1 + N, D) normalised output tokens, [CLS] first; for a convolutional backbone
             the mean of the map stands in for [CLS].
         grid: (h, w).
+        mask: (B, h · 2^u, w · 2^u) in [0, 1], a segmenter's foreground, or None.
     """
 
     key: Tensor
@@ -57,6 +74,7 @@ class Maps:
     cls_attention: Tensor | None
     tokens: Tensor
     grid: tuple[int, int]
+    mask: Tensor | None = None
 
 
 class Backbone(nn.Module):
@@ -65,10 +83,14 @@ class Backbone(nn.Module):
     Attributes:
         stride: side of a patch in network-input pixels.
         dim: channels d of `Maps.key`.
+        plane_blocks: the `last` of `enter` whose state `plane` reads.
+        plane_channels: channels of `plane`.
     """
 
     stride: int
     dim: int
+    plane_blocks: int
+    plane_channels: int
 
     def __init__(self, spec: BackboneSpec) -> None:
         super().__init__()
@@ -84,7 +106,8 @@ class Backbone(nn.Module):
 
         Returns:
             (B, 3, H', W') float32; padding is on the right and at the bottom, after
-            normalisation (PROTOCOL: LOST's and TokenCut's pipeline).
+            normalisation (PROTOCOL: LOST's and TokenCut's pipeline). A segmenter mirrors the
+            image there instead.
         """
         pixels = images.to(self.mean.device).float() / 255
         if self.spec.scale != 1:
@@ -92,7 +115,10 @@ class Backbone(nn.Module):
             pixels = functional.interpolate(pixels, size, mode="bicubic", align_corners=False)
         pixels = (pixels - self.mean) / self.std
         height, width = pixels.shape[-2:]
-        return functional.pad(pixels, (0, -width % self.stride, 0, -height % self.stride))
+        return self._pad(pixels, -width % self.stride, -height % self.stride)
+
+    def _pad(self, pixels: Tensor, right: int, bottom: int) -> Tensor:
+        return functional.pad(pixels, (0, right, 0, bottom))
 
     @property
     def patch_pixels(self) -> float:
@@ -128,6 +154,10 @@ class Backbone(nn.Module):
 
     def trainable(self, last: int) -> nn.ModuleList:
         """The modules that `leave` runs: the `last` blocks and what follows them."""
+        raise TypeError("Backbone is abstract: use load_backbone")
+
+    def plane(self, state: Tensor, grid: tuple[int, int]) -> Tensor:
+        """What a mask head reads, from `enter` with `plane_blocks`: (B, h, w, plane_channels)."""
         raise TypeError("Backbone is abstract: use load_backbone")
 
     def patch_grid(self, pixels: Tensor) -> tuple[int, int]:

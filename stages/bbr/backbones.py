@@ -6,7 +6,7 @@ import importlib.util
 import json
 import logging
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from .backbone import NORMALIZATIONS, Backbone, BackboneSpec
+from .backbone import NORMALIZATIONS, Backbone, BackboneSpec, SegmenterSpec
 from .convolutional import ConvolutionalBackbone
 from .errors import InputError
 from .hub import reachable
+from .segmenter import Segmenter
 from .tensor_files import fit_weights, read_tensors, write_tensors
 from .transformer import TransformerBackbone
 
@@ -53,7 +54,9 @@ def build_backbone(spec: BackboneSpec, pretrained: bool = False) -> Backbone:
         network = timm.create_model(spec.architecture, pretrained=pretrained, **arguments)
         if transformer and not isinstance(network, VisionTransformer):
             raise InputError(f"architecture {spec.architecture} is not a plain vision transformer")
-        return (TransformerBackbone if transformer else ConvolutionalBackbone)(spec, network)
+        kind = TransformerBackbone if transformer else ConvolutionalBackbone
+        features = kind(replace(spec, segmenter=None), network)
+        return Segmenter(features, spec.segmenter) if spec.segmenter else features
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise InputError(_bad_arguments(spec, error)) from error
@@ -139,6 +142,8 @@ def _load_file(
         stored |= {name: tuple(stored[name]) for name in ("mean", "std")}  # lists in JSON
         stored |= {"normalization": normalization} if normalization else {}
         stored |= {"scale": scale} if scale is not None else {}
+        if stored.get("segmenter"):
+            stored["segmenter"] = SegmenterSpec(**stored["segmenter"])
         spec = BackboneSpec(**stored)
     else:
         spec = _specify(architecture, arguments, normalization, scale, path)

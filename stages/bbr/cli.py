@@ -67,6 +67,14 @@ def non_negative_int(text: str) -> int:
     return value
 
 
+def open_fraction(text: str) -> float:
+    """An argparse type: a number in (0, 1)."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not in (0, 1)")
+    return value
+
+
 def execute(
     run: Callable[..., Any], parser: argparse.ArgumentParser, argv: list[str] | None
 ) -> int:

@@ -15,12 +15,14 @@ from .errors import InputError
 class ConvolutionalBackbone(Backbone):
     """Any timm network with `features_only`, read at its last feature map."""
 
+    plane_blocks = 0  # a mask head reads that map too
+
     def __init__(self, spec: BackboneSpec, network: nn.Module) -> None:
         super().__init__(spec)
         # Depthwise convolutions run about twice as fast on this layout.
         self.network = network.to(memory_format=torch.channels_last)
         self.stride = network.feature_info.reduction()[-1]
-        self.dim = network.feature_info.channels()[-1]
+        self.dim = self.plane_channels = network.feature_info.channels()[-1]
 
     @property
     def depth(self) -> int:
@@ -57,6 +59,21 @@ class ConvolutionalBackbone(Backbone):
     def trainable(self, last: int) -> nn.ModuleList:
         """See `Backbone.trainable`."""
         return nn.ModuleList(self._stages()[self.depth - last :])
+
+    def pyramid(self, pixels: Tensor) -> list[Tensor]:
+        """The last map of each resolution, finest first, from a quarter of the input's on."""
+        maps: list[Tensor] = []
+        plane = pixels.contiguous(memory_format=torch.channels_last)
+        for stage in self._stages():
+            plane = stage(plane)
+            if maps and maps[-1].shape[-1] == plane.shape[-1]:
+                maps.pop()
+            maps.append(plane)
+        return [plane for plane in maps if 4 * plane.shape[-1] <= pixels.shape[-1]]
+
+    def plane(self, state: Tensor, grid: tuple[int, int]) -> Tensor:
+        """See `Backbone.plane`."""
+        return state.permute(0, 2, 3, 1)
 
     def _stages(self) -> list[nn.Module]:
         """The chain of modules up to the feature map.

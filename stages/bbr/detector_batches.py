@@ -10,7 +10,7 @@ from torchvision.ops import box_convert
 
 from .augmentation import crop_and_flip, drop_channels, flip_maps
 from .backbone import Backbone
-from .detector_inputs import DetectorInputs, arrange, stack_parts
+from .detector_inputs import DetectorInputs, arrange, parts_grid, stack_parts
 from .errors import InputError
 from .heuristics import propose_training_boxes
 from .image_batches import SquareImages
@@ -39,7 +39,7 @@ class CachedBatches:
         flip: bool = False,
         channel_dropout: float = 0.0,
     ) -> None:
-        if flip and layout != "spatial":
+        if flip and layout == "qkv_image":
             raise InputError(f"augmentation flip_maps: layout {layout} has no left and right")
         self.inputs, self.positions, self.targets = inputs, positions, targets
         self.layout, self.flip, self.channel_dropout = layout, flip, channel_dropout
@@ -77,8 +77,10 @@ class AugmentedBatches:
         images = crop_and_flip(self.images.batch(positions), generator)
         maps = self.backbone(self.backbone.prepare(images))
         boxes = propose_training_boxes(
-            maps.key, maps.grid, self.method, self.options, maps.cls_attention
+            maps.key, maps.grid, self.method, self.options, maps.cls_attention, maps.mask
         )
         inputs = stack_parts(maps, self.parts).float()
         inputs = drop_channels(inputs, self.channel_dropout, generator)
-        return arrange(inputs, maps.grid, self.layout), box_convert(boxes, "xyxy", "cxcywh")
+        return arrange(inputs, parts_grid(maps, self.parts), self.layout), box_convert(
+            boxes, "xyxy", "cxcywh"
+        )

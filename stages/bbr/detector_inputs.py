@@ -1,7 +1,8 @@
 """What h reads: f's maps of every image at one fixed size, in `detector_inputs.h5`.
 
 Attributes: schema, parts, grid, image_size, provenance, complete; datasets image_id (n,) and maps
-(n, P, N, d), P = 3 for queries, keys and values or 1 for keys alone, chunked by image.
+(n, P, N, d), P = 3 for queries, keys and values or 1 for keys alone, chunked by image. Of masks,
+maps are (n, 1, H, W) and the grid is (H, W): each pixel is then a patch of one channel.
 """
 
 from __future__ import annotations
@@ -22,44 +23,80 @@ from .files import atomic_path
 from .hdf5 import DAMAGE, OutputFile, create_hdf5
 
 if TYPE_CHECKING:  # importing timm takes seconds, and stages that only read need none of it
-    from .backbone import Maps
+    from .backbone import Backbone, Maps
 
 SCHEMA = "bbr-detector-inputs/1"
-PARTS = ("k", "qkv")
+PARTS = ("k", "qkv", "mask")
 
 
 def stack_parts(maps: Maps, parts: str) -> Tensor:
-    """The maps that h reads: (B, P, N, d).
+    """The maps that h reads: (B, P, N, d); of a mask (B, 1, H·W, 1).
 
     Raises:
-        InputError: queries and values are wanted of a backbone that has none.
+        InputError: queries and values, or a mask, are wanted of a backbone that has none.
     """
     if parts == "k":
         return maps.key.unsqueeze(1)
+    if parts == "mask":
+        if maps.mask is None:
+            raise InputError("this backbone gives no mask; use a segmenter, or parts: k")
+        return maps.mask.flatten(1)[:, None, :, None]
     if maps.query is None or maps.value is None:
         raise InputError("a convolutional backbone has no queries and values; use parts: k")
     return torch.stack((maps.query, maps.key, maps.value), dim=1)
+
+
+def parts_grid(maps: Maps, parts: str) -> tuple[int, int]:
+    """The grid (h, w) of what `stack_parts` gives."""
+    if parts == "mask" and maps.mask is not None:
+        height, width = maps.mask.shape[-2:]
+        return height, width
+    return maps.grid
+
+
+def parts_shape(
+    backbone: Backbone, image_size: int, parts: str
+) -> tuple[tuple[int, int], tuple[int, int, int]]:
+    """Grid (h, w) and shape (P, N, d) of what a backbone gives of square images.
+
+    Raises:
+        InputError: a mask is wanted of a backbone that has none.
+    """
+    rows, columns = backbone.grid_of(image_size, image_size)
+    if parts != "mask":
+        return (rows, columns), (len(parts), rows * columns, backbone.dim)
+    if backbone.spec.segmenter is None:
+        raise InputError("parts mask: this backbone gives no mask; use a segmenter, or parts: k")
+    cells = 2**backbone.spec.segmenter.upsamplings
+    rows, columns = rows * cells, columns * cells
+    return (rows, columns), (1, rows * columns, 1)
 
 
 def arrange(maps: Tensor, grid: tuple[int, int], layout: str) -> Tensor:
     """Maps (B, P, N, d) in the layout of h's specification.
 
     Returns:
-        `qkv_image`: (B, P, N, d) as it is, an image of N × d "pixels"; `spatial`: (B, P·d, h, w).
+        `qkv_image`: (B, P, N, d) as it is, an image of N × d "pixels"; `spatial`: (B, P·d, h, w);
+        `mask_image`: the mask as a grey image (B, 3, h, w).
 
     Raises:
-        InputError: `qkv_image` of keys alone.
+        InputError: `qkv_image` of keys alone, or `mask_image` of what is no mask.
     """
     if layout == "qkv_image":
         if maps.shape[1] != 3:
             raise InputError("layout qkv_image needs queries, keys and values; use parts: qkv")
         return maps
-    return maps.permute(0, 1, 3, 2).flatten(1, 2).unflatten(2, grid)
+    planes = maps.permute(0, 1, 3, 2).flatten(1, 2).unflatten(2, grid)
+    if layout == "mask_image":
+        if planes.shape[1] != 1:
+            raise InputError("layout mask_image needs a mask; use parts: mask")
+        return planes.expand(-1, 3, -1, -1)
+    return planes
 
 
 def layout_channels(parts: int, dim: int, layout: str) -> int:
     """Channels of what `arrange` returns."""
-    return parts * dim if layout == "spatial" else parts
+    return {"spatial": parts * dim, "qkv_image": parts, "mask_image": 3}[layout]
 
 
 @contextlib.contextmanager
@@ -86,7 +123,8 @@ def create_detector_inputs(
         file.attrs["image_size"] = image_size
         file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
         file.create_dataset("image_id", (count,), np.int64, fletcher32=True, chunks=(count,))
-        file.create_dataset("maps", (count, *shape), dtype, chunks=(1, *shape), fletcher32=True)
+        stored = (1, *grid) if parts == "mask" else shape
+        file.create_dataset("maps", (count, *stored), dtype, chunks=(1, *stored), fletcher32=True)
         yield file
         file.attrs["complete"] = True
 
@@ -98,8 +136,8 @@ class DetectorInputs:
         image_id: (n,) int64.
         grid: (h, w).
         image_size: side in pixels that images were resized to.
-        parts: `k` or `qkv`.
-        shape: (P, N, d).
+        parts: `k`, `qkv` or `mask`.
+        shape: (P, N, d); of masks (1, H·W, 1).
 
     Raises:
         InputError: not an inputs file, or not complete.
@@ -122,6 +160,8 @@ class DetectorInputs:
             self.parts = str(attributes["parts"])
             self.image_size = int(attributes["image_size"])
             self.shape = self._file["maps"].shape[1:]
+            if self.parts == "mask":
+                self.shape = (1, self.grid[0] * self.grid[1], 1)
         except DAMAGE as error:
             raise InputError(f"inputs {path}: truncated or damaged; make it again") from error
 
@@ -145,4 +185,5 @@ class DetectorInputs:
             maps = self._file["maps"][unique.numpy()]
         except DAMAGE as error:
             raise InputError(f"inputs {self.path}: maps are damaged; make it again") from error
-        return torch.from_numpy(maps.astype(np.float32))[inverse]
+        found = torch.from_numpy(maps.astype(np.float32))[inverse]
+        return found.view(len(found), *self.shape)

@@ -20,7 +20,7 @@ from .detector_inputs import layout_channels
 from .errors import InputError
 from .tensor_files import fit_weights, read_tensors, write_tensors
 
-LAYOUTS = ("spatial", "qkv_image")
+LAYOUTS = ("spatial", "qkv_image", "mask_image")
 _IMAGE_CHANNELS = 3  # of a torchvision stem
 
 
@@ -31,10 +31,13 @@ class DetectorSpec:
     Attributes:
         network: `attention`, or a ResNet of torchvision such as `resnet50` (the paper's).
         layout: `qkv_image` reads queries, keys and values as a 3-channel image of N patches × d
-            channels (the released code's); `spatial` reads a map of d channels over (h, w).
+            channels (the released code's); `spatial` reads a map of d channels over (h, w);
+            `mask_image` a mask as a grey 3-channel image (the paper's, for MOVE).
         channels: channels of the input in this layout.
         num_boxes: k.
         width: hidden channels of `attention`.
+        cell: side of the squares of map pixels that `attention` first turns into channels; 1
+            leaves the map as it is. A mask has far more pixels than f has patches.
     """
 
     network: str
@@ -42,6 +45,7 @@ class DetectorSpec:
     channels: int
     num_boxes: int = 10
     width: int = 64
+    cell: int = 1
 
 
 class ResNetDetector(nn.Module):
@@ -78,7 +82,7 @@ class AttentionDetector(nn.Module):
         super().__init__()
         self.spec = spec
         width, k = spec.width, spec.num_boxes
-        self.reduce = nn.Conv2d(spec.channels, width, kernel_size=1)
+        self.reduce = nn.Conv2d(spec.channels * spec.cell**2, width, kernel_size=1)
         self.blocks = nn.ModuleList(_ResidualBlock(width) for _ in range(3))
         self.sides = nn.Conv2d(width, 4 * k, kernel_size=1)
         self.focus = nn.Conv2d(width, k, kernel_size=1)
@@ -88,6 +92,8 @@ class AttentionDetector(nn.Module):
 
     def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """See `ResNetDetector.forward`."""
+        if self.spec.cell > 1:
+            maps = functional.pixel_unshuffle(maps, self.spec.cell)
         batch, _, height, width = maps.shape
         k = self.spec.num_boxes
         hidden = self.reduce(maps)

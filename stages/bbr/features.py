@@ -1,8 +1,10 @@
 """Patch features of a dataset on disk: ragged, one row per patch, `features.h5`.
 
 See DESIGN: attributes schema, backbone, patch_size, provenance and complete; datasets image_id,
-image_size, grid, offset, key and, where the backbone has it, cls_attention. Every dataset carries
-checksums, so that a damaged file is refused instead of read.
+image_size, grid, offset, key and, where the backbone has it, cls_attention. A segmenter's also have
+mask and mask_offset: its foreground in pixels of the unpadded image, row-major, as uint8 of which
+128 and above is more than half. Every dataset carries checksums, so that a damaged file is refused
+instead of read.
 """
 
 from __future__ import annotations
@@ -26,13 +28,16 @@ from .image_batches import groups_of_equal
 
 SCHEMA = "bbr-features/1"
 _CHUNK_ROWS = 4096
+_CHUNK_PIXELS = 2**18
 _PER_IMAGE = {"image_id": (np.int64, ()), "image_size": (np.int32, (2,)), "grid": (np.int32, (2,))}
 
 
 class FeatureWriter:
     """Appends images to an open file; `complete` is set by `create_features` at the very end."""
 
-    def __init__(self, file: OutputFile, dim: int, heads: int, dtype: str) -> None:
+    def __init__(
+        self, file: OutputFile, dim: int, heads: int, dtype: str, masks: bool = False
+    ) -> None:
         self._file = file
         # Kept open: a dataset that is closed writes out its last, half-filled chunk.
         self._datasets: dict[str, h5py.Dataset] = {}
@@ -43,6 +48,11 @@ class FeatureWriter:
         self._create("key", np.dtype(dtype), (dim,), rows=_CHUNK_ROWS)
         if heads:
             self._create("cls_attention", np.dtype(dtype), (heads,), rows=_CHUNK_ROWS)
+        if masks:
+            self._create("mask_offset", np.int64, (), rows=1024)
+            self._append("mask_offset", np.zeros(1, dtype=np.int64))
+            # Almost everywhere 0 or 255, masks shrink to a few hundredths.
+            self._create("mask", np.uint8, (), rows=_CHUNK_PIXELS, compression="gzip")
 
     def append(
         self,
@@ -51,9 +61,10 @@ class FeatureWriter:
         grid: tuple[int, int],
         key: Tensor,
         cls_attention: Tensor | None,
+        mask: Tensor | None = None,
     ) -> None:
-        """Add one image: size in pixels (height, width), grid (h, w), key (h·w, d) and
-        cls_attention (heads, h·w) or None.
+        """Add one image: size in pixels (height, width), grid (h, w), key (h·w, d),
+        cls_attention (heads, h·w) or None, mask (height, width) in [0, 1] or None.
 
         Raises:
             InputError: a value is not finite, or too large for the file's type.
@@ -66,6 +77,11 @@ class FeatureWriter:
         if cls_attention is not None:
             rows = self._stored("cls_attention", cls_attention.T, image_id)
             self._append("cls_attention", rows)
+        if mask is not None:
+            if not torch.isfinite(mask).all():
+                raise InputError(f"mask of image {image_id} is not finite; check the weights")
+            self._append("mask", stored_mask(mask).flatten())
+            self._append("mask_offset", np.array([len(self._datasets["mask"])]))
         self._append("offset", np.array([len(self._datasets["key"])]))
         self._file.check()
 
@@ -84,7 +100,9 @@ class FeatureWriter:
         """Record the images that could not be read: [{"image_id", "reason"}]."""
         self._file.attrs["skipped"] = json.dumps(skipped)
 
-    def _create(self, name: str, dtype: Any, shape: tuple[int, ...], rows: int) -> None:
+    def _create(
+        self, name: str, dtype: Any, shape: tuple[int, ...], rows: int, **storage: Any
+    ) -> None:
         self._datasets[name] = self._file.create_dataset(
             name,
             shape=(0, *shape),
@@ -92,6 +110,7 @@ class FeatureWriter:
             chunks=(rows, *shape),
             dtype=dtype,
             fletcher32=True,
+            **storage,
         )
 
     def _append(self, name: str, rows: np.ndarray) -> None:
@@ -99,6 +118,11 @@ class FeatureWriter:
         start = len(dataset)
         dataset.resize(start + len(rows), axis=0)
         dataset[start:] = rows
+
+
+def stored_mask(mask: Tensor) -> np.ndarray:
+    """(H, W) in [0, 1] to uint8, rounded: above 0.5 becomes 128 and above, the rest less."""
+    return (mask.float().cpu() * 255).round().to(torch.uint8).numpy()
 
 
 @contextlib.contextmanager
@@ -111,6 +135,7 @@ def create_features(
     heads: int,
     dtype: str,
     provenance: dict[str, Any],
+    masks: bool = False,
 ) -> Iterator[FeatureWriter]:
     """Write a features file; it appears, complete, when the block ends without an exception.
 
@@ -120,6 +145,7 @@ def create_features(
         dim: channels d of the key.
         heads: attention heads, 0 where the backbone has no [CLS] attention.
         dtype: `float16` or `float32`, of key and cls_attention.
+        masks: whether each image comes with a segmenter's mask.
     """
     # The inner context ends first: only a closed HDF5 file is whole, so the rename comes after it.
     with atomic_path(path) as temporary, create_hdf5(temporary) as file:
@@ -127,7 +153,7 @@ def create_features(
         file.attrs["backbone"] = backbone
         file.attrs["patch_size"] = patch_size
         file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
-        yield FeatureWriter(file, dim, heads, dtype)
+        yield FeatureWriter(file, dim, heads, dtype, masks)
         file.attrs["complete"] = True
 
 
@@ -141,6 +167,7 @@ class FeatureBatch:
         key: (B, N, d) float32.
         cls_attention: (B, heads, N) float32 or None.
         patch_size: side of a patch in image pixels.
+        masks: B foregrounds (H, W) float32 in [0, 1], in pixels of the unpadded image, or None.
     """
 
     image_ids: list[int]
@@ -149,6 +176,7 @@ class FeatureBatch:
     key: Tensor
     cls_attention: Tensor | None
     patch_size: float
+    masks: list[np.ndarray] | None = None
 
     def select(self, images: Tensor) -> FeatureBatch:
         """Some of the images, by their positions (n,) int64."""
@@ -159,6 +187,7 @@ class FeatureBatch:
             image_sizes=self.image_sizes[rows],
             key=self.key[images],
             cls_attention=None if self.cls_attention is None else self.cls_attention[images],
+            masks=None if self.masks is None else [self.masks[row] for row in rows],
         )
 
     def in_pixels(self, boxes: np.ndarray) -> np.ndarray:
@@ -223,6 +252,7 @@ class FeatureFile:
         )
         self.has_attention = "cls_attention" in self._file
         self.dim: int = self._file["key"].shape[-1]
+        self.has_masks = "mask" in self._file
         count = len(set(self.image_id.tolist()))
         rows = self.grid.prod(axis=1, dtype=np.int64) if count else np.zeros(0, np.int64)
         consistent = (
@@ -237,12 +267,23 @@ class FeatureFile:
                 self._file[name].ndim == 2 and len(self._file[name]) == self.offset[-1]
                 for name in ("key", "cls_attention")[: 1 + self.has_attention]
             )
+            and (not self.has_masks or self._masks_fit())
         )
         if not consistent:
             raise InputError(
                 f"features {self.path}: grid, offset and key do not fit together, or an image is"
                 " there twice; make it again"
             )
+
+    def _masks_fit(self) -> bool:
+        self.mask_offset = self._read("mask_offset")
+        pixels = self.image_size.prod(axis=1, dtype=np.int64)
+        return (
+            self.mask_offset.shape == (len(self.image_id) + 1,)
+            and self.mask_offset[0] == 0
+            and (np.diff(self.mask_offset) == pixels).all()
+            and self._file["mask"].shape == (self.mask_offset[-1],)
+        )
 
     def _read(self, name: str, selection: slice = slice(None)) -> np.ndarray:
         try:
@@ -297,4 +338,10 @@ class FeatureFile:
                 else torch.stack([attention[span].T for span in spans]).to(device)
             ),
             patch_size=self.patch_size,
+            masks=[self._mask(i) for i in positions] if self.has_masks else None,
         )
+
+    def _mask(self, position: int) -> np.ndarray:
+        pixels = self._read("mask", slice(*self.mask_offset[position : position + 2].tolist()))
+        # 128 is the least that stands for more than a half.
+        return pixels.reshape(self.image_size[position]).astype(np.float32) / 255

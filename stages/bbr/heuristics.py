@@ -19,6 +19,7 @@ from .dino_seg import dino_seg_boxes
 from .errors import InputError
 from .features import FeatureBatch
 from .lost import lost_boxes
+from .move import move_box
 from .tokencut import tokencut_boxes
 
 
@@ -43,6 +44,15 @@ class DinoSegOptions:
 
     head: int = 4
     mass: float = 0.6
+
+
+@dataclass(frozen=True)
+class MoveOptions:
+    """least_side: boxes of an area below (this · height)² are ignored; box_edges: exclusive, or
+    inclusive as in the published code."""
+
+    least_side: float = 0.05
+    box_edges: str = "exclusive"
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,15 @@ def _dino_seg(batch: FeatureBatch, options: DinoSegOptions) -> np.ndarray:
     return batch.in_pixels(dino_seg_boxes(attention[:, options.head], batch.grid, options.mass))
 
 
+def _move(batch: FeatureBatch, options: MoveOptions) -> np.ndarray:
+    if batch.masks is None:
+        raise InputError("method move: these features have no mask; use a segmenter as backbone")
+    inclusive = options.box_edges == "inclusive"
+    boxes = [move_box(mask, options.least_side, inclusive) for mask in batch.masks]
+    shapes = np.array([mask.shape for mask in batch.masks])
+    return np.array(boxes) * np.tile((batch.image_sizes / shapes)[:, ::-1], 2)
+
+
 def _center(batch: FeatureBatch, options: CenterOptions) -> np.ndarray:
     size = batch.image_sizes[:, ::-1].astype(float)
     margin = size * (1 - options.fraction) / 2
@@ -92,10 +111,12 @@ _HEURISTICS: dict[str, tuple[type, Callable[[FeatureBatch, Any], np.ndarray]]] =
     "lost": (LostOptions, _lost),
     "tokencut": (TokencutOptions, _tokencut),
     "dino_seg": (DinoSegOptions, _dino_seg),
+    "move": (MoveOptions, _move),
     "center": (CenterOptions, _center),
     "whole_image": (NoOptions, _whole_image),
 }
 METHODS = tuple(_HEURISTICS)
+BOX_EDGES = ("exclusive", "inclusive")
 
 
 def heuristic_options(method: str, given: dict[str, Any]) -> Any:
@@ -113,7 +134,9 @@ def heuristic_options(method: str, given: dict[str, Any]) -> Any:
     for name, value in given.items():
         if name == "lowest" and value < 1:
             raise InputError(f"method {method}: lowest is {value}, must be at least 1")
-        if name in ("mass", "fraction", "epsilon") and not 0 < value <= 1:
+        if name == "box_edges" and value not in BOX_EDGES:
+            raise InputError(f"method {method}: box_edges is {value!r}, not one of {BOX_EDGES}")
+        if name in ("mass", "fraction", "epsilon", "least_side") and not 0 < value <= 1:
             raise InputError(f"method {method}: {name} is {value}, must lie in (0, 1]")
         if name == "threshold" and not -1 <= value < 1:
             raise InputError(f"method {method}: threshold is {value}, must lie in [-1, 1)")
@@ -131,7 +154,7 @@ def add_heuristic_options(parser: argparse.ArgumentParser) -> None:
             text = f"{method}: {(kind.__doc__ or '').rstrip('.')} [{field.default}]"
             helps.setdefault((field.name, type(field.default)), []).append(text)
     for (name, kind), texts in helps.items():
-        parser.add_argument(f"--{name}", type=kind, help="; ".join(texts))
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="; ".join(texts))
 
 
 def pop_heuristic_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -151,7 +174,12 @@ def propose_boxes(batch: FeatureBatch, method: str, options: Any) -> np.ndarray:
 
 
 def propose_training_boxes(
-    key: Tensor, grid: tuple[int, int], method: str, options: Any, attention: Tensor | None = None
+    key: Tensor,
+    grid: tuple[int, int],
+    method: str,
+    options: Any,
+    attention: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Boxes from maps in memory, as fractions of the network's input: (B, 4) float32 xyxy.
 
@@ -165,6 +193,7 @@ def propose_training_boxes(
         key=key.detach().float(),
         cls_attention=None if attention is None else attention.detach().float(),
         patch_size=1.0,
+        masks=None if mask is None else list(mask.detach().float().cpu().numpy()),
     )
     boxes = torch.from_numpy(propose_boxes(batch, method, options)).float()
     return (boxes / torch.tensor([width, height, width, height])).to(key.device)

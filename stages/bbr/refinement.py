@@ -19,13 +19,14 @@ from torchvision.ops import box_convert, box_iou
 from .augmentation import drop_channels
 from .backbone import Backbone, Maps
 from .criterion import LossWeights, most_confident, set_loss
-from .detector_inputs import arrange, stack_parts
+from .detector_inputs import arrange, parts_grid, stack_parts
 from .errors import InputError
 from .heuristics import propose_training_boxes
+from .segmenter import Segmenter
 from .targets import as_target_list
 
 TARGETS = ("f", "current", "h")
-REGULARIZERS = ("cls", "tokens", "keys", "none")
+REGULARIZERS = ("cls", "tokens", "keys", "mask", "none")
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,13 @@ class RefinementOptions:
         targets: whose boxes h's are compared with: `f` (the paper; those of the heuristic on f),
             `current` (the released code; of the heuristic on f^h as it stands), or `h` (h's own
             most confident box on f's maps: self-training).
-        regularize: on what L_f is measured: `cls` (released code), `tokens`, `keys` or `none`.
+        regularize: on what L_f is measured: `cls` (released code), `tokens`, `keys`, `mask` (MOVE)
+            or `none`.
         regularize_weight: weight of L_f.
         trainable_blocks: how many of the last blocks of f move; 0 for all.
         channel_dropout: share of f^h's channels that h is not shown; see `drop_channels`.
+        fresh_head: a segmenter's head is trained anew, from random numbers, instead of from where
+            it stands (the paper's for MOVE).
     """
 
     targets: str = "f"
@@ -47,6 +51,7 @@ class RefinementOptions:
     regularize_weight: float = 1.0
     trainable_blocks: int = 0
     channel_dropout: float = 0.0
+    fresh_head: bool = False
 
 
 class Fixed(NamedTuple):
@@ -100,6 +105,12 @@ class Refinement(nn.Module):
             copy.deepcopy(backbone).eval().requires_grad_(False),
             detector.eval().requires_grad_(False),
         ]
+        if options.fresh_head:
+            if not isinstance(backbone, Segmenter):
+                raise InputError("fresh_head: this backbone has no head; give a segmenter")
+            backbone.reset()
+            # Its own batch norms start without statistics and have to gather them.
+            backbone.head.train()
 
     def to(self, *args: Any, **kwargs: Any) -> Refinement:
         """Move the frozen networks along."""
@@ -165,20 +176,30 @@ class Refinement(nn.Module):
         inputs = stack_parts(maps, self.parts).float()
         if generator is not None:
             inputs = drop_channels(inputs, self.options.channel_dropout, generator)
-        logits, boxes = detector(arrange(inputs, maps.grid, detector.spec.layout))
+        grid = parts_grid(maps, self.parts)
+        logits, boxes = detector(arrange(inputs, grid, detector.spec.layout))
         return logits.float(), boxes.float()
 
     @torch.no_grad()
     def _propose(self, maps: Maps) -> Tensor:
         """The heuristic's boxes on these maps: (B, 4) cxcywh in fractions of the image."""
         proposed = propose_training_boxes(
-            maps.key, maps.grid, self.method, self.method_options, maps.cls_attention
+            maps.key, maps.grid, self.method, self.method_options, maps.cls_attention, maps.mask
         )
         return box_convert(proposed, "xyxy", "cxcywh")
 
 
 def regularized(maps: Maps, on: str) -> Tensor:
-    """The output that L_f compares: [CLS], all tokens or the keys, float32; empty for `none`."""
+    """The output that L_f compares: [CLS], all tokens, the keys or the mask, float32; empty for
+    `none`.
+
+    Raises:
+        InputError: a mask is wanted of a backbone that has none.
+    """
+    if on == "mask":
+        if maps.mask is None:
+            raise InputError("regularize mask: this backbone gives no mask; use a segmenter")
+        return maps.mask.flatten(1).unsqueeze(1)
     if on == "none":
         return maps.key.new_zeros(len(maps.key), 0, dtype=torch.float32)
     chosen = {"keys": maps.key, "tokens": maps.tokens, "cls": maps.tokens[:, :1]}[on]

@@ -30,7 +30,8 @@ _FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed"}
 # DETR clips at 0.1, DINO at 3; without a bound a single odd batch can undo a small network.
 _MAX_GRADIENT_NORM = 1.0
 
-SCHEDULES = ("constant", "cosine", "step")
+OPTIMIZERS = ("adam", "adamw")
+SCHEDULES = ("constant", "cosine", "polynomial", "step")
 # Shares of all steps after which the shape `step` divides the rate by 10: CAD's 18k and 22k of 24k.
 _STEP_ENDS = (3 / 4, 11 / 12)
 
@@ -45,8 +46,8 @@ class Schedule:
         lr: peak learning rate.
         weight_decay: Adam's, as an L2 term (paper section 5).
         warmup: steps of linear warm-up.
-        shape: `constant`, `cosine` or `step` (divided by 10 after 3/4 of all steps, and again
-            after 11/12), after the warm-up.
+        shape: after the warm-up `constant`, `cosine`, `polynomial` (of power 2) or `step` (a tenth
+            after 3/4 of all steps, and a hundredth after 11/12).
     """
 
     steps: int
@@ -65,6 +66,8 @@ class Schedule:
         if self.shape == "step":
             return self.lr / 10 ** sum(step >= end * self.steps for end in _STEP_ENDS)
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        if self.shape == "polynomial":
+            return self.lr * (1 - done) ** 2
         return self.lr * (math.cos(math.pi * done) + 1) / 2
 
 
@@ -84,6 +87,22 @@ def pop_schedule(options: dict[str, Any]) -> Schedule:
     """Take what `add_schedule_options` added, checkpoints apart, out of parsed options."""
     names = ("steps", "batch_size", "lr", "weight_decay", "warmup")
     return Schedule(**{name: options.pop(name) for name in names}, shape=options.pop("schedule"))
+
+
+def add_optimizer_options(parser: argparse.ArgumentParser) -> None:
+    """Options for `build_optimizer`."""
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="adam",
+                        help="weight decay as an L2 term, or decoupled [adam]")  # fmt: skip
+    parser.add_argument("--beta2", type=float, default=0.999,
+                        help="of Adam's second moments [0.999]")  # fmt: skip
+
+
+def build_optimizer(
+    name: str, schedule: Schedule, beta2: float, parameters: list[nn.Parameter]
+) -> torch.optim.Optimizer:
+    """Adam or AdamW with betas (0.9, beta2)."""
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+    return kind(parameters, schedule.lr, betas=(0.9, beta2), weight_decay=schedule.weight_decay)
 
 
 def step_generator(seed: int, step: int, rank: int = 0) -> torch.Generator:

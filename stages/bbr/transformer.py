@@ -14,6 +14,8 @@ from .errors import InputError
 class TransformerBackbone(Backbone):
     """A timm `VisionTransformer`, read at its last self-attention."""
 
+    plane_blocks = 1  # a mask head reads the penultimate block's output
+
     def __init__(self, spec: BackboneSpec, network: VisionTransformer) -> None:
         super().__init__(spec)
         if network.cls_token is None or network.pos_embed is None:
@@ -24,6 +26,7 @@ class TransformerBackbone(Backbone):
         self.network = network
         self.stride = network.patch_embed.patch_size[0]
         self.dim = network.embed_dim
+        self.plane_channels = network.embed_dim
         self.heads = network.blocks[-1].attn.num_heads
 
     @property
@@ -75,6 +78,10 @@ class TransformerBackbone(Backbone):
     def trainable(self, last: int) -> nn.ModuleList:
         """See `Backbone.trainable`."""
         return nn.ModuleList([*self.network.blocks[self.depth - last :], self.network.norm])
+
+    def plane(self, state: Tensor, grid: tuple[int, int]) -> Tensor:
+        """See `Backbone.plane`."""
+        return state[:, self.network.num_prefix_tokens :].unflatten(1, grid)
 
     def _with_positions(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
         network = self.network

@@ -168,6 +168,9 @@ _STAGES_OF_SECTIONS = {
     "cad": ("train_cad",),
     "cad_prediction": ("predict_cad",),
     "pretraining": ("pretrain_backbone",),
+    "inpainter_training": ("pretrain_inpainter",),
+    "segmenter_training": ("train_segmenter",),
+    "move": ("pseudo_boxes", "train_detector", "refine_backbone"),
     "figures": ("draw_boxes",),
     "scenes": ("render_scenes",),
     "voc": ("index_dataset",),
@@ -184,7 +187,8 @@ _STAGES_OF_SECTIONS = {
     "lod": ("discover_objects",),
 }
 _NOT_OPTIONS = {
-    "label", "format", "shards", "heuristics", "dataset", "dataset_steps", "second_layer",
+    "label", "format", "shards", "heuristics", "dataset", "backbone", "checkpoint",
+    "detector_inputs", "detector", "refinement", "dataset_steps", "second_layer",
 }  # fmt: skip
 _SHOW_HELP = """
 import contextlib, importlib, io, json, sys

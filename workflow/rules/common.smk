@@ -30,6 +30,7 @@ wildcard_constraints:
         config["heuristics"],
         config["variants"],
     ),
+    inputs=artifacts.one_of(["default", *config["heuristics"]]),
 
 
 THREADS = config["threads"]
@@ -88,6 +89,13 @@ def weights_file(w):
     base, training = artifacts.split_backbone(_backbone(w))
     if training is not None:
         return f"{training.folder(base)}/refined.safetensors"
+    if "checkpoint" in config["backbones"][base]:
+        return f"results/resources/{base}.safetensors"
+    return given_weights(base)
+
+
+def given_weights(base):
+    """The file of weights that a backbone's section names, or nothing."""
     weights = config["backbones"][base]["weights"]
     return [] if weights in configuration.NOT_FILES else os.path.expanduser(weights)
 
@@ -95,14 +103,19 @@ def weights_file(w):
 def backbone_options(w):
     """The options that tell a stage which backbone to use."""
     base, training = artifacts.split_backbone(_backbone(w))
-    if training is not None:
+    if training is not None or "checkpoint" in config["backbones"][base]:
         return options({"weights": weights_file(w)})
+    return given_backbone(base)
+
+
+def given_backbone(base):
+    """The options for a configured backbone as its section gives it."""
     given = {
         k: v
         for k, v in config["backbones"][base].items()
-        if k not in ("heuristics", "seed")
+        if k not in ("heuristics", "seed", "checkpoint")
     }
-    return options(given, {"weights": weights_file(w) or given["weights"]})
+    return options(given, {"weights": given_weights(base) or given["weights"]})
 
 
 def initial_seed(w):
@@ -131,7 +144,7 @@ def heuristic(backbone, method):
 def heuristic_options(w):
     """The options of a heuristic on a backbone."""
     section = heuristic(_backbone(w), w.method)
-    return options({k: v for k, v in section.items() if k not in ("label", LAYER)})
+    return options({k: v for k, v in section.items() if k not in METHOD_KEYS})
 
 
 def method_name(backbone, method):
@@ -167,30 +180,77 @@ def max_boxes(w):
     return config["max_boxes"] if w.dataset == configuration.MINE else 1
 
 
-def variant_section(section, variant):
-    """`losses`, `detector` or `refinement` as the variant has it."""
-    return {**config[section], **config["variants"][variant][section]}
+# Keys of a heuristic's section that are no options of its own.
+METHOD_KEYS = (
+    "label",
+    "backbone",
+    "detector_inputs",
+    "detector",
+    "refinement",
+    LAYER,
+)
+
+
+def method_section(section, method):
+    """`detector_inputs`, `losses`, `detector` or `refinement` as the method has it."""
+    return {**config[section], **config["heuristics"][method].get(section, {})}
+
+
+def variant_section(section, method, variant):
+    """`losses`, `detector` or `refinement` as the variant has it, on top of the method's."""
+    return {
+        **method_section(section, method),
+        **config["variants"][variant][section],
+    }
 
 
 def training_options(section):
     """A function for the options of `detector` or `refinement`, and of the losses."""
     return lambda w: options(
-        variant_section(section, w.variant), variant_section("losses", w.variant)
+        variant_section(section, w.method, w.variant),
+        variant_section("losses", w.method, w.variant),
     )
+
+
+def backbone_of(section, method):
+    """Where a table or study runs a method: on its own backbone, or on the method's."""
+    return config["heuristics"][method].get("backbone", section["backbone"])
+
+
+def detector_inputs(method):
+    """The name of what h reads: `default`, or the method where it has settings of its own."""
+    return method if config["heuristics"][method].get("detector_inputs") else "default"
+
+
+def detector_inputs_file(w):
+    """What h reads, and was or is to be trained on."""
+    name = detector_inputs(_training(w).method)
+    return f"results/{w.dataset}/{w.base}/detector_inputs/{name}.h5"
+
+
+def detector_inputs_section(w):
+    """`detector_inputs` of the configuration for one of those names."""
+    if w.inputs == "default":
+        return config["detector_inputs"]
+    return method_section("detector_inputs", w.inputs)
 
 
 def detector_file(w):
     """h. Variants that train it alike share the one of the first of them."""
     training = _training(w)
-    shared = first_like(training.variant, "losses", "detector")
+    shared = first_like(training.variant, [training.method], "losses", "detector")
     return f"{replace(training, variant=shared).folder(w.base)}/detector.safetensors"
 
 
-def first_like(variant, *sections):
-    """The first configured variant that has these sections as this one has them."""
+def first_like(variant, methods, *sections):
+    """The first configured variant that has these sections as this one, for these methods."""
 
     def settings(name):
-        return [variant_section(section, name) for section in sections]
+        return [
+            variant_section(section, method, name)
+            for section in sections
+            for method in methods
+        ]
 
     return next(v for v in config["variants"] if settings(v) == settings(variant))
 
@@ -260,7 +320,7 @@ def dataset_label(name):
 
 def trainings(datasets, methods, variant):
     """One training for each dataset, heuristic and seed; variants that are alike are one."""
-    variant = first_like(variant, "losses", "detector", "refinement")
+    variant = first_like(variant, methods, "losses", "detector", "refinement")
     return [
         Training(dataset, method, variant, seed)
         for dataset in datasets
@@ -283,18 +343,28 @@ def table4_folders():
     """Every method, baseline and control on every dataset, f^h and h, and CAD on f and f^h."""
     table = config["tables"]["table4"]
     backbone, random = table["backbone"], table["random_backbone"]
-    ran = [(backbone, method) for method in [*table["methods"], *table["controls"]]]
+    ran = [
+        (backbone_of(table, method), method)
+        for method in [*table["methods"], *table["controls"]]
+    ]
     ran += [(own, method) for method, own in table["baselines"].items()]
-    ran += [(random, method) for method in table["methods"] if random is not None]
+    # A method on a backbone of its own needs what a random one does not have.
+    ran += [
+        (random, method)
+        for method in table["methods"]
+        if random is not None and backbone_of(table, method) == backbone
+    ]
     paths = [
         f"{dataset}/{b}/{method}" for dataset in table["datasets"] for b, method in ran
     ]
     for t in trainings(table["datasets"], table["methods"], table["variant"]):
-        refined = artifacts.refined_backbone(backbone, t)
+        own = backbone_of(table, t.method)
+        refined = artifacts.refined_backbone(own, t)
         paths.append(f"{t.dataset}/{refined}/{t.method}")
-        paths.append(f"{t.dataset}/{backbone}/{artifacts.detector_boxes(t)}")
+        paths.append(f"{t.dataset}/{own}/{artifacts.detector_boxes(t)}")
     for t in trainings(table["datasets"], cad_methods(table), table["variant"]):
-        for learned_from in (backbone, artifacts.refined_backbone(backbone, t)):
+        own = backbone_of(table, t.method)
+        for learned_from in (own, artifacts.refined_backbone(own, t)):
             paths.append(
                 f"{t.dataset}/{learned_from}/{artifacts.cad_boxes(t.method, t.seed)}"
             )
@@ -311,20 +381,25 @@ def cad_methods(table):
 def table6_metrics(w):
     """Metrics of f, and of f^h of each variant."""
     table = config["tables"]["table6"]
-    backbone, ran = table["backbone"], []
+    ran = []
     for variant in table["ablations"]:
         for t in trainings(table["datasets"], table["methods"], variant):
-            refined = artifacts.refined_backbone(backbone, t)
+            refined = artifacts.refined_backbone(backbone_of(table, t.method), t)
             ran.append(f"{t.dataset}/{refined}/{t.method}")
-    ran += [f"{d}/{backbone}/{m}" for d in table["datasets"] for m in table["methods"]]
+    ran += [
+        f"{dataset}/{backbone_of(table, method)}/{method}"
+        for dataset in table["datasets"]
+        for method in table["methods"]
+    ]
     return [f"results/{path}/metrics.json" for path in dict.fromkeys(ran)]
 
 
 def names_of_ablations():
     """What table 6 calls each variant, or the one that stands for it."""
+    table = config["tables"]["table6"]
     return [
-        f"{first_like(variant, 'losses', 'detector', 'refinement')}={name}"
-        for variant, name in config["tables"]["table6"]["ablations"].items()
+        f"{first_like(variant, table['methods'], 'losses', 'detector', 'refinement')}={name}"
+        for variant, name in table["ablations"].items()
     ]
 
 
@@ -332,14 +407,14 @@ def sheets_of_table4():
     """Contact sheets before and after refinement, for the first seed."""
     table = config["tables"]["table4"]
     training = trainings(table["datasets"], table["methods"], table["variant"])[0]
-    return f"{training.folder(table['backbone'])}/boxes.png"
+    return f"{training.folder(backbone_of(table, training.method))}/boxes.png"
 
 
 def study_metrics(w):
     """Comparisons of f^h with f, and h, on the images refined on and on those held out."""
-    study = config["study"]
-    backbone, paths = study["backbone"], []
+    study, paths = config["study"], []
     for t in trainings(study["datasets"], study["methods"], study["variant"]):
+        backbone = backbone_of(study, t.method)
         refined = artifacts.refined_backbone(backbone, t)
         evaluated_on = [t.dataset]
         if t.dataset in study["held_out"]:
@@ -448,6 +523,7 @@ def own_images(w):
     }
 
 
-def pretraining_options():
-    """The options of the stage that pretrains the embedded backbone."""
-    return options({k: v for k, v in config["pretraining"].items() if k != "dataset"})
+def resource_options(section):
+    """The options of a stage that makes embedded weights."""
+    not_options = ("dataset", "backbone", "inpainter")
+    return options({k: v for k, v in config[section].items() if k not in not_options})

@@ -5,11 +5,11 @@ rule cache_detector_inputs:
         weights=weights_file,
         code=code("cache_detector_inputs"),
     output:
-        inputs="results/{dataset}/{base}/detector_inputs.h5",
+        inputs="results/{dataset}/{base}/detector_inputs/{inputs}.h5",
     log:
-        "results/logs/{dataset}/{base}/cache_detector_inputs.log",
+        "results/logs/{dataset}/{base}/cache_detector_inputs.{inputs}.log",
     benchmark:
-        "results/benchmarks/{dataset}/{base}/cache_detector_inputs.tsv"
+        "results/benchmarks/{dataset}/{base}/cache_detector_inputs.{inputs}.tsv"
     conda:
         "../../envs/stages.yaml"
     threads: THREADS
@@ -21,7 +21,7 @@ rule cache_detector_inputs:
     params:
         backbone=backbone_options,
         seed=initial_seed,
-        options=options(config["detector_inputs"]),
+        options=lambda w: options(detector_inputs_section(w)),
         precision=config["precision"],
     shell:
         "python stages/cache_detector_inputs.py --index {input.index} {params.backbone}"
@@ -34,7 +34,7 @@ rule train_detector:
     """h, trained on the boxes that a heuristic proposes."""
     input:
         index="results/{dataset}/index.json",
-        inputs="results/{dataset}/{base}/detector_inputs.h5",
+        inputs=detector_inputs_file,
         boxes="results/{dataset}/{base}/{method}/boxes.json",
         weights=weights_file,
         code=code("train_detector"),
@@ -70,7 +70,7 @@ rule predict_boxes:
     """h's own boxes, on the dataset that it was trained on or on another."""
     input:
         index="results/{dataset}/index.json",
-        inputs="results/{dataset}/{base}/detector_inputs.h5",
+        inputs=detector_inputs_file,
         detector=detector_file,
         code=code("predict_boxes"),
     output:

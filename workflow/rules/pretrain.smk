@@ -18,8 +18,97 @@ rule pretrain_backbone:
         gpu=GPUS,
         device=config["device"],
     params:
-        options=pretraining_options(),
+        options=resource_options("pretraining"),
     shell:
         "python stages/pretrain_backbone.py --index {input.index} {params.options}"
         " --output {output.weights} --device {resources.device} --threads {threads}"
         " > {log} 2>&1"
+
+
+rule pretrain_inpainter:
+    """The small masked autoencoder that draws backgrounds for train_segmenter."""
+    input:
+        index=f"results/{config['inpainter_training']['dataset']}/index.json",
+        code=code("pretrain_inpainter"),
+    output:
+        weights="results/resources/scenes_inpainter.safetensors",
+    log:
+        "results/logs/pretrain_inpainter.log",
+    benchmark:
+        "results/benchmarks/pretrain_inpainter.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=6000,
+        runtime=720,
+        gpu=GPUS,
+        device=config["device"],
+    params:
+        options=resource_options("inpainter_training"),
+    shell:
+        "python stages/pretrain_inpainter.py --index {input.index} {params.options}"
+        " --output {output.weights} --device {resources.device} --threads {threads}"
+        " > {log} 2>&1"
+
+
+rule train_segmenter:
+    """MOVE's segmenter; the one that ships is in workflow/resources/."""
+    input:
+        index=f"results/{config['segmenter_training']['dataset']}/index.json",
+        weights=given_weights(config["segmenter_training"]["backbone"]),
+        inpainter=config["segmenter_training"]["inpainter"]
+        or "results/resources/scenes_inpainter.safetensors",
+        code=code("train_segmenter"),
+    output:
+        weights="results/resources/scenes_move.safetensors",
+    log:
+        "results/logs/train_segmenter.log",
+    benchmark:
+        "results/benchmarks/train_segmenter.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=8000,
+        runtime=2880,
+        gpu=GPUS,
+        device=config["device"],
+    params:
+        backbone=given_backbone(config["segmenter_training"]["backbone"]),
+        options=resource_options("segmenter_training"),
+    shell:
+        "python stages/train_segmenter.py --index {input.index} {params.backbone}"
+        " --inpainter {input.inpainter} {params.options} --output {output.weights}"
+        " --device {resources.device} --threads {threads} > {log} 2>&1"
+
+
+rule import_segmenter:
+    """A published MOVE segmenter (key `checkpoint` of a backbone) as a file of ours."""
+    input:
+        checkpoint=lambda w: os.path.expanduser(
+            config["backbones"][w.base]["checkpoint"]
+        ),
+        weights=lambda w: given_weights(w.base),
+        code=code("import_segmenter"),
+    output:
+        weights="results/resources/{base}.safetensors",
+    log:
+        "results/logs/import_segmenter.{base}.log",
+    benchmark:
+        "results/benchmarks/import_segmenter.{base}.tsv"
+    wildcard_constraints:
+        base=artifacts.one_of(
+            name for name, b in config["backbones"].items() if "checkpoint" in b
+        ),
+    conda:
+        "../../envs/stages.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        backbone=lambda w: given_backbone(w.base),
+    shell:
+        "python stages/import_segmenter.py --checkpoint {input.checkpoint} {params.backbone}"
+        " --output {output.weights} --threads {threads} > {log} 2>&1"

@@ -18,13 +18,17 @@ rule refine_backbone:
     resources:
         mem_mb=8000,
         runtime=1440,
-        gpu=lambda w: GPUS * variant_section("refinement", w.variant)["devices"],
+        gpu=lambda w: GPUS
+        * variant_section("refinement", w.method, w.variant)["devices"],
         device=config["device"],
     params:
         backbone=backbone_options,
         heuristic=heuristic_options,
-        inputs=options(
-            {key: config["detector_inputs"][key] for key in ("image_size", "parts")}
+        inputs=lambda w: options(
+            {
+                key: method_section("detector_inputs", w.method)[key]
+                for key in ("image_size", "parts")
+            }
         ),
         options=training_options("refinement"),
         precision=config["precision"],

@@ -62,8 +62,9 @@ rule tabulate_table6:
 def table7_jobs():
     """What table 7 counts, and where it is told: each job's output and benchmark file."""
     table = config["tables"]["table4"]
-    backbone, jobs = table["backbone"], {}
+    jobs = {}
     for t in trainings(table["datasets"], table["methods"], table["variant"]):
+        backbone = backbone_of(table, t.method)
         place = {"dataset": t.dataset, "base": backbone, **shared_training(t)}
         refined = artifacts.refined_backbone(backbone, t)
         for network, rule, seed, more in (
@@ -89,7 +90,7 @@ def table7_jobs():
 
 def shared_training(t):
     """The wildcards of a training; its variant is the one whose h it uses."""
-    variant = first_like(t.variant, "losses", "detector")
+    variant = first_like(t.variant, [t.method], "losses", "detector")
     return {"method": t.method, "variant": variant, "seed": t.seed}
 
 

@@ -198,7 +198,12 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
     methods, variants = config["heuristics"], config["variants"]
     yield "backbone", config["backbone"], config["backbones"]
     yield "method", config["method"], methods
-    yield "pretraining.dataset", config["pretraining"]["dataset"], datasets
+    for section in ("pretraining", "inpainter_training", "segmenter_training"):
+        yield f"{section}.dataset", config[section]["dataset"], datasets
+    yield "segmenter_training.backbone", config["segmenter_training"]["backbone"], backbones
+    for name, method in methods.items():
+        if "backbone" in method:
+            yield f"heuristics.{name}.backbone", method["backbone"], backbones
     for name in backbones:
         for method in config["backbones"][name]["heuristics"]:
             yield f"backbones.{name}.heuristics", method, methods

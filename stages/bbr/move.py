@@ -1,0 +1,37 @@
+"""MOVE (Bielski and Favaro 2022): a box from a predicted foreground mask (paper section 3.3)."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+
+def move_box(
+    mask: np.ndarray, least_side: float = 0.05, inclusive: bool = False
+) -> tuple[int, int, int, int]:
+    """The largest bounding box of a mask's 8-connected components: x1 y1 x2 y2 in pixels.
+
+    8 neighbours, as in the algorithm that the paper cites for its components ([7], OpenCV's). Of
+    equally large boxes the upper one counts, then the left one. Where no box is large enough, it
+    is the whole image.
+
+    Args:
+        mask: (H, W) in [0, 1]; pixels above 0.5 are foreground.
+        least_side: boxes of an area below (least_side · H)² are ignored.
+        inclusive: right and bottom are those of the last pixel *inside* (x + w - 1), as in the
+            published code, instead of the edge behind it. A box of w pixels then counts as w - 1
+            wide, while ground truth does not: at 100 pixels that costs about 2 % of IoU.
+    """
+    height, width = mask.shape
+    foreground = np.ascontiguousarray(mask > 0.5).view(np.uint8)
+    _, _, statistics, _ = cv2.connectedComponentsWithStats(foreground, connectivity=8)
+    boxes = statistics[1:, :4].astype(np.int64)  # the first is the background; x y w h
+    area = boxes[:, 2] * boxes[:, 3]
+    boxes, area = (
+        boxes[area >= (least_side * height) ** 2],
+        area[area >= (least_side * height) ** 2],
+    )
+    if not len(boxes):
+        return 0, 0, width - inclusive, height - inclusive
+    x, y, w, h = boxes[np.lexsort((boxes[:, 0], boxes[:, 1], -area))[0]].tolist()
+    return x, y, x + w - inclusive, y + h - inclusive
