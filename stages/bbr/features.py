@@ -305,7 +305,7 @@ class FeatureFile:
         Within a window the order is by grid; `FeatureBatch.image_ids` says which images they are.
         With `among`, only the images at these consecutive positions.
         """
-        among = among or range(len(self))
+        among = range(len(self)) if among is None else among
         for start in range(among.start, among.stop, window):
             positions = range(start, min(start + window, among.stop))
             first, last = self.offset[positions[0]], self.offset[positions[-1] + 1]

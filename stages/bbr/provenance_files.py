@@ -9,9 +9,8 @@ from typing import Any
 import h5py
 from safetensors import SafetensorError, safe_open
 
-from .box_files import meta_path
+from .box_files import read_meta
 from .errors import InputError
-from .files import read_json
 
 
 def read_provenance(path: Path | str) -> dict[str, Any]:
@@ -25,7 +24,7 @@ def read_provenance(path: Path | str) -> dict[str, Any]:
         raise InputError(f"{path}: no such file")
     try:
         if path.suffix == ".json":
-            record = read_json(meta_path(path))["provenance"]
+            record = read_meta(path)["provenance"]
         else:
             record = json.loads(_attribute(path))
         if {"stage", "parameters", "device"} <= set(record):

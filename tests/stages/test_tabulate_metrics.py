@@ -37,8 +37,9 @@ def comparison(seed, difference):
     }  # fmt: skip
 
 
-def make(table, output, *files, published=None):
+def make(table, output, *files, published=None, ablations=None):
     more = [] if published is None else ["--published", str(published)]
+    more += [] if ablations is None else ["--ablations", *ablations]
     return tabulate_metrics.main(
         ["--table", table, "--metrics", *map(str, files), "--output", str(output), *more]
     )
@@ -88,6 +89,35 @@ def test_gains(tmp_path, write):
     (row,) = read(tmp_path / "gains.csv")
     assert (row["gain"], row["mean gain"], row["h"]) == ("+1.00, +3.00", "+2.00", "45.00, –")
     assert (tmp_path / "gains.md").exists()
+
+
+def test_ablations(tmp_path, write):
+    """A variant that stands for two rows fills both; their order is that of --ablations."""
+    files = [
+        write("f.json", metrics(50.0, heuristic="LOST")),
+        write("k1.json", metrics(52.0, heuristic="LOST", variant="k1", seed="0")),
+        write("k10.json", metrics(54.0, heuristic="LOST", variant="default", seed="0")),
+    ]
+    names = ["default=w/o reg.", "k1=k=1", "default=k=10"]
+    assert make("6", tmp_path / "table6.csv", *files, ablations=names) == 0
+    assert [tuple(row.values()) for row in read(tmp_path / "table6.csv")] == [
+        ("w/o reg.", "54.00"), ("k=10", "54.00"), ("k=1", "52.00"), ("f, not refined", "50.00"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("table", "names", "message"),
+    [
+        ("6", ["k1"], "not of the form variant=name"),
+        ("6", ["k5=k=5"], "variant k1 is not named"),
+        ("6", None, "--ablations: names the rows"),
+        ("4", ["k1=k=1"], "--ablations: names the rows"),
+    ],
+)
+def test_bad_ablations_are_one_line(tmp_path, write, capsys, table, names, message):
+    files = [write("k1.json", metrics(52.0, heuristic="LOST", variant="k1"))]
+    assert make(table, tmp_path / "t.csv", *files, ablations=names) == 1
+    assert re.fullmatch(rf".* error: .*{message}.*\n", capsys.readouterr().err)
 
 
 def test_same_bytes_each_time(tmp_path, write):

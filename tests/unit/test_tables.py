@@ -7,6 +7,7 @@ import pytest
 from bbr.errors import InputError
 from bbr.tables import (
     LAYOUTS,
+    NOT_REFINED,
     Gain,
     Score,
     Table,
@@ -177,3 +178,26 @@ def test_markdown_is_aligned():
     assert encode_markdown(table).decode() == (
         "| model | VOC07 |\n| ----- | ----: |\n| LOST  |  61.9 |\n\nCorLoc.\n"
     )
+
+
+def test_ablations_by_heuristic_and_dataset():
+    """Two decimals as in the paper, f at the end, published values where the dataset is theirs."""
+    measured = [
+        score(50.0, ablation=NOT_REFINED, heuristic="LOST"),
+        score(51.25, ablation="k=1", heuristic="LOST", seed="0"),
+        score(53.25, ablation="k=1", heuristic="LOST", seed="1"),
+        score(60.0, ablation="w/o reg.", heuristic="TokenCut", dataset="VOC07"),
+    ]
+    published = [
+        score(61.72, ablation="w/o reg.", heuristic="LOST", dataset="VOC07"),
+        score(70.0, ablation="w/o reg.", heuristic="TokenCut", dataset="VOC07"),
+    ]
+    table = paper_table(LAYOUTS["6"], measured, published)
+    assert table.header == [
+        "ablation", "TokenCut VOC07", "TokenCut VOC07 published", "LOST scenes07", "source",
+    ]  # fmt: skip
+    assert table.rows == [
+        ["w/o reg.", "60.00", "70.00", "", "measured"],
+        ["k=1", "", "", "52.25 ± 1.41", "measured"],
+        [NOT_REFINED, "", "", "50.00", "measured"],
+    ]

@@ -72,6 +72,17 @@ def _config(changes: dict[str, Any] | None = None) -> dict[str, Any]:
             'tables.table4.baselines.lod: "pixels" is unknown; choose from efficientnet_lite0,',
         ),
         ("heuristics.ddt.second_layer", "x", 'heuristics.ddt.second_layer: "x" is unknown'),
+        ("tables.table6.datasets", ["scenes08"], 'tables.table6.datasets: "scenes08" is unknown'),
+        ("tables.table6.ablations", {"k2": "k=2"}, 'tables.table6.ablations: "k2" is unknown'),
+        ("tables.table6.variant", "k1", "tables.table6.variant: unknown key"),
+        ("map_figures.figure4.dataset", "foo", 'map_figures.figure4.dataset: "foo" is unknown'),
+        ("map_figures.figure4.methods", {"foo": "x"}, 'map_figures.figure4.methods: "foo" is'),
+        (
+            "map_figures.figure4.methods",
+            {"lost": "x"},
+            'map_figures.figure4.methods.lost: "x" is unknown',
+        ),
+        ("map_figures.figure4.count", 41, "map_figures.figure4.count: 41 is greater"),
         ("study.held_out", {"scenes07": "foo"}, 'study.held_out.scenes07: "foo" is unknown'),
         ("images", "/no/such", "images: /no/such: no such folder"),
         ("weights", "no.safetensors", "weights: no.safetensors: no such file"),
@@ -172,6 +183,7 @@ _STAGES_OF_SECTIONS = {
     "segmenter_training": ("train_segmenter",),
     "move": ("pseudo_boxes", "train_detector", "refine_backbone"),
     "figures": ("draw_boxes",),
+    "map_figure": ("draw_maps",),
     "scenes": ("render_scenes",),
     "voc": ("index_dataset",),
     "coco": ("index_dataset",),
@@ -189,6 +201,7 @@ _STAGES_OF_SECTIONS = {
 _NOT_OPTIONS = {
     "label", "format", "shards", "heuristics", "dataset", "backbone", "checkpoint",
     "detector_inputs", "detector", "refinement", "dataset_steps", "second_layer",
+    "variant", "methods", "cad",
 }  # fmt: skip
 _SHOW_HELP = """
 import contextlib, importlib, io, json, sys

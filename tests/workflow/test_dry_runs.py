@@ -5,6 +5,11 @@ from __future__ import annotations
 import pytest
 from conftest import ROOT, TINY, TINY_TARGETS, Repository
 
+OTHER_TARGETS = (
+    "results/table6.csv", "results/table7.csv", "results/figures/figure1.png",
+    "results/figures/figure4.png",
+)  # fmt: skip
+
 PER_DATASET_OF_TABLE4 = {
     "cache_detector_inputs": 1,
     "discover_objects": 2,
@@ -49,12 +54,56 @@ def test_variants_share_h_where_they_train_it_alike(repository: Repository) -> N
     assert unlike["cache_detector_inputs"] == 1
 
 
+PER_DATASET_OF_TABLE6 = {
+    "cache_detector_inputs": 1,
+    "evaluate_boxes": 6,  # f, and f^h of each variant
+    "extract_features": 6,
+    "merge_boxes": 6,
+    "pseudo_boxes": 6,
+    "refine_backbone": 5,
+    "render_scenes": 1,
+    "train_detector": 4,  # for k = 10 the one that table 4 has, with and without L_f
+}
+
+
+def test_table6(pristine: Repository) -> None:
+    expected = {rule: 3 * count for rule, count in PER_DATASET_OF_TABLE6.items()}
+    assert pristine.planned("results/table6.csv") == expected | {"tabulate_table6": 1}
+
+
+def test_table6_shares_f_h_with_table4(pristine: Repository) -> None:
+    alone = pristine.planned("results/table4.csv")
+    both = pristine.planned("results/table4.csv", "results/table6.csv")
+    assert both["refine_backbone"] == alone["refine_backbone"] + 3 * 4
+    assert both["train_detector"] == alone["train_detector"] + 3 * 3
+
+
+def test_table7_needs_nothing_that_table4_does_not(pristine: Repository) -> None:
+    both = pristine.planned("results/table4.csv", "results/table7.csv")
+    assert both == pristine.planned("results/table4.csv") | {"tabulate_table7": 1}
+
+
+@pytest.mark.parametrize("target", ["results/figures/figure1.png", "results/figures/figure4.pdf"])
+def test_figures_of_maps(pristine: Repository, target: str) -> None:
+    assert pristine.planned(target) == {
+        "render_scenes": 1, "extract_features": 2, "pseudo_boxes": 2, "merge_boxes": 2,
+        "cache_detector_inputs": 1, "train_detector": 1, "refine_backbone": 1, "draw_maps": 1,
+    }  # fmt: skip
+
+
+def test_another_heuristic_in_a_figure_is_two_columns_more(repository: Repository) -> None:
+    changes = {"map_figures": {"figure4": {"methods": {"dino_seg": "scenes_vit"}}}}
+    jobs = repository.planned("results/figures/figure4.png", *repository.configured(changes))
+    assert (jobs["refine_backbone"], jobs["extract_features"], jobs["draw_maps"]) == (2, 4, 1)
+
+
 OVERLAYS = sorted(path.stem for path in (ROOT / "workflow" / "configs").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_overlays(pristine: Repository, overlay: str) -> None:
-    pristine.planned(*TINY_TARGETS, "--configfile", f"workflow/configs/{overlay}.yaml")
+    targets = (*TINY_TARGETS, *OTHER_TARGETS)
+    pristine.planned(*targets, "--configfile", f"workflow/configs/{overlay}.yaml")
 
 
 def test_the_test_configuration_plans_both_shards(pristine: Repository) -> None:

@@ -1,0 +1,43 @@
+"""Maps of heuristics, patch by patch."""
+
+import numpy as np
+import pytest
+import torch
+
+from bbr.errors import InputError
+from bbr.features import FeatureBatch
+from bbr.heuristics import heuristic_options
+from bbr.method_maps import method_maps
+
+
+def batch(key, attention=None, grid=(2, 2)):
+    sizes = np.array([[16, 16]] * len(key))
+    return FeatureBatch([*range(len(key))], sizes, grid, key, attention, 8.0)
+
+
+def test_lost_shows_the_inverse_degree():
+    """The first two patches are alike, the third is like all of them, the fourth like itself."""
+    key = torch.tensor([[[1.0, 0.0], [1.0, 0.1], [1.0, 9.0], [-1.0, -9.0]]])
+    expected = [[[1 / 3, 1 / 3], [1 / 3, 1]]]
+    found = method_maps(batch(key), "lost", heuristic_options("lost", {}))
+    np.testing.assert_allclose(found, expected)
+
+
+def test_patches_like_none_have_no_infinite_value():
+    found = method_maps(batch(torch.zeros(1, 4, 2)), "lost", heuristic_options("lost", {}))
+    np.testing.assert_array_equal(found, np.ones((1, 2, 2)))
+
+
+def test_dino_seg_shows_the_attention_of_its_head():
+    attention = torch.arange(8.0).view(1, 2, 4)
+    options = heuristic_options("dino_seg", {"head": 1})
+    found = method_maps(batch(torch.zeros(1, 4, 2), attention), "dino_seg", options)
+    np.testing.assert_array_equal(found, [[[4, 5], [6, 7]]])
+
+
+@pytest.mark.parametrize(
+    ("method", "message"), [("center", "center has no map"), ("dino_seg", "no cls_attention")]
+)
+def test_nothing_to_show(method, message):
+    with pytest.raises(InputError, match=message):
+        method_maps(batch(torch.zeros(1, 4, 2)), method, heuristic_options(method, {}))
