@@ -7,10 +7,12 @@ STAMP := .venv/installed
 # Not `source .venv/bin/activate`: what follows needs only this.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help table4 test lint bench lock resources clean
+.PHONY: help table4 tables figures test lint bench lock resources clean
 
 help:
 	@echo "make table4     Table 4 on the embedded scenes: results/table4.csv"
+	@echo "make tables     Tables 4, 6 and 7 likewise"
+	@echo "make figures    Figures 1 (top) and 4: results/figures"
 	@echo "make test       lint, then the tests that need neither a GPU nor minutes each"
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make bench      throughput against straightforward versions, as one table"
@@ -21,6 +23,13 @@ help:
 table4: $(STAMP)
 	snakemake --cores $(CORES) results/table4.csv
 	@cat results/table4.md
+
+tables: $(STAMP)
+	snakemake --cores $(CORES) results/table4.csv results/table6.csv results/table7.csv
+	@cat results/table4.md results/table6.md results/table7.md
+
+figures: $(STAMP)
+	snakemake --cores $(CORES) results/figures/figure1.png results/figures/figure4.png
 
 test: lint
 	python -m pytest -m "not slow and not gpu and not bench"

@@ -135,7 +135,6 @@ def _cells(panel: Panel, ids: Sequence[int], dataset: Index) -> dict[int, Cell]:
                 (batch,) = file.batches(1, among=range(at, at + 1))
                 cells[image] = Cell(
                     map=method_maps(batch, panel.method, panel.options)[0],
-                    covered=tuple(side * batch.patch_size for side in batch.grid),
                     heuristic=proposed.get(image),
                     cad=found_by_cad.get(image),
                 )

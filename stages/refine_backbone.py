@@ -230,7 +230,7 @@ def _refine(
     schedule = batches.schedule
     trained = [p for p in model.parameters() if p.requires_grad]
     if held_out is not None:
-        model.best = BestState(trained)
+        model.best = BestState(model.changing())
     optimizer = optimizers(trained)
     wrapped, optimizer = fabric.setup(model, optimizer)
     with fabric.autocast():
@@ -241,7 +241,7 @@ def _refine(
     def compare(step: int) -> None:
         if held_out is not None and selection.looks_after(step + 1, schedule.steps):
             score = _agreement(held_out, model, grid, fabric)
-            model.best.offer(score, step + 1, trained)
+            model.best.offer(score, step + 1, model.changing())
             if fabric.is_global_zero:
                 cli.log.info(
                     "agreement of h and the heuristic after %d steps: %.4f", step + 1, score
@@ -259,7 +259,7 @@ def _refine(
         wrapped, loss, optimizer, schedule, checkpoint, fabric, "refinement steps of f^h", compare
     )
     if held_out is not None:
-        model.best.restore(trained)
+        model.best.restore(model.changing())
         chosen = {"step": model.best.step.item(), "agreement": round(model.best.score.item(), 6)}
         record = {**record, "selected": chosen}
     if fabric.is_global_zero:

@@ -17,8 +17,10 @@ import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 
 from .drawing import PALETTE, draw_outlines, drawn_shares
+from .method_maps import MethodMap
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph
 
@@ -35,7 +37,8 @@ _INK, _FAINT = "#222222", "#888888"
 _COLOURS = colormaps["gray"]  # every colour of the palette stands out from it, in print too
 _BOX, _TRUTH_BOX, _EDGE, _DASHES = 1.1, 0.7, 0.8, 7.0
 _HEURISTIC, _CAD, _TRUTH = PALETTE[0], PALETTE[1], "white"
-_SWATCH = (10.0, 6.0)
+_SWATCH, _APART = (10.0, 6.0), 12.0  # in the legend
+_FULL_WEIGHT, _LEAST_WEIGHT = 60.0, 0.7  # narrower cells have thinner lines, down to this part
 # Neither file says when or by what it was made: the same figure has the same bytes.
 _METADATA = {
     "png": {"Software": None},
@@ -61,13 +64,11 @@ class Cell:
     """One image in one column.
 
     Attributes:
-        map: (r, c), high where the object is.
-        covered: (height, width) in image pixels that it covers from the top left corner.
+        map: what the heuristic looks at, high where the object is.
         heuristic, cad: boxes `xyxy` in image pixels, or None.
     """
 
-    map: np.ndarray
-    covered: tuple[float, float]
+    map: MethodMap
     heuristic: Sequence[float] | None
     cad: Sequence[float] | None
 
@@ -138,6 +139,7 @@ def _draw_row(
 ) -> None:
     pixels = row.image.shape[:2]
     scale = min(side / pixels[1], height / pixels[0])
+    weight = min(1.0, max(_LEAST_WEIGHT, side / _FULL_WEIGHT))
     truths = [(box, _TRUTH, _TRUTH_BOX, 1.0) for box in row.truths]
     pictures = [(row.image, "antialiased", truths)]
     for cell in row.cells:
@@ -146,8 +148,11 @@ def _draw_row(
         x = left + (side - scale * pixels[1]) / 2
         extent = (x, x + scale * pixels[1], top + scale * pixels[0], top)
         axes.imshow(picture, extent=extent, interpolation=interpolation, aspect="auto")
-        placed = [(box * scale + np.tile((x, top), 2), *line) for box, *line in lines]
-        draw_outlines(axes, placed, _EDGE, _DASHES)
+        placed = [
+            (box * scale + np.tile((x, top), 2), colour, width * weight, share)
+            for box, colour, width, share in lines
+        ]
+        draw_outlines(axes, placed, _EDGE * weight, _DASHES)
 
 
 def _lines(cell: Cell) -> list[Line]:
@@ -161,8 +166,8 @@ def _lines(cell: Cell) -> list[Line]:
 
 def _paint(cell: Cell, pixels: tuple[int, int]) -> np.ndarray:
     """A map in colours: (H, W, 4), what it covers beyond the image cut off."""
-    height, width = (max(1, round(side)) for side in cell.covered)
-    values = np.asarray(cell.map, dtype=np.float64)
+    height, width = (max(1, round(side)) for side in cell.map.covered)
+    values = np.asarray(cell.map.values, dtype=np.float64)
     # OpenCV rounds places in the map down: what lies in a patch gets that patch's value.
     spread = cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST)
     shown = spread[: pixels[0], : pixels[1]]
@@ -179,14 +184,19 @@ def _draw_legend(axes: Axes, rows: Sequence[Row], total: float, middle: float) -
         ("ground truth", _TRUTH, any(len(row.truths) for row in rows)),
     ]
     shown = [(name, colour) for name, colour, is_there in entries if is_there]
-    advances = [_SWATCH[0] + 4 + 0.55 * _TEXT * len(name) + 8 for name, _ in shown]
-    x = (total - sum(advances) + 8) / 2
+    advances = [_SWATCH[0] + 4 + _text_width(name) + _APART for name, _ in shown]
+    x = (total - sum(advances) + _APART) / 2
     for (name, colour), advance in zip(shown, advances, strict=True):
         box = np.array((x, middle - _SWATCH[1] / 2, x + _SWATCH[0], middle + _SWATCH[1] / 2))
         width = _TRUTH_BOX if colour == _TRUTH else _BOX
         draw_outlines(axes, [(box, colour, width, 1.0)], _EDGE)
         _write(axes, x + _SWATCH[0] + 4, middle + 0.36 * _TEXT, name, "left")
         x += advance
+
+
+def _text_width(text: str) -> float:
+    """In points."""
+    return TextPath((0, 0), text, size=_TEXT).get_extents().width
 
 
 def _write(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,25 +26,40 @@ def _attention(batch: FeatureBatch, options: DinoSegOptions) -> np.ndarray:
     return batch.cls_attention[:, options.head].view(-1, *batch.grid).cpu().numpy()
 
 
-# The object is where a map is high. Each is (B, r, c) of any r and c, and covers the padded image:
-# patch_size · grid pixels from the top left corner.
-_MAPS: dict[str, Callable[[FeatureBatch, Any], np.ndarray]] = {
-    "lost": _inverse_degree,
-    "dino_seg": _attention,
+# What a map covers: all patches, those of the padding too; or the image.
+PATCHES, IMAGE = "patches", "image"
+
+# Each gives one array (r, c) for each image, high where the object is, and says what they cover.
+_MAPS: dict[str, tuple[Callable[[FeatureBatch, Any], Sequence[np.ndarray]], str]] = {
+    "lost": (_inverse_degree, PATCHES),
+    "dino_seg": (_attention, PATCHES),
 }
 
 
-def method_maps(batch: FeatureBatch, method: str, options: Any) -> np.ndarray:
-    """The map by which a heuristic proposes its box, for each image: (B, r, c) float.
+@dataclass(frozen=True)
+class MethodMap:
+    """(r, c) values, and the (height, width) in image pixels that they cover from the top left."""
+
+    values: np.ndarray
+    covered: tuple[float, float]
+
+
+def method_maps(batch: FeatureBatch, method: str, options: Any) -> list[MethodMap]:
+    """The map by which a heuristic proposes its box, for each image.
 
     Args:
         options: from `heuristics.heuristic_options`.
 
     Raises:
-        InputError: the method has no map.
+        InputError: the method has no map, or needs what these features lack.
     """
     if method not in _MAPS:
         raise InputError(
             f"method {method} has no map to be shown; those that have: {', '.join(_MAPS)}"
         )
-    return _MAPS[method](batch, options)
+    function, covers = _MAPS[method]
+    padded = (batch.grid[0] * batch.patch_size, batch.grid[1] * batch.patch_size)
+    return [
+        MethodMap(values, padded if covers == PATCHES else (float(size[0]), float(size[1])))
+        for values, size in zip(function(batch, options), batch.image_sizes, strict=True)
+    ]

@@ -23,6 +23,7 @@ from .detector_inputs import arrange, parts_grid, stack_parts
 from .errors import InputError
 from .heuristics import propose_training_boxes
 from .segmenter import Segmenter
+from .selection import evaluating
 from .targets import as_target_list
 
 TARGETS = ("f", "current", "h")
@@ -118,6 +119,11 @@ class Refinement(nn.Module):
             network.to(*args, **kwargs)
         return super().to(*args, **kwargs)
 
+    def changing(self) -> list[Tensor]:
+        """All of f^h that training may change; of the moment, as a move to a GPU makes new ones."""
+        trained = (p for p in self.refined.parameters() if p.requires_grad)
+        return [*trained, *self.refined.buffers()]
+
     @torch.no_grad()
     def observe(self, images: Tensor, boxes: Tensor | None) -> Fixed:
         """All that stays the same for a batch while f^h moves.
@@ -161,9 +167,10 @@ class Refinement(nn.Module):
     def agreement(self, fixed: Fixed, grid: tuple[int, int]) -> Tensor:
         """IoU of h's most confident box with the heuristic's box, both on f^h's maps: (B,).
 
-        See `forward` for the arguments; h is shown all channels.
+        See `forward` for the arguments; h is shown all channels, and f^h is in evaluation mode.
         """
-        maps = self.refined.leave(fixed.state, self.moving, grid)
+        with evaluating(self.refined):
+            maps = self.refined.leave(fixed.state, self.moving, grid)
         own = most_confident(*self._detect(maps))[1]
         boxes = (box_convert(found, "cxcywh", "xyxy") for found in (own, self._propose(maps)))
         return box_iou(*boxes).diagonal()

@@ -10,8 +10,9 @@ is the right object: no annotation enters.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,11 +83,23 @@ def hold_out(count: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     return order[aside:].sort().values, order[:aside].sort().values
 
 
+@contextlib.contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode within the block; then each part is in the mode that it was in."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
 class BestState(nn.Module):
-    """The best-scoring state of some parameters so far; the first of them on ties.
+    """The best-scoring state of some tensors so far; the first of them on ties.
 
     All in buffers, so that a module that has this among its parts carries it through its
-    checkpoints. The parameters are those of another module, and always given in the same order.
+    checkpoints. The tensors are those of another module, and always given in the same order.
 
     Attributes:
         score: () float64, -inf before the first offer.
@@ -96,25 +109,25 @@ class BestState(nn.Module):
     score: Tensor
     step: Tensor
 
-    def __init__(self, parameters: Iterable[Tensor]) -> None:
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
         super().__init__()
         self.register_buffer("score", torch.tensor(-torch.inf, dtype=torch.float64))
         self.register_buffer("step", torch.tensor(0))
-        for i, parameter in enumerate(parameters):
-            self.register_buffer(f"kept{i}", parameter.detach().clone())
+        for i, tensor in enumerate(tensors):
+            self.register_buffer(f"kept{i}", tensor.detach().clone())
 
     @torch.no_grad()
-    def offer(self, score: float, step: int, parameters: Iterable[Tensor]) -> None:
-        """Keep the parameters as they are now, if the score is the best yet."""
+    def offer(self, score: float, step: int, tensors: Iterable[Tensor]) -> None:
+        """Keep the tensors as they are now, if the score is the best yet."""
         if score <= self.score.item():
             return
         self.score.fill_(score)
         self.step.fill_(step)
-        for i, parameter in enumerate(parameters):
-            self.get_buffer(f"kept{i}").copy_(parameter)
+        for i, tensor in enumerate(tensors):
+            self.get_buffer(f"kept{i}").copy_(tensor)
 
     @torch.no_grad()
-    def restore(self, parameters: Iterable[Tensor]) -> None:
-        """Set the parameters to what was kept."""
-        for i, parameter in enumerate(parameters):
-            parameter.copy_(self.get_buffer(f"kept{i}"))
+    def restore(self, tensors: Iterable[Tensor]) -> None:
+        """Set the tensors to what was kept."""
+        for i, tensor in enumerate(tensors):
+            tensor.copy_(self.get_buffer(f"kept{i}"))

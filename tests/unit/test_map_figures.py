@@ -10,12 +10,13 @@ from PIL import Image
 
 from bbr.drawing import PALETTE
 from bbr.map_figures import Cell, Column, Row, _paint, draw_figure
+from bbr.method_maps import MethodMap
 
 COLUMNS = [Column("LOST", "f"), Column("LOST", "f^h")]
 
 
 def row(shape=(60, 80), box=(10, 10, 50, 40), cad=None, truths=((12, 8, 48, 44),)):
-    cell = Cell(np.eye(3, 4), (60, 80), box, cad)
+    cell = Cell(MethodMap(np.eye(3, 4), (60, 80)), box, cad)
     image = np.full((*shape, 3), 128, dtype=np.uint8)
     return Row(image, np.array(truths, dtype=float).reshape(-1, 4), [cell, cell])
 
@@ -66,7 +67,8 @@ def test_equal_boxes_can_both_be_seen():
 
 def test_a_map_is_cut_where_the_image_ends():
     """2 × 2 patches of 4 pixels over an image of 6 × 5: the least is black, the greatest white."""
-    painted = _paint(Cell(np.array([[0.0, 1.0], [2.0, 4.0]]), (8, 8), None, None), (6, 5))
+    values = np.array([[0.0, 1.0], [2.0, 4.0]])
+    painted = _paint(Cell(MethodMap(values, (8, 8)), None, None), (6, 5))
     grey = painted[..., 0]
     assert painted.shape == (6, 5, 4)
     assert (grey[:4, :4] == 0).all()
@@ -76,7 +78,8 @@ def test_a_map_is_cut_where_the_image_ends():
 
 
 def test_a_constant_map_is_black():
-    assert (_paint(Cell(np.ones((2, 2)), (8, 8), None, None), (8, 8))[..., :3] == 0).all()
+    constant = Cell(MethodMap(np.ones((2, 2)), (8, 8)), None, None)
+    assert (_paint(constant, (8, 8))[..., :3] == 0).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (200, 20), (20, 200)])

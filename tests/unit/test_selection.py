@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bbr.errors import InputError
-from bbr.selection import BestState, SelectionOptions, hold_out
+from bbr.selection import BestState, SelectionOptions, evaluating, hold_out
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,11 @@ def test_the_first_of_the_best_states_is_kept_through_a_checkpoint():
     best.restore([parameter])
     assert (best.step, best.score) == (2, 0.75)
     assert parameter.tolist() == [2, 2]
+
+
+def test_each_part_is_in_the_mode_that_it_was_in():
+    module = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.BatchNorm1d(2)).eval()
+    module[1].train()
+    with evaluating(module):
+        assert not any(part.training for part in module.modules())
+    assert [part.training for part in module.modules()] == [False, False, True]
