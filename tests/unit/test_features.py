@@ -130,6 +130,15 @@ def test_batches_give_every_image_once(tmp_path_factory, size, window, data):
     assert sorted(seen) == [100 + i for i in range(len(grids))]
 
 
+@pytest.mark.parametrize("span", [range(1, 2), range(1, 4), range(2, 2)])
+def test_only_some_of_the_images(path, span):
+    with FeatureFile(path) as file:
+        found = {i: batch for batch in file.batches(1, among=span) for i in batch.image_ids}
+    assert sorted(found) == [100 + position for position in span]
+    for image_id, batch in found.items():
+        assert torch.equal(batch.key[0], maps_of(image_id - 100, batch.key.shape[1])[0])
+
+
 class TestWriting:
     def test_an_exception_leaves_no_file(self, tmp_path):
         images = iter([((30, 20), (2, 2)), None])
