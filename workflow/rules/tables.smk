@@ -59,69 +59,6 @@ rule tabulate_table6:
         " --output {output.csv} --threads {threads} > {log} 2>&1"
 
 
-def table7_jobs():
-    """What table 7 counts, and where it is told: each job's output and benchmark file."""
-    table = config["tables"]["table4"]
-    jobs = {}
-    for t in trainings(table["datasets"], table["methods"], table["variant"]):
-        backbone = backbone_of(table, t.method)
-        place = {"dataset": t.dataset, "base": backbone, **shared_training(t)}
-        refined = artifacts.refined_backbone(backbone, t)
-        for network, rule, seed, more in (
-            ("h", "extract_features", "", {"backbone": backbone}),
-            ("h", "pseudo_boxes", "", {"backbone": backbone}),
-            ("h", "cache_detector_inputs", "", {}),
-            ("h", "train_detector", t.seed, {}),
-            ("f^h or g^h", "refine_backbone", t.seed, {"variant": t.variant}),
-            ("boxes of f^h", "extract_features", t.seed, {"backbone": refined}),
-            ("boxes of f^h", "pseudo_boxes", t.seed, {"backbone": refined}),
-        ):
-            job = {
-                "network": network,
-                "task": f"object discovery, {config['heuristics'][t.method]['label']}",
-                "dataset": dataset_label(t.dataset),
-                "stage": rule,
-                **files_of_job(rule, {**place, **more}),
-                "seed": seed,
-            }
-            jobs[tuple(job.values())] = job
-    return list(jobs.values())
-
-
-def shared_training(t):
-    """The wildcards of a training; its variant is the one whose h it uses."""
-    variant = first_like(t.variant, [t.method], "losses", "detector")
-    return {"method": t.method, "variant": variant, "seed": t.seed}
-
-
-def files_of_job(rule, wildcards):
-    """The first output and the benchmark file of a rule; `{shard}` stays, and is counted."""
-    proxy = getattr(rules, rule)
-    artifact, benchmark = (
-        str(file).format(**wildcards, shard="{shard}")
-        for file in (proxy.output[0], proxy.benchmark)
-    )
-    count = shards(wildcards["dataset"]) if "{shard}" in artifact else 1
-    return {"artifact": artifact, "benchmark": benchmark, "shards": count}
-
-
-def table7_artifacts(w):
-    """What the jobs of table 7 make."""
-    return [
-        job["artifact"].replace("{shard}", str(shard))
-        for job in table7_jobs()
-        for shard in range(job["shards"])
-    ]
-
-
-def table7_options(w):
-    """Each job of table 7 as an option of the stage."""
-    return " ".join(
-        options({"job": [f"{key}={value}" for key, value in job.items()]})
-        for job in table7_jobs()
-    )
-
-
 rule tabulate_table7:
     """Table 7: hours by stage, from the benchmark files of the jobs behind table 4."""
     input:
