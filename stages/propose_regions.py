@@ -50,12 +50,12 @@ def run(
             pixels = read_rgb(dataset.image_path(image))
         except UnreadableImage as error:
             skipped.append({"image_id": image["id"], "reason": error.reason})
-            log.warning("skipped: %s", error)
             if len(skipped) > max_skipped:
                 raise InputError(
                     f"{index}: {len(skipped)} images cannot be read (last: {error});"
                     " mend them, index again, or raise --max-skipped"
                 ) from error
+            log.warning("skipped: %s", error)
             continue
         x1, y1, x2, y2 = first_box(pixels, propose, max_side).tolist()
         records.append({"image_id": image["id"], "bbox": [x1, y1, x2 - x1, y2 - y1], "score": 1.0})

@@ -18,7 +18,8 @@ def selective_search(image: np.ndarray, seed: int = 0) -> np.ndarray:
     Uijlings et al. rank the regions of each hierarchy from the top, the whole image, downwards,
     and multiply each rank by a random number, so that no measure of similarity comes before the
     others. OpenCV sorts the other way round, from the initial segments upwards; its order is
-    turned here. The random numbers are those of the C library, seeded anew for each image, so
+    turned here. Of a box that several hierarchies have it keeps the least rank, so that boxes
+    which all of them share, such as the whole image, come late. The random numbers are those of the C library, seeded anew for each image, so
     that an image has the same proposals wherever it stands in a dataset.
 
     Args:
@@ -31,6 +32,6 @@ def selective_search(image: np.ndarray, seed: int = 0) -> np.ndarray:
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
     search.setBaseImage(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     search.switchToSelectiveSearchFast()
-    ctypes.CDLL(None).srand(seed)
+    ctypes.CDLL(None).srand(seed + 1)  # glibc takes 0 for 1
     xywh = np.asarray(search.process(), dtype=np.int64).reshape(-1, 4)[::-1]
     return np.concatenate((xywh[:, :2], xywh[:, :2] + xywh[:, 2:]), axis=1)
