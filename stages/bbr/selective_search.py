@@ -19,8 +19,9 @@ def selective_search(image: np.ndarray, seed: int = 0) -> np.ndarray:
     and multiply each rank by a random number, so that no measure of similarity comes before the
     others. OpenCV sorts the other way round, from the initial segments upwards; its order is
     turned here. Of a box that several hierarchies have it keeps the least rank, so that boxes
-    which all of them share, such as the whole image, come late. The random numbers are those of the C library, seeded anew for each image, so
-    that an image has the same proposals wherever it stands in a dataset.
+    which all of them share, such as the whole image, come late. The random numbers are those of
+    the C library, seeded anew for each image, so that an image has the same proposals wherever it
+    stands in a dataset.
 
     Args:
         image: (H, W, 3) uint8 RGB.
