@@ -12,12 +12,15 @@ from typing import Any
 
 import timm
 import torch
+from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
+from torch import nn
 
 from .backbone import NORMALIZATIONS, Backbone, BackboneSpec, SegmenterSpec
 from .convolutional import ConvolutionalBackbone
 from .errors import InputError
 from .hub import reachable
+from .rotary_transformer import RotaryTransformerBackbone
 from .segmenter import Segmenter
 from .tensor_files import fit_weights, read_tensors, write_tensors
 from .transformer import TransformerBackbone
@@ -52,10 +55,7 @@ def build_backbone(spec: BackboneSpec, pretrained: bool = False) -> Backbone:
         raise InputError(_not_fetched(spec, "no network, or no such weights"))
     try:
         network = timm.create_model(spec.architecture, pretrained=pretrained, **arguments)
-        if transformer and not isinstance(network, VisionTransformer):
-            raise InputError(f"architecture {spec.architecture} is not a plain vision transformer")
-        kind = TransformerBackbone if transformer else ConvolutionalBackbone
-        features = kind(replace(spec, segmenter=None), network)
+        features = _read_network(replace(spec, segmenter=None), network, transformer)
         return Segmenter(features, spec.segmenter) if spec.segmenter else features
     except (OSError, RuntimeError) as error:
         if not pretrained:
@@ -64,6 +64,16 @@ def build_backbone(spec: BackboneSpec, pretrained: bool = False) -> Backbone:
     # timm does not check its arguments; they surface as whatever they break.
     except (TypeError, ValueError, AssertionError, ArithmeticError, LookupError) as error:
         raise InputError(_bad_arguments(spec, error)) from error
+
+
+def _read_network(spec: BackboneSpec, network: nn.Module, transformer: bool) -> Backbone:
+    if not transformer:
+        return ConvolutionalBackbone(spec, network)
+    if isinstance(network, VisionTransformer):
+        return TransformerBackbone(spec, network)
+    if isinstance(network, Eva):
+        return RotaryTransformerBackbone(spec, network)
+    raise InputError(f"architecture {spec.architecture} is not a plain vision transformer")
 
 
 def _not_fetched(spec: BackboneSpec, reason: str) -> str:

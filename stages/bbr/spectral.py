@@ -35,7 +35,7 @@ _BLOCK = 2
 # Products of one cycle, of which every fourth from the twelfth on may be the last, and how many
 # cycles there are, each begun where the one before ended.
 _PASSES = {torch.float32: 40, torch.float64: 8}
-_CYCLES = {torch.float32: 2, torch.float64: 8}
+_CYCLES = {torch.float32: 2, torch.float64: 4}
 _LOOK_FROM, _LOOK_EVERY = 12, 4
 # Residuals below which more of the type's arithmetic gains nothing.
 _ENOUGH = {torch.float32: 5e-7, torch.float64: 1e-14}

@@ -18,16 +18,19 @@ class TransformerBackbone(Backbone):
 
     def __init__(self, spec: BackboneSpec, network: VisionTransformer) -> None:
         super().__init__(spec)
-        if network.cls_token is None or network.pos_embed is None:
-            raise InputError(
-                f"architecture {spec.architecture} has no [CLS] token or no positional embeddings;"
-                " choose a plain vision transformer"
-            )
+        self._require_known_parts(network)
         self.network = network
         self.stride = network.patch_embed.patch_size[0]
         self.dim = network.embed_dim
         self.plane_channels = network.embed_dim
         self.heads = network.blocks[-1].attn.num_heads
+
+    def _require_known_parts(self, network: nn.Module) -> None:
+        if network.cls_token is None or network.pos_embed is None:
+            raise InputError(
+                f"architecture {self.spec.architecture} has no [CLS] token or no positional"
+                " embeddings; choose a plain vision transformer"
+            )
 
     @property
     def depth(self) -> int:
@@ -48,9 +51,7 @@ class TransformerBackbone(Backbone):
         if patch_mask is not None:
             patches = patches * ~patch_mask.unsqueeze(-1)
         tokens = network.norm_pre(self._with_positions(patches, grid))
-        for block in network.blocks[: self.depth - last]:
-            tokens = block(tokens)
-        return tokens
+        return self._run(network.blocks[: self.depth - last], tokens, grid)
 
     def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> Maps:
         """See `Backbone.leave`.
@@ -58,13 +59,12 @@ class TransformerBackbone(Backbone):
         The keys are those of the last block, so `last` must be at least 1.
         """
         network = self.network
-        tokens = state
-        for block in network.blocks[self.depth - last : -1]:
-            tokens = block(tokens)
+        tokens = self._run(network.blocks[self.depth - last : -1], state, grid)
         query, key, value = self._attention_inputs(network.blocks[-1], tokens)
-        tokens = network.norm(network.blocks[-1](tokens))
+        tokens = network.norm(self._run(network.blocks[-1:], tokens, grid))
         prefix = network.num_prefix_tokens
-        attention = (query[:, :, :1] @ key.transpose(-2, -1)) * query.shape[-1] ** -0.5
+        placed = self._placed(key, grid)
+        attention = (query[:, :, :1] @ placed.transpose(-2, -1)) * query.shape[-1] ** -0.5
         q, k, v = (part.transpose(1, 2).flatten(2)[:, prefix:] for part in (query, key, value))
         return Maps(
             key=self._normalize(k),
@@ -82,6 +82,15 @@ class TransformerBackbone(Backbone):
     def plane(self, state: Tensor, grid: tuple[int, int]) -> Tensor:
         """See `Backbone.plane`."""
         return state[:, self.network.num_prefix_tokens :].unflatten(1, grid)
+
+    def _run(self, blocks: nn.ModuleList, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        for block in blocks:
+            tokens = block(tokens)
+        return tokens
+
+    def _placed(self, key: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Keys as [CLS] attends to them: (B, heads, 1 + N, d / heads)."""
+        return key
 
     def _with_positions(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
         network = self.network
