@@ -4,6 +4,8 @@ The threshold 0.21 is no cosine of small whole numbers, so that rounding decides
 two smallest non-trivial eigenvalues are equal the vector is not unique, and nothing is compared.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from literal import alike, cut_box, cut_vector, tokencut_box
+from PIL import Image
 
 from bbr import spectral
+from bbr.backbones import load_backbone
 from bbr.tokencut import (
     affinity_graph,
     tokencut_boxes,
@@ -21,6 +25,8 @@ from bbr.tokencut import (
 )
 
 THRESHOLD, EPSILON = 0.21, 1e-5
+DATA = Path(__file__).parents[3] / "shared" / "data"
+PHOTOS = DATA / "voc07_test395" / "VOCdevkit" / "VOC2007" / "JPEGImages"
 
 
 def assert_equal_to_the_dense_solver(features, grid, threshold=THRESHOLD):
@@ -218,3 +224,15 @@ def test_gpu_equals_cpu():
     features = structured((20, 20), 8, seed=6).round()
     on_cpu = tokencut_masks(features, (20, 20), THRESHOLD)
     np.testing.assert_array_equal(tokencut_masks(features.cuda(), (20, 20), THRESHOLD), on_cpu)
+
+
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="the photographs of ../shared/data are not here")
+def test_equals_the_dense_solver_on_photographs():
+    """20 photographs of about 768 patches, at the paper's threshold."""
+    backbone = load_backbone("efficientnet_lite0", normalization="layernorm")
+    for path in sorted(PHOTOS.glob("*.jpg"))[:20]:
+        image = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)
+        with torch.inference_mode():
+            maps = backbone(backbone.prepare(image[None]))
+        assert maps.grid[0] * maps.grid[1] > 192
+        assert assert_equal_to_the_dense_solver(maps.key, maps.grid, 0.2) == 1
