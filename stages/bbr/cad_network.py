@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,8 +88,10 @@ class CadPrediction:
     max_boxes: int = 100
 
 
-class Seen(NamedTuple):
+class Seen:
     """A batch of B resized images after the frozen levels.
+
+    Neither a tuple nor a dataclass, of which Fabric would round the coordinates to bfloat16.
 
     Attributes:
         features: (B, C, h, w), zero-padded to the largest image before the first level.
@@ -98,10 +100,14 @@ class Seen(NamedTuple):
         boxes: (n, 4) `xyxy` targets of each image, resized with it; empty in prediction.
     """
 
-    features: Tensor
-    sizes: list[tuple[int, int]]
-    padded: tuple[int, int]
-    boxes: list[Tensor]
+    def __init__(
+        self,
+        features: Tensor,
+        sizes: list[tuple[int, int]],
+        padded: tuple[int, int],
+        boxes: list[Tensor],
+    ) -> None:
+        self.features, self.sizes, self.padded, self.boxes = features, sizes, padded, boxes
 
 
 class Cad(nn.Module):
@@ -180,6 +186,7 @@ class Cad(nn.Module):
         features = seen.features
         for level in self.levels[self.spec.frozen_levels :]:
             features = level(features)
+        features = features.float()  # anchors take their type from it, and are coordinates
         # Of the pixels, the anchors only ask for the shape.
         images = ImageList(features.new_empty(1).expand(1, 1, *seen.padded), seen.sizes)
         targets = None

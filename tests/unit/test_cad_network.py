@@ -20,6 +20,7 @@ from bbr.cad_network import (
     save_cad,
 )
 from bbr.errors import InputError
+from bbr.training import launch
 
 SMALL = CadSpec(
     "tf_efficientnet_lite0", map_level=3, frozen_levels=2, roi_size=4, anchor_sizes=(16, 32)
@@ -239,6 +240,23 @@ def test_detections_lie_in_the_image_best_first():
         assert boxes.min() >= 0
         assert (boxes[:, 2:] <= torch.tensor([64.01, 48.01])).all()  # float32 of 64 / 85 and back
         assert scores.tolist() == sorted(scores.tolist(), reverse=True)
+
+
+def test_coordinates_stay_float32_under_mixed_precision():
+    """bfloat16 has 8 bits: at 60 pixels it can only tell multiples of a quarter."""
+    fabric = launch("cpu", "bf16")
+    network = small_cad().eval()
+    wrapped = fabric.setup(network)
+    images, _ = batch()
+    with torch.inference_mode(), fabric.autocast():
+        found = wrapped(network.see(images))[0]["boxes"]
+    assert found.dtype == torch.float32
+    assert ((4 * found) % 1 != 0).any()
+    seen = network.train().see(*batch())
+    seen.boxes = [boxes + 0.1 for boxes in seen.boxes]
+    wrapped.train()
+    assert torch.isfinite(wrapped(seen)["total"])
+    assert seen.boxes[0].dtype == torch.float32
 
 
 def test_trained_norms_are_synchronized_between_gpus():
