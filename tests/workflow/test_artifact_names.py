@@ -7,6 +7,8 @@ import re
 import pytest
 from support.artifacts import (
     Training,
+    cad_boxes,
+    cad_seed,
     detector_boxes,
     one_of,
     refined_backbone,
@@ -25,6 +27,10 @@ def test_names_are_taken_apart_as_they_were_put_together() -> None:
     assert split_backbone("vit") == ("vit", None)
     assert split_boxes(detector_boxes(TRAINING)) == ("lost", TRAINING)
     assert split_boxes("lost") == ("lost", None)
+    assert split_boxes(cad_boxes("lost", 12)) == ("lost", None)
+    assert cad_seed(cad_boxes("lost", 12)) == 12
+    assert cad_seed("lost") is None
+    assert cad_seed(detector_boxes(TRAINING)) is None
 
 
 @pytest.mark.parametrize(
@@ -41,6 +47,9 @@ def test_names_are_taken_apart_as_they_were_put_together() -> None:
         ("boxes", "lost", True),
         ("boxes", detector_boxes(TRAINING), True),
         ("method", detector_boxes(TRAINING), False),
+        ("boxes", cad_boxes("lost", 0), True),
+        ("boxes", cad_boxes("other", 0), False),
+        ("method", cad_boxes("lost", 0), False),
         ("dataset", "a.b", True),
         ("dataset", "axb", False),
     ],

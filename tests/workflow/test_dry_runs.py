@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from conftest import ROOT, TINY, TINY_TARGETS, Repository
 
 OTHER_TARGETS = (
@@ -13,14 +14,16 @@ OTHER_TARGETS = (
 PER_DATASET_OF_TABLE4 = {
     "cache_detector_inputs": 1,
     "discover_objects": 2,
-    "evaluate_boxes": 11,  # 5 baselines, LOST, two boxes without features, random f, f^h, h
+    "evaluate_boxes": 13,  # 5 baselines, LOST, two boxes without features, random f, f^h, h, 2 CADs
     "extract_features": 6,  # f, random f, f^h, what DINO-seg reads, and two layers of f as it is
     "merge_boxes": 8,
     "predict_boxes": 1,
     "propose_regions": 2,
+    "predict_cad": 2,  # on f and on f^h
     "pseudo_boxes": 6,
     "refine_backbone": 1,
     "render_scenes": 1,
+    "train_cad": 2,
     "train_detector": 1,
 }
 
@@ -35,9 +38,23 @@ def test_seeds_share_what_does_not_depend_on_them(pristine: Repository) -> None:
     two = pristine.planned("results/table4.csv", "--config", "seeds=[0,1]")
     more = {rule: two[rule] - count for rule, count in one.items() if two[rule] != count}
     assert more == {
-        "evaluate_boxes": 6, "extract_features": 3, "merge_boxes": 3, "predict_boxes": 3,
-        "pseudo_boxes": 3, "refine_backbone": 3, "train_detector": 3,
+        "evaluate_boxes": 12, "extract_features": 3, "merge_boxes": 3, "predict_boxes": 3,
+        "predict_cad": 6, "pseudo_boxes": 3, "refine_backbone": 3, "train_cad": 6,
+        "train_detector": 3,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("cad", "count"), [("false", None), ("[lost]", 6), ("[]", None)])
+def test_cad_rows_are_chosen(repository: Repository, cad: str, count: int | None) -> None:
+    changes = {"tables": {"table4": {"cad": yaml.safe_load(cad)}}}
+    planned = repository.planned("results/table4.csv", *repository.configured(changes))
+    assert planned.get("train_cad") == planned.get("predict_cad") == count
+
+
+def test_average_precision_of_what_table4_compares(pristine: Repository) -> None:
+    planned = pristine.planned("results/average_precision.csv")
+    assert planned["evaluate_average_precision"] == 27
+    assert "evaluate_boxes" not in planned
 
 
 def test_variants_share_h_where_they_train_it_alike(repository: Repository) -> None:

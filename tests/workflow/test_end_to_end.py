@@ -25,15 +25,19 @@ AFTER_F_H = {
     "pseudo_boxes": 3,
     "merge_boxes": 2,
     "draw_refined_boxes": 1,
-    "evaluate_boxes": 2,
+    "train_cad": 1,
+    "predict_cad": 1,
+    "evaluate_boxes": 3,
     **AFTER_METRICS,
 }
-AFTER_H = {**AFTER_F_H, "predict_boxes": 2, "refine_backbone": 1, "evaluate_boxes": 4}
+AFTER_H = {**AFTER_F_H, "predict_boxes": 2, "refine_backbone": 1, "evaluate_boxes": 5}
 AFTER_BOXES = {
     **AFTER_H,
     "train_detector": 1,
+    "train_cad": 2,
+    "predict_cad": 2,
     "merge_boxes": 8,
-    "evaluate_boxes": 10,
+    "evaluate_boxes": 12,
     "pseudo_boxes": 14,
 }
 AFTER_FEATURES = {**AFTER_BOXES, "extract_features": 8}
@@ -48,7 +52,11 @@ CODE = {
         "predict_boxes": 2, "evaluate_boxes": 2, "draw_refined_boxes": 1, **TABLES,
     },
     "extract_features.py": AFTER_FEATURES,
-    "evaluate.py": {"evaluate_boxes": 10, **AFTER_METRICS},
+    "evaluate.py": {"evaluate_boxes": 12, **AFTER_METRICS},
+    "predict_cad.py": {"predict_cad": 2, "evaluate_boxes": 2, "tabulate_table4": 1},
+    "bbr/cad_batches.py": {
+        "train_cad": 2, "predict_cad": 2, "evaluate_boxes": 2, "tabulate_table4": 1,
+    },
     "bbr/refinement.py": {"refine_backbone": 1, **AFTER_F_H},
     "bbr/lost.py": AFTER_BOXES,
     "bbr/tables.py": TABLES,
@@ -70,6 +78,11 @@ KEYS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
         {"heuristics": {"center": {"label": "Middle"}}},
         {"evaluate_boxes": 1, "tabulate_table4": 1},
     ),
+    "cad_prediction.nms_threshold": (
+        {"cad_prediction": {"nms_threshold": 0.5}},
+        CODE["predict_cad.py"],
+    ),
+    "cad.lr": ({"cad": {"lr": 0.1}}, CODE["bbr/cad_batches.py"]),
     "figures.count": ({"figures": {"count": 5}}, CODE["bbr/drawing.py"]),
     "controls": ({"tables": {"table4": {"controls": ["center"]}}}, {"tabulate_table4": 1}),
     "precision": ({"precision": "bf16"}, NOT_RENDERING),
@@ -88,7 +101,8 @@ def test_the_table_has_its_rows(finished: Repository) -> None:
     with open(finished.root / "results/table4.csv", encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
     assert [row["model"] for row in rows] == [
-        "DINO-seg", "LOST", "Ours (LOST)", "Centre box", "Whole image", "LOST, random-init f",
+        "DINO-seg", "LOST", "Ours (LOST)", "LOST + CAD", "Ours (LOST) + CAD",
+        "Centre box", "Whole image", "LOST, random-init f",
     ]  # fmt: skip
     ours = rows[2]["tiny"]
     assert ours.endswith(")")
