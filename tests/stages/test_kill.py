@@ -45,6 +45,19 @@ STAGES = {
         "--index {render_scenes} --weights {pretrain_backbone} --detector {train_detector}"
         " --boxes {merge_boxes} {training} --steps 20 --lr 1e-4",
     ),
+    "pretrain_inpainter": (
+        "inpainter.safetensors",
+        "--index {render_scenes} --image-size 32 --patch-size 8 --dim 16 --depth 1 --heads 2"
+        " --decoder-dim 16 --decoder-depth 1 --decoder-heads 2 --batch-size 4 --steps 20"
+        " --checkpoint-seconds 0",
+    ),
+    "train_segmenter": (
+        "segmenter.safetensors",
+        "--index {render_scenes} --weights {pretrain_backbone} --inpainter {pretrain_inpainter}"
+        " {training} --least-width 8 --augmentation flip_maps --discriminator-weights random"
+        " --discriminator-architecture resnet18 --discriminator-size 32"
+        " --discriminator-width 4 --steps 10",
+    ),
     "evaluate": (
         "metrics.json",
         "--task corloc --index {render_scenes} --boxes {merge_boxes}"
