@@ -55,6 +55,32 @@ class RefinementOptions:
     fresh_head: bool = False
 
 
+@dataclass(frozen=True)
+class Alternation:
+    """The released code's schedule: h is trained again, on f^h, between rounds of refinement.
+
+    Attributes:
+        rounds: how often f^h is refined.
+        detector_steps: steps of h between two rounds.
+    """
+
+    rounds: int = 1
+    detector_steps: int = 0
+
+    @property
+    def moves_detector(self) -> bool:
+        """Whether h is trained at all."""
+        return self.rounds > 1 and self.detector_steps > 0
+
+    def total(self, steps: int) -> int:
+        """All steps, of `steps` in each round."""
+        return self.rounds * steps + (self.rounds - 1) * self.detector_steps
+
+    def is_detectors(self, step: int, steps: int) -> bool:
+        """Whether a step, counted from 0, belongs to h."""
+        return step % (steps + self.detector_steps) >= steps
+
+
 class Fixed(NamedTuple):
     """What does not change for B images while f^h is trained.
 
@@ -76,6 +102,8 @@ class Fixed(NamedTuple):
 class Refinement(nn.Module):
     """f^h (trained), f and h (frozen); `forward` gives the losses of a batch.
 
+    With `moves_detector`, f^h and h take turns; see `turn`.
+
     Attributes:
         moving: how many of the last blocks of f^h are trained; what comes before them is f's.
     """
@@ -89,6 +117,7 @@ class Refinement(nn.Module):
         method_options: Any,
         options: RefinementOptions,
         weights: LossWeights,
+        moves_detector: bool = False,
     ) -> None:
         super().__init__()
         self.options, self.weights = options, weights
@@ -112,6 +141,19 @@ class Refinement(nn.Module):
             backbone.reset()
             # Its own batch norms start without statistics and have to gather them.
             backbone.head.train()
+        self._detectors_turn = False
+        if moves_detector:
+            self.detector = self._frozen.pop()
+            self._trained = [p for p in self.refined.parameters() if p.requires_grad]
+
+    def turn(self, detectors: bool) -> None:
+        """Train h on f^h's maps from now on, or f^h through h; needs `moves_detector`."""
+        if detectors == self._detectors_turn:
+            return
+        self._detectors_turn = detectors
+        self.detector.requires_grad_(detectors).train(detectors)
+        for parameter in self._trained:
+            parameter.requires_grad_(not detectors)
 
     def to(self, *args: Any, **kwargs: Any) -> Refinement:
         """Move the frozen networks along."""
@@ -155,7 +197,8 @@ class Refinement(nn.Module):
         """
         maps = self.refined.leave(fixed.state, self.moving, grid)
         logits, predicted = self._detect(maps, generator)
-        wanted = self._propose(maps) if self.options.targets == "current" else fixed.boxes
+        anew = self._detectors_turn or self.options.targets == "current"
+        wanted = self._propose(maps) if anew else fixed.boxes
         loss_h = set_loss(logits, predicted, as_target_list(wanted), self.weights)["total"]
         # Equation 17, as a mean over elements; without a term both sides are empty.
         moved = regularized(maps, self.options.regularize)
@@ -179,7 +222,7 @@ class Refinement(nn.Module):
         self, maps: Maps, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         """h on all channels, or on what `generator` leaves of them."""
-        detector = self._frozen[1]
+        detector = self._frozen[1] if len(self._frozen) > 1 else self.detector
         inputs = stack_parts(maps, self.parts).float()
         if generator is not None:
             inputs = drop_channels(inputs, self.options.channel_dropout, generator)
