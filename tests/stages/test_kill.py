@@ -58,6 +58,17 @@ STAGES = {
         " --discriminator-architecture resnet18 --discriminator-size 32"
         " --discriminator-width 4 --steps 10",
     ),
+    "train_cad": (
+        "cad.safetensors",
+        "--index {render_scenes} --boxes {merge_boxes} --network tf_efficientnet_lite0"
+        " --map-level 2 --roi-size 4 --anchor-sizes 16 32 --train-sizes 64 --roi-batch 4"
+        " --train-proposals 50 8 --batch-size 4 --steps 12 --checkpoint-seconds 0",
+    ),
+    "predict_cad": (
+        "boxes.json",
+        "--cad {train_cad} --index {render_scenes} --test-size 64 --test-proposals 50 8"
+        " --batch-size 1",
+    ),
     "evaluate": (
         "metrics.json",
         "--task corloc --index {render_scenes} --boxes {merge_boxes}"

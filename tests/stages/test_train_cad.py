@@ -13,13 +13,13 @@ from small_runs import (
     ONE_THREAD,
     assert_refused,
     command,
-    kill_when_there,
     make_boxes,
     make_index,
     run_script,
 )
 
 from bbr.box_files import read_boxes
+from bbr.training import Checkpoint
 
 NETWORK = {"network": "tf_efficientnet_lite0", "map_level": 2, "frozen_levels": 1, "roi_size": 4}
 
@@ -78,35 +78,42 @@ def test_file_says_what_it_is(data, trained, tmp_path):
 
 def test_seed_and_hyperparameters_count(data, tmp_path):
     changes = [
-        {}, {"seed": 1}, {"lr": 0.02}, {"steps": 4}, {"momentum": 0.5}, {"weight_decay": 0.1},
+        {}, {"seed": 1}, {"lr": 0.02}, {"steps": 3}, {"momentum": 0.5}, {"weight_decay": 0.1},
         {"max_gradient_norm": 0.01}, {"roi_batch": 2}, {"rpn_batch": 8}, {"train_sizes": 48},
     ]  # fmt: skip
     name = "roi_heads.box_predictor.bbox_pred.weight"
     weights = [
-        load_file(train(data, tmp_path / f"{i}.st", **change))[name].tolist()
+        load_file(train(data, tmp_path / f"{i}.st", **{"steps": 2, **change}))[name].tolist()
         for i, change in enumerate(changes)
     ]
     assert len({json.dumps(weight) for weight in weights}) == len(changes)
 
 
 @pytest.mark.parametrize("sizes", [["64"], ["48", "64"]])
-def test_killed_and_resumed_is_unbroken(data, tmp_path, capsys, sizes):
+def test_interrupted_and_resumed_is_unbroken(data, tmp_path, capsys, monkeypatch, sizes):
     """With what the frozen level makes of the images kept, and with several scales."""
-    killed, whole = tmp_path / "killed" / "c.st", tmp_path / "whole.st"
-    long, scales = {"steps": 25}, ["--train-sizes", *sizes]
-    arguments = [*options(data, killed, **long), *scales]
-    kill_when_there("train_cad", arguments, ".c.st.checkpoint.pt", killed.parent)
-    assert not killed.exists()
-    rarely = long | {"checkpoint_seconds": 1000}
-    train(data, killed, *scales, **rarely)
-    assert "resuming after step" in capsys.readouterr().err
-    train(data, whole, *scales, **rarely)
-    assert killed.read_bytes() == whole.read_bytes()
-    assert [path.name for path in killed.parent.iterdir()] == ["c.st"]
+    scales, long = ["--train-sizes", *sizes], {"steps": 6}
+    broken, whole = tmp_path / "broken" / "c.st", tmp_path / "whole.st"
+    save = Checkpoint.save_when_due
+
+    def save_and_stop(self, step, *state):
+        save(self, step, *state)
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoint, "save_when_due", save_and_stop)
+        assert train_cad.main([*options(data, broken, **long), *scales]) == 130
+    assert not broken.exists()
+    train(data, broken, *scales, **long)
+    assert "resuming after step 3" in capsys.readouterr().err
+    train(data, whole, *scales, **long)
+    assert broken.read_bytes() == whole.read_bytes()
+    assert [path.name for path in broken.parent.iterdir()] == ["c.st"]
 
 
 def test_loss_falls(data, tmp_path, capsys):
-    train(data, tmp_path / "c.st", steps=101, lr=0.05, batch_size=8, checkpoint_seconds=1000)
+    train(data, tmp_path / "c.st", steps=51, lr=0.05, batch_size=8, checkpoint_seconds=1000)
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
     losses = [float(line.split("total ")[1]) for line in lines]
     # Eight boxes, half of the time mirrored; untrained logits alone are worth 2 log 2 = 1.4.
