@@ -14,7 +14,8 @@ from torchvision.ops import box_convert
 
 from bbr import cli
 from bbr.box_files import Record, write_boxes
-from bbr.cad_network import Cad, CadPrediction, load_cad
+from bbr.cad_network import Cad, load_cad
+from bbr.cad_options import CadPrediction
 from bbr.devices import autocast, choose_device, device_name
 from bbr.errors import InputError
 from bbr.image_batches import groups_of_equal, native_size_windows, to_tensor

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from bbr import cli
 from bbr.cad_batches import CadBatches, PseudoLabelled
-from bbr.cad_network import Cad, CadSpec, CadTraining, build_cad, save_cad
+from bbr.cad_network import Cad, build_cad, save_cad
+from bbr.cad_options import CadSpec, CadTraining
 from bbr.devices import device_name, seed_everything
 from bbr.errors import InputError
 from bbr.index import load_index

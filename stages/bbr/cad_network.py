@@ -8,7 +8,7 @@ and anchors are rounded to whole pixels.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,75 +17,16 @@ from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import roi_align
 
+from .cad_options import CadPrediction, CadSpec, CadTraining
+from .cad_parts import BoxPredictor, ProposalHead, RegionHead, RegionPool
 from .cad_trunk import Levels, build_levels
 from .errors import InputError
 from .tensor_files import fit_weights, read_tensors, write_tensors
 
 _OBJECT = 1  # the only class; 0 is the background
-
-
-@dataclass(frozen=True)
-class CadSpec:
-    """All that is needed to build CAD but its weights; travels in the weights file's metadata.
-
-    Attributes:
-        network: see `cad_trunk.build_levels`.
-        map_level: the level that proposals are made on and regions are cut from: 4 for C4. The
-            next level is the head.
-        frozen_levels: the first levels, which stay as they are: 2 for stem and res2.
-        roi_size: cells to a side of a cut region.
-        anchor_sizes: square roots of the anchors' areas in pixels of the resized image.
-        anchor_ratios: their heights over their widths.
-        max_size: the longer side of a resized image is at most this.
-    """
-
-    network: str = "resnet50"
-    map_level: int = 4
-    frozen_levels: int = 2
-    roi_size: int = 14
-    anchor_sizes: tuple[int, ...] = (32, 64, 128, 256, 512)
-    anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    max_size: int = 1333
-
-
-@dataclass(frozen=True)
-class CadTraining:
-    """What is free in training.
-
-    Attributes:
-        train_sizes: the shorter side of a resized image is one of these, drawn anew each time.
-        train_proposals: how many proposals go into NMS, and how many come out of it at most.
-        rpn_batch: anchors of an image that the proposal network learns from.
-        roi_batch: regions of an image that the head learns from.
-    """
-
-    train_sizes: tuple[int, ...] = tuple(range(480, 801, 32))
-    train_proposals: tuple[int, int] = (12000, 2000)
-    rpn_batch: int = 256
-    roi_batch: int = 512
-
-
-@dataclass(frozen=True)
-class CadPrediction:
-    """What is free in prediction.
-
-    Attributes:
-        test_size: the shorter side of a resized image.
-        test_proposals: how many proposals go into NMS, and how many come out of it at most.
-        score_threshold: boxes with a lower score are dropped.
-        nms_threshold: of two boxes whose IoU is higher, the one with the lower score is dropped.
-        max_boxes: of an image.
-    """
-
-    test_size: int = 800
-    test_proposals: tuple[int, int] = (6000, 1000)
-    score_threshold: float = 0.01
-    nms_threshold: float = 0.4
-    max_boxes: int = 100
 
 
 class Seen:
@@ -227,60 +168,6 @@ def _top(training: CadTraining, prediction: CadPrediction, place: int) -> dict[s
         "training": training.train_proposals[place],
         "testing": prediction.test_proposals[place],
     }
-
-
-class ProposalHead(RPNHead):
-    """torchvision's, whose output stays float32 under mixed precision: it becomes coordinates."""
-
-    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Maps to objectness (B, A, h, w) and box deltas (B, 4A, h, w)."""
-        objectness, deltas = super().forward(x)
-        return [o.float() for o in objectness], [d.float() for d in deltas]
-
-
-class RegionPool(nn.Module):
-    """RoIAlign on the one map, sampled at cell centres (Detectron2's ROIAlignV2)."""
-
-    def __init__(self, size: int, stride: int) -> None:
-        super().__init__()
-        self.size, self.stride = size, stride
-
-    def forward(
-        self, maps: dict[str, Tensor], boxes: list[Tensor], sizes: list[tuple[int, int]]
-    ) -> Tensor:
-        """Boxes `xyxy` of each image to (R, C, size, size), R boxes in all."""
-        return roi_align(maps["map"], boxes, self.size, 1 / self.stride, aligned=True)
-
-
-class RegionHead(nn.Module):
-    """The last level (res5), an extra batch norm, and the mean over cells."""
-
-    def __init__(self, level: nn.Module, channels: int) -> None:
-        super().__init__()
-        self.level = level
-        self.norm = nn.BatchNorm2d(channels)
-
-    def forward(self, regions: Tensor) -> Tensor:
-        """(R, C, size, size) to (R, channels)."""
-        hidden = self.level(regions.contiguous(memory_format=torch.channels_last))
-        return self.norm(hidden).mean(dim=(2, 3))
-
-
-class BoxPredictor(nn.Module):
-    """Two logits, background first, and box deltas for the object class alone, as Detectron2."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.cls_score = nn.Linear(channels, 2)
-        self.bbox_pred = nn.Linear(channels, 4)
-        for layer, deviation in ((self.cls_score, 0.01), (self.bbox_pred, 0.001)):
-            nn.init.normal_(layer.weight, std=deviation)
-            nn.init.zeros_(layer.bias)
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(R, channels) to logits (R, 2) and deltas (R, 8), those of the background zero."""
-        deltas = self.bbox_pred(features).float()
-        return self.cls_score(features).float(), torch.cat((torch.zeros_like(deltas), deltas), 1)
 
 
 def build_cad(

@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 
 from bbr.cad_batches import CadBatches, PseudoLabelled, mirror
-from bbr.cad_network import CadPrediction, CadSpec, CadTraining, build_cad
+from bbr.cad_network import build_cad
+from bbr.cad_options import CadPrediction, CadSpec, CadTraining
 from bbr.errors import InputError
 from bbr.index import load_index
 from bbr.training import batch_indices, step_generator

@@ -8,17 +8,9 @@ import torch
 from torch import nn
 from train_cad import synchronize_norms
 
-from bbr.cad_network import (
-    BoxPredictor,
-    CadPrediction,
-    CadSpec,
-    CadTraining,
-    RegionHead,
-    RegionPool,
-    build_cad,
-    load_cad,
-    save_cad,
-)
+from bbr.cad_network import build_cad, load_cad, save_cad
+from bbr.cad_options import CadPrediction, CadSpec, CadTraining
+from bbr.cad_parts import BoxPredictor, RegionHead, RegionPool
 from bbr.errors import InputError
 from bbr.training import launch
 
