@@ -19,7 +19,7 @@ from bbr.heuristics import (
 )
 
 
-def batch(key, grid, sizes, attention=None, patch_size=16.0):
+def batch(key, grid, sizes, attention=None, patch_size=16.0, masks=None):
     return FeatureBatch(
         image_ids=list(range(len(key))),
         image_sizes=np.array(sizes),
@@ -27,6 +27,7 @@ def batch(key, grid, sizes, attention=None, patch_size=16.0):
         key=key,
         cls_attention=attention,
         patch_size=patch_size,
+        masks=masks,
     )
 
 
@@ -128,6 +129,7 @@ class TestBoxes:
             (4, 5),
             sizes,
             torch.rand(30, 6, 20, generator=generator),
+            masks=[np.random.default_rng(size[0]).random(size) for size in sizes],
         )
         boxes = propose_boxes(features, method, heuristic_options(method, {}))
         assert boxes.dtype == np.float64

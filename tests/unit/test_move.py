@@ -36,8 +36,8 @@ def literal_box(mask, least_side):
 
 
 def test_the_largest_box_wins_and_not_the_most_pixels():
-    mask = mask_of("###...#", "###..#.", "###.#..", "...#...", "..#....")
-    # Nine pixels in 3 x 3 against five on a diagonal, whose box is 5 x 5.
+    mask = mask_of("###...#", "###..#.", "....#..", "...#...", "..#....")
+    # Six pixels in 3 x 2 against five on a diagonal, whose box is 5 x 5.
     assert move_box(mask, 0.05) == (2, 0, 7, 5)
 
 
