@@ -22,6 +22,7 @@ from small_runs import (
     run_script,
 )
 
+from bbr import refinement_batches
 from bbr.backbones import load_backbone, save_backbone
 
 
@@ -126,7 +127,7 @@ def test_accumulated_parts_are_one_batch(data, tmp_path, drawn):
 def test_with_and_without_what_is_kept_of_f(data, tmp_path, monkeypatch, targets):
     chosen = {"steps": 6, "trainable_blocks": 1, "targets": targets}
     kept = refine(data, tmp_path / "kept.st", **chosen)
-    monkeypatch.setattr(refine_backbone, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(refinement_batches, "_KEPT_BYTES", 0)
     anew = refine(data, tmp_path / "anew.st", **chosen)
     assert disagreement(kept, anew, load_file(data["weights"])) < NEAR
 
