@@ -227,12 +227,12 @@ class Gain:
     source: str
 
 
-_STUDY_KEYS = ("dataset", "images", "method")
+_STUDY_KEYS = ("dataset", "images", "method", "cad")
 _NOTHING = "–"
 
 
 def gains_table(gains: Iterable[Gain], detectors: Iterable[Score] = ()) -> Table:
-    """What refinement gains, seed by seed: one row per dataset, images and method.
+    """What refinement gains, seed by seed: one row per dataset, images, method and CAD or none.
 
     Cells that differ from seed to seed list one value per seed, in the order of the column
     `seeds`.
@@ -271,7 +271,8 @@ def gains_table(gains: Iterable[Gain], detectors: Iterable[Score] = ()) -> Table
 def _by_row_and_seed(entries: Iterable[Any]) -> dict[Key, dict[str, Any]]:
     rows: dict[Key, dict[str, Any]] = {}
     for entry in entries:
-        key = tuple(_label(entry.labels, name, entry.source) for name in _STUDY_KEYS)
+        labels = {"cad": "no", **entry.labels}
+        key = tuple(_label(labels, name, entry.source) for name in _STUDY_KEYS)
         _put_once(rows.setdefault(key, {}), entry.labels.get("seed", ""), entry)
     return rows
 
@@ -282,8 +283,11 @@ def _gain_row(key: Key, gains: dict[str, Gain], detectors: dict[str, Score]) -> 
     baselines = [gain.baseline for gain in ordered]
     differences = [gain.difference for gain in ordered]
     low, high = seed_interval(differences)
+    dataset, images, *row = key
     return [
-        *key,
+        dataset,
+        images,
+        _name_discovery_row(tuple(row)),
         _join(seeds),
         _join(f"{score:.2f}" for score in (baselines if len({*baselines}) > 1 else baselines[:1])),
         _join(f"{gain.candidate:.2f}" for gain in ordered),

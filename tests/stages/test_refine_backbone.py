@@ -133,14 +133,15 @@ def test_with_and_without_what_is_kept_of_f(data, tmp_path, monkeypatch, targets
 
 
 @pytest.mark.parametrize(
-    ("augmentation", "select"),
-    [("none", "last"), ("crop_flip", "last"), ("crop_flip", "agreement")],
+    ("augmentation", "select", "rounds"),
+    [("none", "last", 2), ("crop_flip", "last", 1), ("crop_flip", "agreement", 1)],
 )
-def test_killed_and_resumed_is_unbroken(data, tmp_path, capsys, augmentation, select):
+def test_killed_and_resumed_is_unbroken(data, tmp_path, capsys, augmentation, select, rounds):
     killed, whole = tmp_path / "killed" / "f.st", tmp_path / "whole.st"
     long = {
         "steps": 60, "augmentation": augmentation, "channel_dropout": 0.3, "schedule": "cosine",
         "targets": "current", "select": select, "select_every": 2, "select_fraction": 0.3,
+        "rounds": rounds, "detector_steps": 3,
     }  # fmt: skip
     begun = arguments(data, killed, **long, checkpoint_seconds=0)
     kill_when_there("refine_backbone", begun, ".f.st.checkpoint.pt", killed.parent)

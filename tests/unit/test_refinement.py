@@ -14,7 +14,7 @@ from bbr.detectors import DetectorSpec, build_detector
 from bbr.errors import InputError
 from bbr.heuristics import heuristic_options
 from bbr.lost import lost_boxes
-from bbr.refinement import Refinement, RefinementOptions
+from bbr.refinement import Alternation, Refinement, RefinementOptions
 
 TINY = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 3, "num_heads": 2}
 SIDE, GRID, DIM = 96, (6, 6), 32
@@ -26,12 +26,14 @@ def tiny_backbone(seed=0):
     return build_backbone(BackboneSpec("vit_tiny_patch16_224", TINY)).eval()
 
 
-def refinement(layout="spatial", network="attention", seed=0, **options):
+def refinement(layout="spatial", network="attention", seed=0, moves_detector=False, **options):
     backbone = tiny_backbone(seed)
     channels = 3 * DIM if layout == "spatial" else 3
     detector = build_detector(DetectorSpec(network, layout, channels, num_boxes=3, width=16))
     chosen = RefinementOptions(**options)
-    return Refinement(backbone, detector, "qkv", "lost", LOST, chosen, LossWeights())
+    return Refinement(
+        backbone, detector, "qkv", "lost", LOST, chosen, LossWeights(), moves_detector
+    )
 
 
 @pytest.fixture
@@ -235,6 +237,36 @@ def test_steps_lower_the_loss(images, boxes):
         losses[-1].backward()
         optimizer.step()
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_rounds_of_f_h_with_h_between_them():
+    turns = Alternation(rounds=3, detector_steps=2)
+    order = "".join("h" if turns.is_detectors(step, 3) else "f" for step in range(turns.total(3)))
+    assert order == "fffhhfffhhfff"
+    assert Alternation().total(7) == 7
+    assert not Alternation(rounds=2).moves_detector
+
+
+def test_taking_turns_moves_one_of_the_two(images, boxes):
+    """h learns what the heuristic says of f^h as it stands, whatever f^h's own targets are."""
+    model = refinement(moves_detector=True, targets="f", regularize="none", trainable_blocks=1)
+    shake(model)
+    fixed = model.observe(images, boxes)
+    f_h = [p for p in model.refined.parameters() if p.requires_grad]
+    h = list(model.detector.parameters())
+    for detectors in (True, False, True):
+        model.turn(detectors)
+        model.zero_grad()
+        loss = model(fixed, GRID)["total"]
+        loss.backward()
+        assert all((p.grad is not None) == detectors for p in h)
+        assert any(p.grad is not None for p in f_h) != detectors
+        assert model.detector.training == detectors
+    maps = model.refined(model.refined.prepare(images))
+    wanted = [box[None] for box in heuristic_boxes(maps)]
+    stacked = torch.stack((maps.query, maps.key, maps.value), dim=1)
+    found = set_loss(*model.detector(arrange(stacked, GRID, "spatial")), wanted, LossWeights())
+    torch.testing.assert_close(loss, found["total"])
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 3])

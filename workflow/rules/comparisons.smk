@@ -194,7 +194,10 @@ def sheets_of_table4():
 
 
 def study_metrics(w):
-    """Comparisons of f^h with f, and h, on the images refined on and on those held out."""
+    """Comparisons of f^h with f, and h, on the images refined on and on those held out.
+
+    CAD is trained on the images that it is applied to: there is none on those held out.
+    """
     study, paths = config["study"], []
     for t in trainings(study["datasets"], study["methods"], study["variant"]):
         backbone = backbone_of(study, t.method)
@@ -207,15 +210,18 @@ def study_metrics(w):
             paths.append(
                 f"{dataset}/{backbone}/{artifacts.detector_boxes(t)}/metrics.json"
             )
+        if t.method in cad_methods(study):
+            cad = artifacts.cad_boxes(t.method, t.seed)
+            paths.append(f"{t.dataset}/{refined}/{cad}/comparison.json")
     return [f"results/{path}" for path in paths]
 
 
 def compared_metrics(w):
-    """Metrics of f and of f^h."""
+    """Metrics of boxes on f and on f^h."""
     base, _ = artifacts.split_backbone(w.backbone)
     return {
-        "baseline": f"results/{w.dataset}/{base}/{w.method}/metrics.json",
-        "candidate": f"results/{w.dataset}/{w.backbone}/{w.method}/metrics.json",
+        "baseline": f"results/{w.dataset}/{base}/{w.boxes}/metrics.json",
+        "candidate": f"results/{w.dataset}/{w.backbone}/{w.boxes}/metrics.json",
     }
 
 

@@ -54,11 +54,11 @@ rule compare_metrics:
         unpack(compared_metrics),
         code=code("compare_metrics"),
     output:
-        comparison="results/{dataset}/{backbone}/{method}/comparison.json",
+        comparison="results/{dataset}/{backbone}/{boxes}/comparison.json",
     log:
-        "results/logs/{dataset}/{backbone}/{method}/compare_metrics.log",
+        "results/logs/{dataset}/{backbone}/{boxes}/compare_metrics.log",
     benchmark:
-        "results/benchmarks/{dataset}/{backbone}/{method}/compare_metrics.tsv"
+        "results/benchmarks/{dataset}/{backbone}/{boxes}/compare_metrics.tsv"
     conda:
         "../../envs/stages.yaml"
     threads: 1
