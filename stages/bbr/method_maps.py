@@ -10,14 +10,25 @@ import numpy as np
 
 from .errors import InputError
 from .features import FeatureBatch
-from .heuristics import DinoSegOptions, LostOptions
+from .heuristics import DinoSegOptions, LostOptions, MoveOptions, TokencutOptions
 from .lost import patch_degrees
+from .tokencut import tokencut_vectors
 
 
 def _inverse_degree(batch: FeatureBatch, _: LostOptions) -> np.ndarray:
     """1 / d, each patch counted as a neighbour of itself, so that d is never zero."""
     degrees = patch_degrees(batch.key).double() + 1
     return (1 / degrees).view(-1, *batch.grid).cpu().numpy()
+
+
+def _eigenvector(batch: FeatureBatch, options: TokencutOptions) -> np.ndarray:
+    return tokencut_vectors(batch.key, batch.grid, options.threshold, options.epsilon)
+
+
+def _mask(batch: FeatureBatch, _: MoveOptions) -> list[np.ndarray]:
+    if batch.masks is None:
+        raise InputError("method move: these features have no mask; use a segmenter as backbone")
+    return batch.masks
 
 
 def _attention(batch: FeatureBatch, options: DinoSegOptions) -> np.ndarray:
@@ -32,6 +43,8 @@ PATCHES, IMAGE = "patches", "image"
 # Each gives one array (r, c) for each image, high where the object is, and says what they cover.
 _MAPS: dict[str, tuple[Callable[[FeatureBatch, Any], Sequence[np.ndarray]], str]] = {
     "lost": (_inverse_degree, PATCHES),
+    "tokencut": (_eigenvector, PATCHES),
+    "move": (_mask, IMAGE),
     "dino_seg": (_attention, PATCHES),
 }
 

@@ -39,11 +39,23 @@ def prepare(config: dict[str, Any], schema: Path | str) -> None:
             refers to is not configured.
     """
     validate(config, yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
+    _drop_nulls(config)
     config["backbones"][PIXELS] = {"weights": "none", "heuristics": {}}
     _add_own_images(config)
     for key, name, allowed in _references(config):
         if name not in allowed:
             raise ConfigurationError(f"config: {key}: {_not_one_of(name, allowed)}")
+
+
+def _drop_nulls(config: dict[str, Any]) -> None:
+    """Leave out what a file on top set to null: the only way to take an entry of a mapping back."""
+    mappings = [(table, "baselines") for table in config["tables"].values()]
+    mappings += [(table, "ablations") for table in config["tables"].values()]
+    mappings += [(config["study"], "held_out")]
+    mappings += [(figure, "methods") for figure in config["map_figures"].values()]
+    for section, key in mappings:
+        if key in section:
+            section[key] = {k: v for k, v in section[key].items() if v is not None}
 
 
 def validate(config: dict[str, Any], schema: dict[str, Any]) -> None:
