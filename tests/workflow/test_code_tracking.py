@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from support.code_tracking import code_files
+from support import code_tracking
+from support.code_tracking import code_files, record_code
 
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py"))
 
@@ -110,3 +111,25 @@ def test_nothing_that_a_stage_really_imports_is_missed() -> None:
         for module in modules:
             path = module.replace(".", "/")
             assert {f"{path}.py", f"{path}/__init__.py"} & found, f"{stage}: {module}"
+
+
+def test_the_record_changes_with_the_code_alone(tmp_path: Path) -> None:
+    folder, records = tmp_path / "stages", tmp_path / "records"
+    folder.mkdir()
+    (folder / "stage.py").write_text("import part\n")
+    (folder / "part.py").write_text("x = 1\n")
+
+    def record() -> tuple[int, dict[str, str]]:
+        for function in (record_code, code_files, code_tracking._digest, code_tracking._imports):
+            function.cache_clear()  # as a new run of Snakemake has it
+        path = Path(record_code("stage", str(folder), str(records)))
+        return path.stat().st_mtime_ns, json.loads(path.read_text())
+
+    first = record()
+    assert list(first[1]) == [str(folder / "stage.py"), str(folder / "part.py")]
+    (folder / "stage.py").touch()
+    (folder / "other.py").write_text("y = 2\n")
+    assert record() == first
+    (folder / "part.py").write_text("x = 3\n")
+    assert record() != first
+    assert [file.name for file in records.iterdir()] == ["stage.json"]

@@ -42,10 +42,10 @@ GPUS = int(
 
 
 def code(stage):
-    """The source files that a stage is made of."""
-    files = code_tracking.code_files(stage)
+    """The record of the source files that a stage is made of."""
+    record = code_tracking.record_code(stage)
     # Left in when not tracked: a changed set of inputs would itself be a reason to rerun.
-    return files if config["track_code"] else [ancient(file) for file in files]
+    return record if config["track_code"] else ancient(record)
 
 
 # --- Datasets

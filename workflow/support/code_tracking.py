@@ -1,15 +1,48 @@
 """Which source files a stage is made of, found from its imports.
 
-They are inputs of the stage's rule, so that an edit reruns that stage and what follows from it,
-and nothing before it.
+A record of them and of their digests is an input of the stage's rule, so that an edit reruns that
+stage and what follows from it, and nothing before it. One record, since Snakemake looks at every
+input of every waiting job each time that a job ends: with the files themselves, of which most
+stages have more than thirty, that took a second of CPU time a job.
 """
 
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+
+@cache
+def record_code(stage: str, folder: str = "stages", records: str = "results/code") -> str:
+    """Write which files a stage is made of, and their SHA-256, unless that is what is written.
+
+    Args:
+        stage, folder: see `code_files`.
+        records: the folder of the records.
+
+    Returns:
+        The path of the record. Its date is that of the last change of the stage's code.
+    """
+    digests = {file: _digest(Path(file)) for file in code_files(stage, folder)}
+    content = json.dumps(digests, indent=1).encode()
+    record = Path(records, f"{stage}.json")
+    if not record.is_file() or record.read_bytes() != content:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        # Several runs may do this at once; each replaces the whole.
+        temporary = record.with_name(f".{record.name}.{os.getpid()}")
+        temporary.write_bytes(content)
+        temporary.replace(record)
+    return str(record)
+
+
+@cache
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @cache
@@ -41,7 +74,12 @@ def code_files(stage: str, folder: str = "stages") -> tuple[str, ...]:
     return (str(script), *sorted(str(path) for path in found - {script}))
 
 
-def _imports(path: Path, root: Path) -> Iterator[str]:
+@cache
+def _imports(path: Path, root: Path) -> tuple[str, ...]:
+    return tuple(_find_imports(path, root))
+
+
+def _find_imports(path: Path, root: Path) -> Iterator[str]:
     """Dotted names of all modules that a file imports, or may: `from a import b` is a and a.b."""
     package = path.parent.relative_to(root).parts
     for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
