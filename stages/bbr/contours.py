@@ -1,8 +1,9 @@
 """Boxes from the heatmap of a phrase: pseudo-boxes for h, and what is evaluated (section 3).
 
-The map is thresholded, the border of every 8-connected region and of every hole is followed (Suzuki and Abe
-1985, through OpenCV), and each border gives the smallest box around it. A box's score is the mean of
-the thresholded map in it. Small boxes, overlapping ones and those of low score are dropped.
+The map is thresholded, the border of every 8-connected region and of every hole is followed (Suzuki
+and Abe 1985, through OpenCV), and each border gives the smallest box around it. A box's score is
+the mean of the thresholded map in it. Small boxes, overlapping ones and those of low score are
+dropped.
 
 The answer is defined for any map. Values that are not finite count as 0, and a map without a
 positive value has no box. A constant map has one box, the whole map, where the threshold lets it
@@ -121,8 +122,3 @@ def _suppress(corners: np.ndarray) -> list[int]:
         if not (ious > _NMS_IOU).any():
             kept.append(i)
     return kept
-
-
-def union_box(boxes: np.ndarray) -> np.ndarray:
-    """The smallest box (4,) around (n, 4) `xyxy` boxes, n at least 1."""
-    return np.concatenate((boxes[:, :2].min(0), boxes[:, 2:].max(0)))

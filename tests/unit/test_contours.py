@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import nms
 
-from bbr.contours import ContourOptions, _suppress, heatmap_boxes, union_box
+from bbr.contours import ContourOptions, _suppress, heatmap_boxes
 
 EVALUATION = ContourOptions("evaluation")
 RELEASE = ContourOptions("evaluation", "xywh")
@@ -164,11 +164,6 @@ def test_nested_rings_leave_boxes_that_do_not_overlap():
         heatmap[edge : 101 - edge, edge : 101 - edge] = (edge // 2) % 2
     boxes, _ = heatmap_boxes(heatmap)
     assert len(boxes) == 1
-
-
-def test_the_union_of_boxes():
-    boxes = np.array([[3.0, 2, 5, 9], [1, 4, 4, 6]])
-    assert union_box(boxes).tolist() == [1, 2, 5, 9]
 
 
 def test_unknown_options():
