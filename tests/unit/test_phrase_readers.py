@@ -134,7 +134,8 @@ class TestVisualGenome:
              "height": 5},
             {"region_id": 31, "image_id": 3, "phrase": "sky", "x": 25, "y": 0, "width": 3,
              "height": 3},
-            {"region_id": 32, "image_id": 3, "phrase": " ", "x": 0, "y": 0, "width": 3, "height": 3},
+            {"region_id": 32, "image_id": 3, "phrase": " ", "x": 0, "y": 0, "width": 3,
+             "height": 3},
         ]},
         {"id": 1, "regions": [
             {"region_id": 10, "image_id": 1, "phrase": "a cat", "x": -1, "y": 0, "width": 4,
@@ -168,7 +169,7 @@ class TestVisualGenome:
 
     def test_without_image_data_boxes_stay(self, regions, tmp_path):
         listing = read_visual_genome(regions, tmp_path)
-        assert [a["bbox"] for a in listing.annotations][0] == [2, 1, 30, 5]
+        assert listing.annotations[0]["bbox"] == [2, 1, 30, 5]
         assert "width" not in listing.images[0]
 
     def test_split_list(self, regions, tmp_path):
