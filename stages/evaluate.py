@@ -33,12 +33,14 @@ from bbr.grounding import (
     heatmap_points,
     pointing_game,
     record_unions,
+    require_phrases,
     union_ious,
 )
 from bbr.grounding_controls import CONTROLS, control_points, control_unions
 from bbr.grounding_groups import target_groups
 from bbr.index import Index, load_index
 from bbr.metric_files import add_label_option, parse_labels
+from bbr.phrases import index_phrases
 from bbr.provenance import provenance
 from bbr.statistics import bootstrap_interval
 
@@ -132,8 +134,9 @@ def accuracy_outcomes(
         unions = control_unions(targets, control, seed)
     else:
         records = read_boxes(boxes)
-        require_known_images(records, {image["id"] for image in index.images}, boxes)
-        unions = record_unions(records, str(boxes))
+        known = {(phrase.image_id, phrase.phrase_id) for phrase in index_phrases(index)}
+        require_phrases(records, known, boxes)
+        unions = record_unions(records)
     return {**_units(targets), **_by_iou(union_ious(targets, unions))}
 
 

@@ -6,6 +6,8 @@
   --format coco    --source is the folder of the images, --annotations the instances_*.json.
                    With --captions captions_*.json the images carry their captions.
   --format folder  --source is any folder of images, searched recursively; no boxes.
+                   --phrases has what to look for in them: a text file, one phrase a line, or a
+                   JSON object of a list of phrases for each file name.
 
 and, with the phrases of each image and the boxes they refer to (`phrase_id` and `phrases`):
 
@@ -49,6 +51,7 @@ _LAYOUTS_OF_OPTION = {
     "image_set": ("voc", "flickr30k"),
     "annotations": ("coco", "flickr30k", "visual_genome", "referit"),
     "captions": ("coco",),
+    "phrases": ("folder",),
     "image_data": ("visual_genome",),
     "image_list": ("coco", "visual_genome", "referit"),
     "round_boxes": ("coco",),
@@ -70,6 +73,7 @@ def run(
     image_set: str | None = None,
     annotations: Path | None = None,
     captions: Path | None = None,
+    phrases: Path | None = None,
     image_data: Path | None = None,
     image_list: Path | None = None,
     round_boxes: bool = False,
@@ -88,6 +92,7 @@ def run(
         "image_set": image_set,
         "annotations": annotations,
         "captions": captions,
+        "phrases": phrases,
         "image_data": image_data,
         "image_list": image_list,
         "round_boxes": round_boxes,
@@ -135,13 +140,14 @@ def _read(
     image_set: str | None,
     annotations: Path | None,
     captions: Path | None,
+    phrases: Path | None,
     image_data: Path | None,
     image_list: Path | None,
     round_boxes: bool,
 ) -> Listing:
     image_set = image_set or _IMAGE_SETS.get(layout)
     if layout == "folder":
-        return read_folder(source)
+        return read_folder(source, phrases)
     if layout == "voc":
         return read_voc(source, image_set)
     if layout == "flickr30k":
@@ -172,6 +178,7 @@ def main(argv: list[str] | None = None) -> int:
         " [test]")  # fmt: skip
     add("--annotations", type=Path, help="the instances file, or what the format has")
     add("--captions", type=Path, help="coco: the captions file [none]")
+    add("--phrases", type=Path, help="folder: what to look for in the images [nothing]")
     add("--image-data", type=Path, help="visual_genome: image_data.json, to clip boxes by [none]")
     add("--image-list", type=Path,
         help="coco, visual_genome, referit: take only the images that this file lists")  # fmt: skip

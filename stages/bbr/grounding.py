@@ -6,8 +6,9 @@ no other target. A phrase is a miss where a method has nothing for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,19 +127,29 @@ def heatmap_points(targets: list[Target], heatmaps: HeatmapFile) -> dict[Unit, t
     return points
 
 
-def record_unions(records: Iterable[Record], source: str) -> dict[Unit, np.ndarray]:
-    """The box around all predicted boxes of each phrase.
+def require_phrases(records: Iterable[Record], units: Container[Unit], source: Path | str) -> None:
+    """Check that boxes belong to phrases of an index.
 
     Raises:
-        InputError: a box does not say which phrase it is of.
+        InputError: a box does not say which phrase it is of, or its phrase is not among `units`.
     """
-    grouped: dict[Unit, list[list[float]]] = {}
     for record in records:
         if "phrase_id" not in record:
             raise InputError(
                 f"{source}: a box of image {record['image_id']} has no phrase_id; heatmap_boxes.py"
                 " makes boxes of phrases"
             )
+        if (record["image_id"], record["phrase_id"]) not in units:
+            raise InputError(
+                f"{source}: the index has no phrase {record['phrase_id']} of image "
+                f"{record['image_id']}; use the index that the boxes were made from"
+            )
+
+
+def record_unions(records: Iterable[Record]) -> dict[Unit, np.ndarray]:
+    """The box around all predicted boxes of each phrase, from records that have their phrase."""
+    grouped: dict[Unit, list[list[float]]] = {}
+    for record in records:
         unit = record["image_id"], record["phrase_id"]
         grouped.setdefault(unit, []).append(box_xyxy(record))
     return {unit: union_box(np.array(boxes)) for unit, boxes in grouped.items()}

@@ -12,6 +12,7 @@ from bbr.grounding import (
     heatmap_points,
     pointing_game,
     record_unions,
+    require_phrases,
     union_ious,
 )
 from bbr.grounding_controls import control_points, control_unions
@@ -75,16 +76,20 @@ def test_accuracy_compares_the_boxes_around_all(targets):
     records = [
         {"image_id": 1, "phrase_id": 1, "bbox": [0, 0, 2, 10], "score": 1},
         {"image_id": 1, "phrase_id": 1, "bbox": [8, 3, 2, 4], "score": 1},
-        {"image_id": 1, "phrase_id": 9, "bbox": [8, 3, 2, 4], "score": 1},
+        {"image_id": 1, "phrase_id": 2, "bbox": [8, 3, 2, 4], "score": 1},
     ]
-    unions = record_unions(records, "boxes.json")
+    unions = record_unions(records)
     assert unions[1, 1].tolist() == [0, 0, 10, 10]
     assert union_ious(targets, unions).tolist() == [0.5, 0, 0]
 
 
-def test_boxes_without_a_phrase():
+def test_boxes_of_no_phrase():
+    record = {"image_id": 1, "bbox": [0, 0, 1, 1], "score": 1}
+    require_phrases([record | {"phrase_id": 2}], {(1, 2)}, "boxes.json")
     with pytest.raises(InputError, match="has no phrase_id"):
-        record_unions([{"image_id": 1, "bbox": [0, 0, 1, 1], "score": 1}], "boxes.json")
+        require_phrases([record], {(1, 2)}, "boxes.json")
+    with pytest.raises(InputError, match="no phrase 3 of image 1"):
+        require_phrases([record | {"phrase_id": 3}], {(1, 2)}, "boxes.json")
 
 
 def write_heatmaps(path, rows, size):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bbr.errors import InputError
-from bbr.readers import read_coco, read_flickr30k, read_referit, read_visual_genome
+from bbr.readers import read_coco, read_flickr30k, read_folder, read_referit, read_visual_genome
 
 SAMPLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "flickr30k_sample"
 
@@ -263,3 +263,27 @@ class TestCocoCaptions:
         instances = dump(tmp_path / "i.json", self.INSTANCES)
         with pytest.raises(InputError, match=message):
             read_coco(instances, tmp_path, captions=dump(tmp_path / "c.json", content))
+
+
+class TestOwnPhrases:
+    @pytest.fixture
+    def photos(self, tmp_path):
+        for name in ("a.jpg", "b/c.jpg"):
+            photo(tmp_path / name)
+        return tmp_path
+
+    def test_a_list_is_asked_of_every_image(self, photos):
+        listing = read_folder(photos, dump(photos / "p.txt", "a dog\n\n the cat \n"))
+        assert [image["phrases"] for image in listing.images] == [["a dog", "the cat"]] * 2
+
+    def test_phrases_by_file_name(self, photos):
+        listing = read_folder(photos, dump(photos / "p.json", {"b/c.jpg": ["a dog"]}))
+        assert [image["phrases"] for image in listing.images] == [[], ["a dog"]]
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [({"z.jpg": ["a"]}, "such as z.jpg"), ({"a.jpg": "a"}, "list of phrases"), ([], "list of")],
+    )
+    def test_other_json(self, photos, content, message):
+        with pytest.raises(InputError, match=message):
+            read_folder(photos, dump(photos / "p.json", content))

@@ -54,3 +54,14 @@ def test_captions():
     assert image_captions(index([], images)) == {1: ["a dog"]}
     with pytest.raises(InputError, match="captions of image 1"):
         image_captions(index([], [{"id": 1, "captions": "a dog"}]))
+
+
+def test_phrases_asked_of_an_image_have_no_boxes():
+    images = [{"id": 1, "phrases": ["a dog", "a cat"]}, {"id": 2, "phrases": []}]
+    phrases = index_phrases(index([], images))
+    assert [(p.image_id, p.phrase_id, p.texts) for p in phrases] == [
+        (1, 1, ("a dog",)), (1, 2, ("a cat",)),
+    ]  # fmt: skip
+    assert phrases[0].boxes.shape == (0, 4)
+    with pytest.raises(InputError, match="phrases of image 1"):
+        index_phrases(index([], [{"id": 1, "phrases": "a dog"}]))
