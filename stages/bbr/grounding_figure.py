@@ -89,7 +89,7 @@ def draw_groundings(examples: Sequence[Example], names: Sequence[str], columns: 
     for number, example in enumerate(examples):
         row, column = divmod(number, columns)
         left, top = column * block + _GAP, _HEAD + row * (_CELL + _NOTE + _GAP)
-        phrase = "\n".join(textwrap.wrap(example.phrase, 18)[:8])
+        phrase = "\n".join(textwrap.wrap(example.phrase, 16)[:8])
         write(left, top + _CELL / 2, phrase, ha="left", va="center", style="italic")
         for position in range(1 + len(names)):
             x = column * block + _TEXT + position * (_CELL + _GAP)
