@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 MINE = "mine"  # the dataset of a user's own photographs
 CUSTOM = "custom"  # the backbone of a user's own weights
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+GROUNDING_TABLES = ("table1", "table2", "table5")
 NOT_FILES = ("timm", "random", "efficientnet_lite0")
 
 
@@ -158,6 +159,11 @@ def _add_own_images(config: dict[str, Any]) -> None:
             "source": source,
             "shards": 1,
         }
+        if config["phrases"] is not None:
+            phrases = os.path.abspath(os.path.expanduser(str(config["phrases"])))
+            if not os.path.isfile(phrases):
+                raise ConfigurationError(f"config: phrases: {phrases}: no such file")
+            config["datasets"][MINE]["phrases"] = phrases
     if config["weights"] is not None:
         weights = os.path.expanduser(config["weights"])
         if not os.path.isfile(weights):
@@ -191,6 +197,9 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
         for method in backbone["heuristics"]:
             yield f"backbones.{name}.heuristics", method, methods
     for name, table in config["tables"].items():
+        if name in GROUNDING_TABLES:
+            yield from _grounding_table_references(f"tables.{name}", table, config)
+            continue
         where = f"tables.{name}"
         yield f"{where}.backbone", table["backbone"], backbones
         yield f"{where}.variant", table["variant"], variants
@@ -213,3 +222,23 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
     for dataset, held_out in study["held_out"].items():
         yield "study.held_out", dataset, datasets
         yield f"study.held_out.{dataset}", held_out, datasets
+    yield "grounding.own", config["grounding"]["own"], datasets
+    for dataset in config["grounding"]["weights"]:
+        yield "grounding.weights", dataset, datasets
+    if "figure3" in config["figures"]:
+        figure, where = config["figures"]["figure3"], "figures.figure3"
+        yield f"{where}.dataset", figure["dataset"], datasets
+        yield f"{where}.train", figure["train"], datasets
+        yield f"{where}.variant", figure["variant"], config["grounding"]["variants"]
+
+
+def _grounding_table_references(
+    where: str, table: dict[str, Any], config: dict[str, Any]
+) -> Iterator[tuple[str, str, Iterable[str]]]:
+    trained_on = [table["train"]] if isinstance(table["train"], str) else table["train"]
+    for dataset in trained_on:
+        yield f"{where}.train", dataset, config["datasets"]
+    for dataset in table["test"]:
+        yield f"{where}.test", dataset, config["datasets"]
+    for variant in table.get("ablations", [table.get("variant")]):
+        yield f"{where}.variant", variant, config["grounding"]["variants"]
