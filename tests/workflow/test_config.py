@@ -168,12 +168,13 @@ _STAGES_OF_SECTIONS = {
     "heatmaps": ("extract_heatmaps",),
     "grounder": ("train_grounder",),
     "grounder_refinement": ("refine_grounder",),
+    "figure3": ("draw_groundings",),
     "backbone": ("extract_features", "cache_detector_inputs"),
     "lost": ("pseudo_boxes", "train_detector", "refine_backbone"),
     "dino_seg": ("pseudo_boxes", "train_detector", "refine_backbone"),
     "center": ("pseudo_boxes", "train_detector", "refine_backbone"),
 }
-_NOT_OPTIONS = {"label", "format", "shards", "heuristics", "dataset"}
+_NOT_OPTIONS = {"label", "format", "shards", "heuristics", "dataset", "train", "variant"}
 _SHOW_HELP = """
 import contextlib, importlib, io, json, sys
 found = {}

@@ -326,7 +326,10 @@ rule draw_figure3:
         runtime=10,
     params:
         options=options(
-            {k: config["figures"]["figure3"][k] for k in ("count", "columns", "seed")}
+            {
+                k: config["grounding"]["figure3"][k]
+                for k in ("count", "columns", "seed")
+            }
         ),
     shell:
         "python stages/draw_groundings.py --index {input.index} --boxes {input.boxes}"

@@ -183,7 +183,7 @@ def grounding_pair(w):
 
 def figure3_files(w):
     """What figure 3 shows: g and g^h of the first seed."""
-    figure = config["figures"]["figure3"]
+    figure = config["grounding"]["figure3"]
     folder = f"results/{figure['dataset']}/grounding"
     taught = teachings([figure["train"]], figure["variant"])[0]
     shown = [f"g.{figure['train']}", f"gh.{taught}"]

@@ -222,14 +222,14 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
     for dataset, held_out in study["held_out"].items():
         yield "study.held_out", dataset, datasets
         yield f"study.held_out.{dataset}", held_out, datasets
-    yield "grounding.own", config["grounding"]["own"], datasets
-    for dataset in config["grounding"]["weights"]:
+    grounding = config["grounding"]
+    yield "grounding.own", grounding["own"], datasets
+    for dataset in grounding["weights"]:
         yield "grounding.weights", dataset, datasets
-    if "figure3" in config["figures"]:
-        figure, where = config["figures"]["figure3"], "figures.figure3"
-        yield f"{where}.dataset", figure["dataset"], datasets
-        yield f"{where}.train", figure["train"], datasets
-        yield f"{where}.variant", figure["variant"], config["grounding"]["variants"]
+    figure, where = grounding["figure3"], "grounding.figure3"
+    for key, allowed in (("dataset", datasets), ("train", datasets)):
+        yield f"{where}.{key}", figure[key], allowed
+    yield f"{where}.variant", figure["variant"], grounding["variants"]
 
 
 def _grounding_table_references(
