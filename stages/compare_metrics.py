@@ -1,9 +1,9 @@
 """Compare two metrics of the same images in pairs: f against f^h, for example.
 
 Writes the difference in points with its bootstrap 95 % interval, how many images only one of the
-two gets right, and McNemar's exact p-value. Metrics of phrases are compared phrase by phrase, with
-whole images resampled; McNemar's test takes their outcomes as independent. Labels are those of the
-candidate unless given.
+two gets right, and McNemar's exact p-value. Metrics of phrases are compared phrase by phrase; since
+those of one image are not independent, the interval resamples whole images, and the p-value is of
+the sign-flip test on them. Labels are those of the candidate unless given.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ class PairedComparison:
         interval: its bootstrap 95 % interval, images resampled in pairs.
         fixed: images that only the candidate gets right.
         broken: images that only the baseline gets right.
-        p_value: McNemar's exact test of `fixed` against `broken`.
+        p_value: McNemar's exact test of `fixed` against `broken`; where outcomes are grouped, the
+            sign-flip test of whole groups.
     """
 
     difference: float
@@ -84,12 +85,15 @@ def compare_paired(
     """
     change = np.asarray(candidate, dtype=np.int64) - np.asarray(baseline, dtype=np.int64)
     fixed, broken = int((change > 0).sum()), int((change < 0).sum())
+    sums = None
+    if groups is not None and len(np.unique(groups)) < len(change):
+        sums = np.bincount(np.unique(groups, return_inverse=True)[1], change)
     return PairedComparison(
         difference=float(change.mean()),
         interval=bootstrap_interval(change, seed, groups=groups),
         fixed=fixed,
         broken=broken,
-        p_value=mcnemar(fixed, broken),
+        p_value=mcnemar(fixed, broken) if sums is None else flip_signs(sums, seed),
     )
 
 
@@ -103,6 +107,25 @@ def mcnemar(fixed: int, broken: int) -> float:
     from scipy.stats import binomtest
 
     return float(binomtest(fixed, fixed + broken, 0.5).pvalue)
+
+
+def flip_signs(sums: np.ndarray, seed: int = SEED, resamples: int = RESAMPLES) -> float:
+    """The sign-flip test's two-sided p-value that groups gain as much as they lose.
+
+    Under the null hypothesis each group's gain is as likely to be a loss of that size (Good 2005,
+    Permutation, Parametric and Bootstrap Tests of Hypotheses). With groups of one it is McNemar's
+    test, but for the resampling.
+
+    Args:
+        sums: (n,) what each group gains, whole numbers.
+        seed: of the random signs.
+        resamples: how many draws of all signs; the p-value is at least 1 / (resamples + 1).
+    """
+    sizes, counts = np.unique(np.abs(sums), return_counts=True)
+    positive = np.random.default_rng(seed).binomial(counts, 0.5, (resamples, len(counts)))
+    totals = (2 * positive - counts) @ sizes
+    extreme = np.count_nonzero(np.abs(totals) >= abs(sums.sum()))
+    return (extreme + 1) / (resamples + 1)
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
