@@ -22,7 +22,7 @@ from bbr.grounder import Grounder, load_grounder
 from bbr.grounding_texts import TEXTS, Entry, by_image, entries
 from bbr.heatmaps import create_heatmaps
 from bbr.image_batches import SquareImages, chunks
-from bbr.index import load_index, parse_shard
+from bbr.index import load_index
 from bbr.provenance import provenance
 from bbr.relevancy import relevancy_maps
 
@@ -42,7 +42,6 @@ def run(
     image_size: int,
     size: int | None,
     batch_size: int,
-    shard: tuple[int, int],
     device: str,
     precision: str,
     **rest: Any,
@@ -63,7 +62,7 @@ def run(
     side = size or image_size
     parameters = {
         **used, "source": source, "texts": texts, "image_size": image_size, "size": side,
-        "shard": list(shard), "precision": precision,
+        "precision": precision,
     }  # fmt: skip
     record = provenance(
         "extract_heatmaps",
@@ -71,8 +70,7 @@ def run(
         {"index": index, "weights": weights, "clip": clip_file},
         device_name(place),
     )
-    ids = {image["id"] for image in dataset.shard(*shard)}
-    groups = by_image([entry for entry in entries(dataset, texts) if entry.image_id in ids])
+    groups = by_image(entries(dataset, texts))
     images = SquareImages(dataset, image_size)
     with create_heatmaps(output, size=(side, side), provenance=record) as file:
         batches = list(chunks(groups, batch_size))
@@ -130,8 +128,6 @@ def main(argv: list[str] | None = None) -> int:
                         help="side in pixels to which images are resized [304]")  # fmt: skip
     parser.add_argument("--size", type=cli.positive_int, help="side of the maps [image size]")
     parser.add_argument("--batch-size", type=cli.positive_int, default=32)
-    parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="I/N",
-                        help="part I of N, counted from 0 [0/1]")  # fmt: skip
     cli.add_device_options(parser)
     return cli.execute(run, parser, argv)
 

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bbr import cli
-from bbr.clip import PREFIX, new_small_clip, prompt, save_small_clip
+from bbr.clip import PREFIX, Clip, new_small_clip, prompt, save_small_clip
 from bbr.devices import device_name, seed_everything
 from bbr.grounding_batches import observe_images
 from bbr.grounding_texts import Entry, by_image, draw_entry, entries
 from bbr.image_batches import SquareImages
-from bbr.index import load_index
+from bbr.index import Index, load_index
 from bbr.provenance import provenance
 from bbr.small_clip import TRUNK, SmallClipSpec, words_of
 from bbr.training import (
@@ -40,7 +42,7 @@ _MOST_LOGIT_SCALE = 4.6052  # ln 100, as CLIP bounds it
 
 def run(
     *,
-    index: Path,
+    index: list[Path],
     output: Path,
     trunk: str,
     image_size: int,
@@ -62,8 +64,8 @@ def run(
         InputError: the index has no phrases, or the sizes do not fit together.
     """
     schedule = pop_schedule(rest)
-    dataset = load_index(index)
-    choices = by_image(entries(dataset, "training"))
+    datasets = [load_index(path) for path in index]
+    choices = [group for dataset in datasets for group in by_image(entries(dataset, "training"))]
     spec = SmallClipSpec(
         vocabulary=_vocabulary(choices), image_size=image_size,
         trunk=None if trunk == "none" else trunk, patch_size=patch_size, embed_dim=embed_dim,
@@ -74,7 +76,8 @@ def run(
     clip = new_small_clip(spec)
     parameters = {"clip": {k: v for k, v in vars(spec).items() if k != "vocabulary"},
                   "schedule": vars(schedule), "seed": seed, "precision": precision}  # fmt: skip
-    record = provenance("train_clip", parameters, {"index": index}, device_name(fabric.device))
+    sources = {f"index{i}": path for i, path in enumerate(index)}
+    record = provenance("train_clip", parameters, sources, device_name(fabric.device))
     model = _Contrast(clip.model.requires_grad_(True))
     tower = clip.model.visual
     if tower.trunk is not None:
@@ -83,21 +86,30 @@ def run(
     optimizer = torch.optim.AdamW(trained, schedule.lr, weight_decay=schedule.weight_decay)
     wrapped, optimizer = fabric.setup(model, optimizer)
     fabric.to_device(clip)
-    images = SquareImages(dataset, image_size)
-    seen = observe_images(images, lambda pixels: tower.observe(clip.prepare(pixels)), fabric)
-    positions = torch.tensor([group[0].position for group in choices])
+    seen = torch.cat([_observe(dataset, clip, fabric) for dataset in datasets])
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
         generator = step_generator(seed, step)
         chosen = batch_indices(len(choices), schedule.batch_size, seed, step)
         texts = [prompt(_text(choices[i], generator)) for i in chosen.tolist()]
-        planes = fabric.to_device(seen[positions[chosen]])
+        planes = fabric.to_device(seen[chosen])
         yield {"total": wrapped(planes, fabric.to_device(clip.tokenize(texts)))}
 
     checkpoint = Checkpoint(output, record, checkpoint_seconds)
     optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "training steps of CLIP")
     save_small_clip(output, clip, record)
     checkpoint.discard()
+
+
+def _observe(dataset: Index, clip: Clip, fabric: Fabric) -> Tensor:
+    """What the image tower's transformer reads of each image that has texts."""
+    positions = [group[0].position for group in by_image(entries(dataset, "training"))]
+    described = replace(dataset, images=[dataset.images[i] for i in positions])
+
+    def observe(images: Tensor) -> Tensor:
+        return clip.model.visual.observe(clip.prepare(images))
+
+    return observe_images(SquareImages(described, clip.size[0]), observe, fabric)
 
 
 class _Contrast(nn.Module):
@@ -126,8 +138,8 @@ def _vocabulary(choices: list[list[Entry]]) -> tuple[str, ...]:
 
 
 def _text(group: list[Entry], generator: torch.Generator) -> str:
-    """A text of an image: of one entry, or of all of them."""
-    if torch.rand((), generator=generator) < 0.5:
+    """A text of an image: of one entry, or of all of its phrases."""
+    if torch.rand((), generator=generator) < 0.5 or group[0].caption:
         group = [draw_entry(group, generator)]
     drawn = torch.rand(len(group), generator=generator).tolist()
     return " and ".join(
@@ -139,7 +151,8 @@ def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
     default = SmallClipSpec(())
     parser = cli.stage_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True)
+    parser.add_argument("--index", type=Path, required=True, nargs="+",
+                        help="one or more, so that it knows several kinds of phrases")  # fmt: skip
     parser.add_argument("--output", type=Path, required=True, help="weights, .safetensors")
     parser.add_argument("--trunk", choices=(TRUNK, "none"), default=TRUNK,
                         help="frozen features below the transformer, or none: pixels")  # fmt: skip

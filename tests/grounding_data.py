@@ -27,6 +27,8 @@ def small_grounder(seed: int = 0, frozen: bool = True) -> Grounder:
     torch.manual_seed(seed)
     grounder = Grounder(GrounderSpec(LITE0, text_dim=DIM, width=8, frozen_trunk=frozen))
     initialize_trunk(grounder, "imagenet")
+    # Without training, the one channel before the last convolution may be 0 throughout.
+    torch.nn.init.constant_(grounder.D.up1.BN1.bias, 2.0)
     return grounder.eval()
 
 

@@ -54,7 +54,11 @@ class GroundingBatches:
 
     def keep(self) -> None:
         """Run a frozen trunk on every image once, where its maps fit in memory."""
-        if self._encode is not None:
+        if self._encode is None:
+            return
+        with torch.no_grad():
+            one = self._encode(to_unit(self.fabric.to_device(self.images.batch([0]))))
+        if 4 * one.numel() * len(self.images) <= _KEPT_BYTES:
             self._kept = observe_images(self.images, self._encode, self.fabric)
 
     @torch.no_grad()
@@ -76,8 +80,8 @@ class GroundingBatches:
 @torch.no_grad()
 def observe_images(
     images: SquareImages, observe: Callable[[Tensor], Tensor], fabric: Fabric
-) -> Tensor | None:
-    """`observe` of every image in [0, 1], in order: (n, ...) on the CPU; None if it is too much.
+) -> Tensor:
+    """`observe` of every image in [0, 1], in order: (n, ...) on the CPU.
 
     In batches of their own, so that a resumed run has the same bits as an unbroken one.
     """
@@ -86,6 +90,4 @@ def observe_images(
     def look(part: Tensor) -> Tensor:
         return observe(to_unit(fabric.to_device(images.batch(part)))).float().cpu()
 
-    if look(parts[0][:1]).nbytes * len(images) > _KEPT_BYTES:
-        return None
     return torch.cat([look(part) for part in progress(parts, len(parts), "batches observed")])

@@ -46,6 +46,7 @@ def published_state(grounder):
     return state | {f"module.D.up1.BN2.{name}": tensor for name, tensor in unused.items()}
 
 
+@pytest.mark.slow
 def test_the_published_layout_loads(tmp_path):
     torch.manual_seed(0)
     grounder = Grounder(GrounderSpec())
@@ -120,6 +121,7 @@ def test_a_file_of_ours(tmp_path, frozen):
     assert (path.stat().st_size < 2**20) is frozen
 
 
+@pytest.mark.slow
 def test_vgg16_starts_from_a_file(tmp_path):
     torch.manual_seed(5)
     source = models.vgg16(weights=None).features
