@@ -35,9 +35,10 @@ bench: $(STAMP)
 	python -m pytest -m bench -s
 
 resources: $(STAMP)
-	snakemake --cores $(CORES) results/resources/scenes_vit.safetensors
+	snakemake --cores $(CORES) results/resources/scenes_vit.safetensors \
+		results/resources/scenes_clip.safetensors
 	mkdir -p workflow/resources
-	cp results/resources/scenes_vit.safetensors workflow/resources/
+	cp results/resources/*.safetensors workflow/resources/
 
 # A half-made .venv has no stamp and is completed by the next run.
 $(STAMP): envs/lock.txt

@@ -156,6 +156,7 @@ _STAGES_OF_SECTIONS = {
     "detector": ("train_detector",),
     "refinement": ("refine_backbone",),
     "pretraining": ("pretrain_backbone",),
+    "clip_training": ("train_clip",),
     "figures": ("draw_boxes",),
     "scenes": ("render_scenes",),
     "voc": ("index_dataset",),
@@ -174,7 +175,9 @@ _STAGES_OF_SECTIONS = {
     "dino_seg": ("pseudo_boxes", "train_detector", "refine_backbone"),
     "center": ("pseudo_boxes", "train_detector", "refine_backbone"),
 }
-_NOT_OPTIONS = {"label", "format", "shards", "heuristics", "dataset", "train", "variant"}
+_NOT_OPTIONS = {
+    "label", "format", "shards", "heuristics", "dataset", "datasets", "train", "variant",
+}  # fmt: skip
 _SHOW_HELP = """
 import contextlib, importlib, io, json, sys
 found = {}

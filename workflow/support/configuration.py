@@ -193,6 +193,8 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
     yield "backbone", config["backbone"], backbones
     yield "method", config["method"], methods
     yield "pretraining.dataset", config["pretraining"]["dataset"], datasets
+    for dataset in config["clip_training"]["datasets"]:
+        yield "clip_training.datasets", dataset, datasets
     for name, backbone in backbones.items():
         for method in backbone["heuristics"]:
             yield f"backbones.{name}.heuristics", method, methods
