@@ -28,7 +28,7 @@ from bbr.grounding_losses import (
     pop_grounding_weights,
     toss_unions,
 )
-from bbr.grounding_objective import GroundingObjective, Teacher
+from bbr.grounding_objective import GroundingObjective, Teacher, draw_maps
 from bbr.grounding_texts import entries
 from bbr.heatmap_inputs import load_phrase_targets
 from bbr.image_batches import SquareImages
@@ -96,7 +96,7 @@ def run(
     grounder = load_grounder(weights)
     teacher = Teacher(network, size, loss_weights)
     model = GroundingObjective(grounder, clip, grounding_weights, teacher).eval()
-    original = copy.deepcopy(model).requires_grad_(False)
+    original = copy.deepcopy(grounder).requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, schedule.lr, weight_decay=schedule.weight_decay)
     wrapped, optimizer = fabric.setup(model, optimizer)
@@ -111,7 +111,7 @@ def run(
         batch = batches.batch(chosen, generator)
         if targets == "h":
             with torch.no_grad(), fabric.autocast():
-                boxes_of_batch = teacher.own_boxes(original.heatmaps(batch))
+                boxes_of_batch = teacher.own_boxes(draw_maps(original, batch))
         else:
             boxes_of_batch = as_target_list(fabric.to_device(wanted[chosen]))
         yield wrapped(batch, toss_unions(boxes_of_batch, union_probability, generator))

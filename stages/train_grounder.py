@@ -36,6 +36,8 @@ from bbr.training import (
     step_generator,
 )
 
+OPTIMIZERS = ("sgd", "adam")
+
 
 def run(
     *,
@@ -47,6 +49,7 @@ def run(
     scale: float,
     frozen_trunk: bool,
     image_size: int,
+    optimizer: str,
     momentum: float,
     seed: int,
     checkpoint_seconds: float,
@@ -69,7 +72,7 @@ def run(
     initialize_trunk(grounder, init)
     parameters = {
         **used, "grounder": vars(spec), "init": init if init in ("imagenet", "random") else "file",
-        "image_size": image_size, "momentum": momentum, "schedule": vars(schedule),
+        "image_size": image_size, "optimizer": optimizer, "momentum": momentum, "schedule": vars(schedule),
         "loss": vars(weights), "seed": seed, "precision": precision,
     }  # fmt: skip
     init_file = None if init in ("imagenet", "random") else init
@@ -81,10 +84,12 @@ def run(
     dataset = load_index(index)
     model = GroundingObjective(grounder, clip, weights).train()
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(
-        trained, schedule.lr, momentum=momentum, weight_decay=schedule.weight_decay
-    )
-    wrapped, optimizer = fabric.setup(model, optimizer)
+    common = {"lr": schedule.lr, "weight_decay": schedule.weight_decay}
+    if optimizer == "adam":
+        steps_by = torch.optim.Adam(trained, **common)
+    else:
+        steps_by = torch.optim.SGD(trained, momentum=momentum, **common)
+    wrapped, steps_by = fabric.setup(model, steps_by)
     choices = by_image(entries(dataset, "training"))
     batches = GroundingBatches(SquareImages(dataset, image_size), choices, grounder, clip, fabric)
     batches.keep()
@@ -94,7 +99,7 @@ def run(
         yield wrapped(batches.batch(chosen, step_generator(seed, step)))
 
     checkpoint = Checkpoint(output, record, checkpoint_seconds)
-    optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "training steps of g")
+    optimize(wrapped, loss, steps_by, schedule, checkpoint, fabric, "training steps of g")
     save_grounder(output, grounder, record)
     checkpoint.discard()
 
@@ -117,6 +122,7 @@ def main(argv: list[str] | None = None) -> int:
                         help="leave the trunk as it was pretrained")  # fmt: skip
     parser.add_argument("--image-size", type=cli.positive_int, default=304,
                         help="side in pixels to which images are resized [304]")  # fmt: skip
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd")
     parser.add_argument("--momentum", type=float, default=0.9, help="of SGD [0.9]")
     add_schedule_options(parser, Schedule(steps=30000, batch_size=32, lr=1.2e-3))
     add_grounding_weights(parser)

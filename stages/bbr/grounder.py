@@ -107,6 +107,10 @@ class Decoder(nn.Module):
         self.bottleneck = Bottleneck(channels, spec.text_dim)
         self.up0 = UpBlock(spec.text_dim, spec.width, last=False)
         self.up1 = UpBlock(spec.width, 1, last=True)
+        # One channel passes a ReLU before the last convolution. Were that to start out negative,
+        # as it does by chance half of the time, no pixel could rise above its bias.
+        nn.init.constant_(self.up1.conv2.weight, 4 / 9)
+        nn.init.constant_(self.up1.conv2.bias, -3)
 
     def forward(self, plane: Tensor, texts: Tensor) -> Tensor:
         """(B, channels, h, w) and (B, d) to (B, 1, 4h, 4w)."""

@@ -47,6 +47,14 @@ class Teacher:
         return [boxes for _, boxes in choose_boxes(*self.detect(maps), several=True)]
 
 
+def draw_maps(grounder: Grounder, batch: GroundingBatch) -> Tensor:
+    """g's maps of a batch at the size of its images: (B, S, S) float32."""
+    if batch.planes is None:
+        return grounder(batch.images, batch.texts).float()
+    height, width = batch.images.shape[-2:]
+    return grounder.decode(batch.planes, batch.texts, (height, width)).float()
+
+
 class GroundingObjective(nn.Module):
     """g (trained) and its frozen judges: CLIP, and where there is a teacher, h."""
 
@@ -78,7 +86,7 @@ class GroundingObjective(nn.Module):
         Args:
             targets: for each map the boxes that h is to see in it, (n_i, 4) cxcywh in fractions.
         """
-        maps = self.heatmaps(batch)
+        maps = draw_maps(self.grounder, batch)
         losses = grounding_losses(
             self._frozen[0], batch.images, maps, batch.texts, self._relevancy(batch), self.weights
         )
@@ -87,13 +95,6 @@ class GroundingObjective(nn.Module):
         logits, boxes = self.teacher.detect(maps)
         loss_h = set_loss(logits, boxes, targets, self.teacher.weights)["total"]
         return losses | {"total": losses["total"] + loss_h, "h": loss_h}
-
-    def heatmaps(self, batch: GroundingBatch) -> Tensor:
-        """g's maps: (B, S, S)."""
-        if batch.planes is None:
-            return self.grounder(batch.images, batch.texts).float()
-        height, width = batch.images.shape[-2:]
-        return self.grounder.decode(batch.planes, batch.texts, (height, width)).float()
 
     def _relevancy(self, batch: GroundingBatch) -> Tensor:
         height, width = batch.images.shape[-2:]

@@ -9,7 +9,7 @@ from bbr.criterion import LossWeights, set_loss
 from bbr.detectors import DetectorSpec, build_detector
 from bbr.grounding_batches import GroundingBatch
 from bbr.grounding_losses import GroundingWeights, grounding_losses, toss_unions, union_box
-from bbr.grounding_objective import GroundingObjective, Teacher
+from bbr.grounding_objective import GroundingObjective, Teacher, draw_maps
 from bbr.relevancy import relevancy_maps
 
 # Float32 sums of a few thousand terms in another order.
@@ -136,7 +136,7 @@ def test_each_term_alone_moves_g(term):
 def test_h_names_its_own_boxes():
     model, batch = objective(), batch_of(3)
     with torch.no_grad():
-        maps = model.heatmaps(batch)
+        maps = draw_maps(model.grounder, batch)
         logits, boxes = model.teacher.detect(maps)
         own = model.teacher.own_boxes(maps)
     for found, scores, all_boxes in zip(own, logits.softmax(-1)[..., 0], boxes, strict=True):
