@@ -72,8 +72,8 @@ def run(
     initialize_trunk(grounder, init)
     parameters = {
         **used, "grounder": vars(spec), "init": init if init in ("imagenet", "random") else "file",
-        "image_size": image_size, "optimizer": optimizer, "momentum": momentum, "schedule": vars(schedule),
-        "loss": vars(weights), "seed": seed, "precision": precision,
+        "image_size": image_size, "optimizer": optimizer, "momentum": momentum,
+        "schedule": vars(schedule), "loss": vars(weights), "seed": seed, "precision": precision,
     }  # fmt: skip
     init_file = None if init in ("imagenet", "random") else init
     fabric = launch(device, precision)
