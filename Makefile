@@ -45,10 +45,16 @@ bench: $(STAMP)
 
 resources: $(STAMP)
 	snakemake --cores $(CORES) results/resources/scenes_vit.safetensors \
-		results/resources/scenes_move.safetensors
+		results/resources/scenes_move.safetensors results/resources/scenes_clip.safetensors
 	mkdir -p workflow/resources
 	cp results/resources/scenes_vit.safetensors results/resources/scenes_move.safetensors \
-		workflow/resources/
+		results/resources/scenes_clip.safetensors workflow/resources/
+	snakemake --cores $(CORES) results/g_captions/grounding/grounder.safetensors \
+		results/g_regions/grounding/grounder.safetensors
+	cp results/g_captions/grounding/grounder.safetensors \
+		workflow/resources/scenes_grounder_captions.safetensors
+	cp results/g_regions/grounding/grounder.safetensors \
+		workflow/resources/scenes_grounder_regions.safetensors
 
 # A half-made .venv has no stamp and is completed by the next run.
 $(STAMP): envs/lock.txt

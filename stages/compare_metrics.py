@@ -1,7 +1,9 @@
 """Compare two metrics of the same images in pairs: f against f^h, for example.
 
 Writes the difference in points with its bootstrap 95 % interval, how many images only one of the
-two gets right, and McNemar's exact p-value. Labels are those of the candidate unless given.
+two gets right, and McNemar's exact p-value. Metrics of phrases are compared phrase by phrase; since
+those of one image are not independent, the interval resamples whole images, and the p-value is of
+the sign-flip test on them. Labels are those of the candidate unless given.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ def run(*, baseline: Path, candidate: Path, labels: list[str], output: Path) -> 
         "fixed": pair.fixed,
         "broken": pair.broken,
         "p_value": pair.p_value,
-        "count": len(before["outcomes"]["image_id"]),
+        "count": len(before["outcomes"]["correct"]),
         "provenance": provenance(
             "compare_metrics", {"labels": named}, {"baseline": baseline, "candidate": candidate}
         ),

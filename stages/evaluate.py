@@ -1,7 +1,17 @@
-"""Score boxes against the ground truth of an index: CorLoc, or COCO's average precision (AP50).
+"""Score a method against the ground truth of an index.
 
-Prints the score in percent and its counts of images, and writes them with the bootstrap 95 %
-interval and the outcome of every image, which is what paired comparisons and tables are made from.
+  --task corloc         the top box of each image: --boxes
+  --task ap             COCO's average precision (AP50) of all boxes of each image: --boxes
+  --task pointing_game  the highest point of the heatmap of each phrase: --heatmaps
+  --task bbox_accuracy  the box around all boxes of each phrase: --boxes with phrase ids
+
+Tasks of phrases also take --control random or center: a point, or a box, that is drawn uniformly or
+lies in the middle. They leave out target boxes below --least-area of the image, and score groups of
+phrases as well: by number of words, relational or plain, size of the target, category.
+
+Prints the score in percent and its counts, and writes them with the bootstrap 95 % interval and
+the outcome of every image or phrase, which is what paired comparisons and tables are made from.
+Intervals of phrases resample whole images.
 """
 
 from __future__ import annotations
@@ -10,84 +20,187 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bbr import cli
 from bbr.average_precision import average_precision
-from bbr.box_files import Record, box_xyxy, read_boxes, require_known_images, top_boxes
+from bbr.box_files import box_xyxy, read_boxes, require_known_images, top_boxes
 from bbr.corloc import IOU_THRESHOLD, best_ious
 from bbr.errors import InputError
 from bbr.files import write_json
+from bbr.grounding import (
+    LEAST_AREA,
+    Target,
+    evaluated_targets,
+    heatmap_points,
+    pointing_game,
+    record_unions,
+    require_phrases,
+    union_ious,
+)
+from bbr.grounding_controls import CONTROLS, control_points, control_unions
+from bbr.grounding_groups import target_groups
 from bbr.index import Index, load_index
 from bbr.metric_files import add_label_option, parse_labels
+from bbr.phrases import index_phrases
 from bbr.provenance import provenance
 from bbr.statistics import bootstrap_interval
 
+Outcomes = dict[str, list[Any]]
 
-def run(*, task: str, index: Path, boxes: Path, labels: list[str], output: Path) -> None:
-    """Evaluate `boxes` on the images of `index` and write `output`.
+# What each task scores.
+TASKS = {"corloc": "boxes", "ap": "boxes", "pointing_game": "heatmaps", "bbox_accuracy": "boxes"}
+
+
+def run(
+    *,
+    task: str,
+    index: Path,
+    labels: list[str],
+    output: Path,
+    boxes: Path | None = None,
+    heatmaps: Path | None = None,
+    control: str | None = None,
+    least_area: float = LEAST_AREA,
+    seed: int = 0,
+) -> None:
+    """Evaluate on the images or phrases of `index` and write `output`.
 
     Raises:
         InputError: the files are not what they should be or do not belong together.
     """
-    named = parse_labels(labels)
-    dataset, records = load_index(index), read_boxes(boxes)
-    known = {image["id"] for image in dataset.images}
-    if not any(len(dataset.boxes_xyxy(image_id)) for image_id in known):
-        raise InputError("the index has no ground-truth boxes: there is nothing to score against")
-    require_known_images(records, known, boxes)
+    named, dataset = parse_labels(labels), load_index(index)
+    _require_one_source(task, boxes=boxes, heatmaps=heatmaps, control=control)
+    parameters: dict[str, Any] = {"task": task, "labels": named}
+    scores: dict[str, Any] = {}
+    if task in _TASKS_OF_IMAGES:
+        _require_ground_truth(dataset)
+        outcomes, scores = _TASKS_OF_IMAGES[task](dataset, boxes)
+    else:
+        parameters |= {"least_area": least_area, "control": control}
+        parameters |= {"seed": seed} if control == "random" else {}
+        targets = evaluated_targets(dataset, least_area)
+        score_phrases = pointing_outcomes if task == "pointing_game" else accuracy_outcomes
+        outcomes = score_phrases(dataset, targets, heatmaps or boxes, control, seed)
+        scores["groups"] = _scores_by_group(outcomes, target_groups(dataset, targets))
+    inputs = {"index": index, "boxes": boxes, "heatmaps": heatmaps}
     metrics = {
         "task": task,
         "labels": named,
-        **TASKS[task](dataset, records),
-        "provenance": provenance(
-            "evaluate", {"task": task, "labels": named}, {"index": index, "boxes": boxes}
-        ),
+        **_score(outcomes["correct"], outcomes["image_id"]),
+        **scores,
+        "outcomes": outcomes,
+        "provenance": provenance("evaluate", parameters, inputs),
     }
     write_json(output, metrics)
     print(f"{metrics['score']:.2f} ({metrics['correct']} of {metrics['count']})")
 
 
-def corloc(index: Index, records: list[Record]) -> dict[str, Any]:
-    """CorLoc, and whether the top box of each image has IoU 0.5 or more with an object."""
+def _require_one_source(task: str, **sources: Path | str | None) -> None:
+    allowed = [TASKS[task], *([] if task in _TASKS_OF_IMAGES else ["control"])]
+    given = [name for name, source in sources.items() if source is not None]
+    if len(given) != 1 or given[0] not in allowed:
+        wanted = " or ".join(f"--{name}" for name in allowed)
+        found = " and ".join(f"--{name}" for name in given) or "none"
+        raise InputError(f"--task {task} needs {wanted}, and has {found}")
+
+
+def _require_ground_truth(index: Index) -> None:
+    if not any(len(index.boxes_xyxy(image["id"])) for image in index.images):
+        raise InputError("the index has no ground-truth boxes: there is nothing to score against")
+
+
+def corloc_outcomes(index: Index, boxes: Path) -> tuple[Outcomes, dict[str, Any]]:
+    """Whether the top box of each image has IoU 0.5 or more with an object."""
     truth = {image["id"]: index.boxes_xyxy(image["id"]) for image in index.images}
+    records = read_boxes(boxes)
+    require_known_images(records, truth, boxes)
     ious = best_ious({i: box_xyxy(record) for i, record in top_boxes(records).items()}, truth)
-    correct = (ious >= IOU_THRESHOLD).astype(int).tolist()
+    return {"image_id": list(truth), **_by_iou(ious)}, {}
+
+
+def ap_outcomes(index: Index, boxes: Path) -> tuple[Outcomes, dict[str, Any]]:
+    """Whether any object of an image was found, and AP50 of all boxes, whatever their class."""
+    records = read_boxes(boxes)
+    image_ids = sorted(image["id"] for image in index.images)
+    require_known_images(records, set(image_ids), boxes)
+    found = average_precision(index, records)
+    outcomes = {
+        "image_id": image_ids,
+        "correct": [int(count > 0) for count in found.found],
+        "objects": found.objects,
+        "found": found.found,
+    }
+    scores = {"score": found.ap50, "ap": found.ap, "ap75": found.ap75}
+    return outcomes, scores | {"interval": list(found.interval)}
+
+
+# Tasks of images: each gives the outcomes, and scores besides the share of those that are correct.
+_TASKS_OF_IMAGES = {"corloc": corloc_outcomes, "ap": ap_outcomes}
+
+
+def pointing_outcomes(
+    index: Index, targets: list[Target], heatmaps: Path | None, control: str | None, seed: int
+) -> Outcomes:
+    """Whether the point of each phrase lies in one of its boxes."""
+    if control is not None:
+        points = control_points(targets, control, seed)
+    else:
+        from bbr.heatmaps import HeatmapFile  # here, since scoring boxes does without HDF5
+
+        with HeatmapFile(heatmaps) as file:
+            points = heatmap_points(targets, file)
+    return {**_units(targets), "correct": pointing_game(targets, points)}
+
+
+def accuracy_outcomes(
+    index: Index, targets: list[Target], boxes: Path | None, control: str | None, seed: int
+) -> Outcomes:
+    """Whether the union of each phrase's boxes has IoU 0.5 or more with that of its targets."""
+    if control is not None:
+        unions = control_unions(targets, control, seed)
+    else:
+        records = read_boxes(boxes)
+        known = {(phrase.image_id, phrase.phrase_id) for phrase in index_phrases(index)}
+        require_phrases(records, known, boxes)
+        unions = record_unions(records)
+    return {**_units(targets), **_by_iou(union_ious(targets, unions))}
+
+
+def _units(targets: list[Target]) -> Outcomes:
+    images, phrases = zip(*(target.unit for target in targets), strict=True)
+    return {"image_id": list(images), "phrase_id": list(phrases)}
+
+
+def _by_iou(ious: np.ndarray) -> Outcomes:
+    return {
+        "correct": (ious >= IOU_THRESHOLD).astype(int).tolist(),
+        "iou": ious.round(6).tolist(),
+    }
+
+
+def _score(correct: list[int], image_ids: list[int]) -> dict[str, Any]:
+    interval = bootstrap_interval(correct, groups=image_ids)
     return {
         "score": 100 * sum(correct) / len(correct),
-        "interval": [100 * end for end in bootstrap_interval(correct)],
+        "interval": [100 * end for end in interval],
         "correct": sum(correct),
         "count": len(correct),
-        "outcomes": {
-            "image_id": list(truth),
-            "correct": correct,
-            "iou": ious.round(6).tolist(),
-        },
     }
 
 
-def ap(index: Index, records: list[Record]) -> dict[str, Any]:
-    """AP50 of all boxes, whatever their class, and whether any object of an image was found.
-
-    The counts are those of images in which one was.
-    """
-    found = average_precision(index, records)
-    correct = [int(count > 0) for count in found.found]
-    return {
-        "score": found.ap50,
-        "ap": found.ap,
-        "ap75": found.ap75,
-        "interval": list(found.interval),
-        "correct": sum(correct),
-        "count": len(correct),
-        "outcomes": {
-            "image_id": sorted(image["id"] for image in index.images),
-            "correct": correct,
-            "objects": found.objects,
-            "found": found.found,
-        },
-    }
-
-
-TASKS = {"corloc": corloc, "ap": ap}
+def _scores_by_group(
+    outcomes: Outcomes, groups: dict[str, list[str]]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    pairs = list(zip(outcomes["correct"], outcomes["image_id"], strict=True))
+    scores: dict[str, dict[str, dict[str, Any]]] = {}
+    for criterion, names in groups.items():
+        scores[criterion] = {}
+        for group in sorted(set(names)):
+            of_group = [pair for pair, name in zip(pairs, names, strict=True) if name == group]
+            correct, image_ids = map(list, zip(*of_group, strict=True))
+            scores[criterion][group] = _score(correct, image_ids)
+    return scores
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -95,7 +208,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = cli.stage_parser(__doc__)
     parser.add_argument("--task", choices=TASKS, required=True)
     parser.add_argument("--index", type=Path, required=True, help="index.json with ground truth")
-    parser.add_argument("--boxes", type=Path, required=True, help="COCO results")
+    parser.add_argument("--boxes", type=Path, help="COCO results")
+    parser.add_argument("--heatmaps", type=Path, help="heatmaps.h5")
+    parser.add_argument("--control", choices=CONTROLS, help="what to score instead of a method")
+    parser.add_argument("--least-area", type=cli.fraction, default=LEAST_AREA,
+                        help="of a phrase's boxes, as a share of the image; smaller ones are left "
+                        "out [0.05]")  # fmt: skip
+    parser.add_argument("--seed", type=cli.non_negative_int, default=0, help="of --control random")
     add_label_option(parser)
     parser.add_argument("--output", type=Path, required=True, help="metrics.json")
     return cli.execute(run, parser, argv)

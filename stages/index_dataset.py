@@ -4,7 +4,22 @@
                    those of ImageSets/Main/{--image-set}.txt; difficult and truncated objects are
                    included.
   --format coco    --source is the folder of the images, --annotations the instances_*.json.
+                   With --captions captions_*.json the images carry their captions.
   --format folder  --source is any folder of images, searched recursively; no boxes.
+                   --phrases has what to look for in them: a text file, one phrase a line, or a
+                   JSON object of a list of phrases for each file name.
+
+and, with the phrases of each image and the boxes they refer to (`phrase_id` and `phrases`):
+
+  --format flickr30k      Flickr30k Entities. --source is the folder of the photographs or the one
+                          above it, --annotations the folder of Sentences and Annotations [found
+                          near --source]; the images are those of the list {--image-set}.txt there.
+  --format visual_genome  --source is the folder of the images or of VG_100K and VG_100K_2,
+                          --annotations region_descriptions.json; --image-data image_data.json.
+  --format referit        --source is the folder of the photographs, --annotations the folder of
+                          referit_query_dict.json and referit_imcrop_bbox_dict.json.
+
+Of phrases, info.phrases has the counts, and how many have no box to find, by reason.
 
 Every image is decoded once. Sizes are those of the upright (EXIF orientation applied) image, and
 boxes are understood to lie in it. Images that cannot be read, or whose size is not the one that
@@ -21,13 +36,32 @@ from bbr import cli
 from bbr.errors import InputError
 from bbr.index import Index, save_index
 from bbr.provenance import provenance
-from bbr.readers import Listing, measure_images, read_coco, read_folder, read_voc
+from bbr.readers import (
+    Listing,
+    measure_images,
+    read_coco,
+    read_flickr30k,
+    read_folder,
+    read_referit,
+    read_visual_genome,
+    read_voc,
+)
 
-_LAYOUT_OF_OPTION = {
-    "image_set": "voc",
-    "annotations": "coco",
-    "image_list": "coco",
-    "round_boxes": "coco",
+_LAYOUTS_OF_OPTION = {
+    "image_set": ("voc", "flickr30k"),
+    "annotations": ("coco", "flickr30k", "visual_genome", "referit"),
+    "captions": ("coco",),
+    "phrases": ("folder",),
+    "image_data": ("visual_genome",),
+    "image_list": ("coco", "visual_genome", "referit"),
+    "round_boxes": ("coco",),
+}
+_IMAGE_SETS = {"voc": "trainval", "flickr30k": "test"}
+_WITH_PHRASES = ("flickr30k", "visual_genome", "referit")
+_NEEDED = {
+    "coco": "instances_*.json",
+    "visual_genome": "region_descriptions.json",
+    "referit": "FOLDER",
 }
 
 
@@ -38,6 +72,9 @@ def run(
     output: Path,
     image_set: str | None = None,
     annotations: Path | None = None,
+    captions: Path | None = None,
+    phrases: Path | None = None,
+    image_data: Path | None = None,
     image_list: Path | None = None,
     round_boxes: bool = False,
     limit: int | None = None,
@@ -54,6 +91,9 @@ def run(
     options = {
         "image_set": image_set,
         "annotations": annotations,
+        "captions": captions,
+        "phrases": phrases,
+        "image_data": image_data,
         "image_list": image_list,
         "round_boxes": round_boxes,
     }
@@ -65,7 +105,7 @@ def run(
 
     parameters = {
         "format": layout,
-        "image_set": (image_set or "trainval") if layout == "voc" else None,
+        "image_set": image_set or _IMAGE_SETS.get(layout),
         "round_boxes": round_boxes,
         "limit": limit,
         "max_skipped": max_skipped,
@@ -76,6 +116,8 @@ def run(
         "skipped": skipped,
         "provenance": provenance("index_dataset", parameters, listing.sources),
     }
+    if layout in _WITH_PHRASES:
+        info["phrases"] = measured.count_phrases()
     index = Index(measured.images, measured.annotations, measured.categories, info, output)
     save_index(index)
     cli.log.info("%s: %d images, %d boxes", output, len(index.images), len(index.annotations))
@@ -83,27 +125,40 @@ def run(
 
 
 def _refuse_misplaced(layout: str, options: dict[str, object]) -> None:
-    for name, its_layout in _LAYOUT_OF_OPTION.items():
-        if options[name] and layout != its_layout:
+    for name, layouts in _LAYOUTS_OF_OPTION.items():
+        if options[name] and layout not in layouts:
             option = name.replace("_", "-")
-            raise InputError(f"--{option} is for --format {its_layout}, not {layout}; leave it out")
+            raise InputError(
+                f"--{option} is for --format {' or '.join(layouts)}, not {layout}; leave it out"
+            )
 
 
 def _read(
     layout: str,
     source: Path,
+    *,
     image_set: str | None,
     annotations: Path | None,
+    captions: Path | None,
+    phrases: Path | None,
+    image_data: Path | None,
     image_list: Path | None,
     round_boxes: bool,
 ) -> Listing:
+    image_set = image_set or _IMAGE_SETS.get(layout)
     if layout == "folder":
-        return read_folder(source)
+        return read_folder(source, phrases)
     if layout == "voc":
-        return read_voc(source, image_set or "trainval")
+        return read_voc(source, image_set)
+    if layout == "flickr30k":
+        return read_flickr30k(source, image_set, annotations)
     if annotations is None:
-        raise InputError("--format coco needs --annotations instances_*.json")
-    return read_coco(annotations, source, round_boxes, image_list)
+        raise InputError(f"--format {layout} needs --annotations {_NEEDED[layout]}")
+    if layout == "visual_genome":
+        return read_visual_genome(annotations, source, image_data, image_list)
+    if layout == "referit":
+        return read_referit(annotations, source, image_list)
+    return read_coco(annotations, source, round_boxes, image_list, captions)
 
 
 def _relative(folder: Path, start: Path) -> str:
@@ -115,12 +170,18 @@ def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = cli.stage_parser(__doc__)
     add = parser.add_argument
-    add("--format", dest="layout", choices=("voc", "coco", "folder"), required=True)
+    add("--format", dest="layout", required=True,
+        choices=("voc", "coco", "folder", "flickr30k", "visual_genome", "referit"))  # fmt: skip
     add("--source", type=Path, required=True, help="folder of the dataset or of its images")
     add("--output", type=Path, required=True, help="index.json")
-    add("--image-set", help="voc: which list of ImageSets/Main [trainval]")
-    add("--annotations", type=Path, help="coco: the instances file")
-    add("--image-list", type=Path, help="coco: take only the file names that this file lists")
+    add("--image-set", help="voc: which list of ImageSets/Main [trainval]; flickr30k: which split"
+        " [test]")  # fmt: skip
+    add("--annotations", type=Path, help="the instances file, or what the format has")
+    add("--captions", type=Path, help="coco: the captions file [none]")
+    add("--phrases", type=Path, help="folder: what to look for in the images [nothing]")
+    add("--image-data", type=Path, help="visual_genome: image_data.json, to clip boxes by [none]")
+    add("--image-list", type=Path,
+        help="coco, visual_genome, referit: take only the images that this file lists")  # fmt: skip
     add("--round-boxes", action="store_true", help="coco: round box corners to integers")
     add("--limit", type=cli.positive_int, help="take only the first N images [all]")
     add("--max-skipped", type=cli.non_negative_int,

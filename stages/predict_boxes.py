@@ -1,4 +1,7 @@
-"""h's own boxes: its most confident one for each image, from cached maps (bracketed in Table 4)."""
+"""h's own boxes (bracketed in the tables): its most confident one for each image, from maps of f.
+
+Of heatmaps instead all that it takes for objects, for each phrase (paper section 5).
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,12 @@ from torchvision.ops import box_convert, clip_boxes_to_image
 from bbr import cli
 from bbr.box_files import write_boxes
 from bbr.boxes import denormalize_boxes
-from bbr.criterion import most_confident
-from bbr.detector_inputs import DetectorInputs, arrange
+from bbr.criterion import choose_boxes
+from bbr.detector_inputs import arrange
 from bbr.detectors import load_detector, require_channels
 from bbr.devices import autocast, choose_device, device_name
 from bbr.errors import InputError
+from bbr.heatmap_inputs import HeatmapInputs, open_inputs
 from bbr.image_batches import chunks
 from bbr.index import load_index
 from bbr.provenance import provenance
@@ -32,7 +36,7 @@ def run(
     device: str,
     precision: str,
 ) -> None:
-    """Write boxes.json: one box an image, its score h's probability of an object.
+    """Write boxes.json, a box's score h's probability of an object.
 
     Raises:
         InputError: the inputs are of other images than the index, or not h's kind.
@@ -42,23 +46,27 @@ def run(
     dataset = load_index(index)
     sizes = {image["id"]: dataset.image_size(image) for image in dataset.images}
     records = []
-    with DetectorInputs(inputs) as cached:
+    with open_inputs(inputs) as cached:
         require_channels(network, cached.shape, inputs)
         if set(cached.image_id.tolist()) - set(sizes):
             raise InputError(f"inputs {inputs}: of images that {index} does not have")
         batches = list(chunks(range(len(cached)), batch_size))
-        for positions in cli.progress(batches, len(batches), "batches of images"):
+        for positions in cli.progress(batches, len(batches), "batches of maps"):
             maps = arrange(cached.batch(torch.tensor(positions)), cached.grid, network.spec.layout)
             with autocast(place, precision):
                 logits, boxes = network(maps.to(place))
-            scores, best = most_confident(logits.float(), boxes.float())
-            for i, score, box in zip(
-                cached.image_id[positions].tolist(), scores, best, strict=True
-            ):
-                pixels = denormalize_boxes(box.cpu(), sizes[i])
-                pixels = clip_boxes_to_image(pixels, sizes[i])
+            chosen = choose_boxes(logits.float(), boxes.float(), isinstance(cached, HeatmapInputs))
+            for position, (scores, best) in zip(positions, chosen, strict=True):
+                of_map = {"image_id": int(cached.image_id[position])}
+                if isinstance(cached, HeatmapInputs):
+                    of_map["phrase_id"] = int(cached.phrase_id[position])
+                size = sizes[of_map["image_id"]]
+                pixels = clip_boxes_to_image(denormalize_boxes(best.cpu(), size), size)
                 xywh = box_convert(pixels, "xyxy", "xywh").tolist()
-                records.append({"image_id": i, "bbox": xywh, "score": float(score)})
+                records += [
+                    {**of_map, "bbox": box, "score": score}
+                    for box, score in zip(xywh, scores.tolist(), strict=True)
+                ]
     record = provenance(
         "predict_boxes",
         {"precision": precision},
@@ -72,7 +80,9 @@ def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
     parser = cli.stage_parser(__doc__)
     parser.add_argument("--detector", type=Path, required=True, help="h, .safetensors")
-    parser.add_argument("--inputs", type=Path, required=True, help="detector_inputs.h5")
+    parser.add_argument(
+        "--inputs", type=Path, required=True, help="detector_inputs.h5, or heatmaps.h5"
+    )
     parser.add_argument("--index", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True, help="boxes.json")
     parser.add_argument("--batch-size", type=cli.positive_int, default=64)

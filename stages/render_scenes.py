@@ -1,8 +1,8 @@
 """Render a dataset of scenes: shaded, textured objects on cluttered photographs.
 
 Writes the images into `images/` beside --output, and at last --output itself: a COCO-format index
-with the objects' boxes, categories and referring phrases. `bbr/scenes/presets.py` holds each
-preset's statistics. Nothing is downloaded.
+with the objects' boxes and categories, and with phrases for them or captions of whole images.
+`bbr/scenes/presets.py` holds each preset's statistics. Nothing is downloaded.
 
     python stages/render_scenes.py --preset scenes07 --count 500 --seed 0 \\
         --output results/scenes07/index.json
@@ -26,7 +26,15 @@ from bbr.cli import execute, progress, stage_parser
 from bbr.errors import InputError
 from bbr.files import write_json
 from bbr.provenance import provenance
-from bbr.scenes import CATEGORY_IDS, PRESETS, Scene, SceneStyle, render_scene, scene_rng
+from bbr.scenes import (
+    CATEGORY_IDS,
+    PRESETS,
+    Scene,
+    SceneObject,
+    SceneStyle,
+    render_scene,
+    scene_rng,
+)
 
 _MIN_SIZE, _MAX_SIZE = 32, 1024
 _FOLDER = "images"
@@ -45,12 +53,16 @@ def run(preset: str, count: int, seed: int, output: Path, size: int) -> None:
     folder, partial, stale = _prepare_folders(output)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
+    phrase_id = 1
     for number in progress(range(1, count + 1), count, "scenes"):
         scene = render_scene(style, scene_rng(style, seed, number))
         name = f"{number:06d}.jpg"
         _write_jpeg(partial / name, scene.image)
-        images.append({"id": number, "file_name": name, "width": size, "height": size})
-        annotations += _annotate(scene, number, len(annotations) + 1)
+        captions = {"captions": scene.captions} if scene.captions else {}
+        images.append({"id": number, "file_name": name, "width": size, "height": size, **captions})
+        annotations += _annotate(scene, number, phrase_id)
+        phrase_id += len(scene.mentions)
+    annotations = [{"id": i, **annotation} for i, annotation in enumerate(annotations, 1)]
     os.sync()  # once: syncing each small file by itself would take longer than rendering it
     # From here to the last line there is no index, hence no index beside images not its own.
     output.unlink(missing_ok=True)
@@ -113,21 +125,30 @@ def _write_jpeg(path: Path, image: np.ndarray) -> None:
     path.write_bytes(encoded.tobytes())
 
 
-def _annotate(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:
-    """COCO annotations of a scene's objects; each object is a phrase's only target."""
+def _annotate(scene: Scene, image_id: int, phrase_id: int) -> list[dict[str, Any]]:
+    """COCO annotations, without ids: one for each object of each mention.
+
+    A mention's phrase id is its number in the dataset, the first of this scene being `phrase_id`.
+    Objects of a scene that nothing mentions have their boxes alone.
+    """
+    if not scene.mentions:
+        return [_box_annotation(thing, image_id) for thing in scene.objects]
     return [
-        {
-            "id": number,
-            "image_id": image_id,
-            "bbox": list(thing.bbox_xywh),
-            "area": int(np.count_nonzero(thing.mask)),
-            "category_id": CATEGORY_IDS[thing.category],
-            "iscrowd": 0,
-            "phrase_id": number,
-            "phrases": thing.phrases,
-        }
-        for number, thing in enumerate(scene.objects, first_id)
+        _box_annotation(scene.objects[thing], image_id)
+        | {"phrase_id": number, "phrases": mention.phrases}
+        for number, mention in enumerate(scene.mentions, phrase_id)
+        for thing in mention.objects
     ]
+
+
+def _box_annotation(thing: SceneObject, image_id: int) -> dict[str, Any]:
+    return {
+        "image_id": image_id,
+        "bbox": list(thing.bbox_xywh),
+        "area": int(np.count_nonzero(thing.mask)),
+        "category_id": CATEGORY_IDS[thing.category],
+        "iscrowd": 0,
+    }
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""Train h to predict f's pseudo-boxes from f's own output maps (paper sections 3.1 and 4.1).
+"""Train h to predict pseudo-boxes from f's own maps, or g's heatmaps (paper sections 3.1, 4.1).
 
 With --augmentation none or flip_maps, h reads cached maps (--inputs), in the latter half of them
 mirrored; with crop_flip, f runs on freshly augmented images and the heuristic proposes their boxes,
@@ -24,9 +24,10 @@ from bbr.detector_inputs import DetectorInputs, layout_channels
 from bbr.detectors import LAYOUTS, DetectorSpec, build_detector, initialize_trunk, save_detector
 from bbr.devices import device_name, seed_everything
 from bbr.errors import InputError
+from bbr.heatmap_inputs import HeatmapInputs, load_phrase_targets, open_inputs
 from bbr.heuristics import METHODS, add_heuristic_options, heuristic_options, pop_heuristic_options
 from bbr.image_batches import SquareImages
-from bbr.index import load_index
+from bbr.index import Index, load_index
 from bbr.provenance import provenance
 from bbr.targets import as_target_list, load_targets
 from bbr.training import (
@@ -70,10 +71,8 @@ def run(
     schedule, loss_weights = pop_schedule(rest), pop_loss_weights(rest)
     options = heuristic_options(heuristic, pop_heuristic_options(rest))
     dataset = load_index(index)
-    positions, targets = load_targets(boxes, dataset)
-    with DetectorInputs(inputs) as cached:
-        if cached.image_id.tolist() != [image["id"] for image in dataset.images]:
-            raise InputError(f"inputs {inputs}: of other images than {index}; make them again")
+    with open_inputs(inputs) as cached:
+        positions, targets = _targets(boxes, dataset, cached)
         channels = layout_channels(cached.shape[0], cached.shape[2], layout)
         if any(side % cell for side in cached.grid):
             raise InputError(f"--cell {cell}: does not divide maps of {cached.grid} ({inputs})")
@@ -93,6 +92,8 @@ def run(
         )
         fabric = launch(device, precision)
         if augmentation == "crop_flip":
+            if isinstance(cached, HeatmapInputs):
+                raise InputError("--augmentation crop_flip: runs f, not g; use flip_maps or none")
             if rest["weights"] is None:
                 raise InputError("--augmentation crop_flip: needs f; add --weights")
             sources["weights"] = weights_file(rest["weights"])
@@ -127,21 +128,39 @@ def run(
     checkpoint.discard()
 
 
+def _targets(
+    boxes: Path, dataset: Index, cached: DetectorInputs | HeatmapInputs
+) -> tuple[Tensor, Tensor]:
+    """Where among the inputs there are targets, and these; see `load_targets`."""
+    if isinstance(cached, HeatmapInputs):
+        rows = list(zip(cached.image_id.tolist(), cached.phrase_id.tolist(), strict=True))
+        return load_phrase_targets(boxes, dataset, rows)
+    if cached.image_id.tolist() != [image["id"] for image in dataset.images]:
+        raise InputError(
+            f"inputs {cached.path}: of other images than {dataset.path}; make them again"
+        )
+    return load_targets(boxes, dataset)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
     parser = cli.stage_parser(__doc__)
     parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--inputs", type=Path, required=True, help="detector_inputs.h5")
+    parser.add_argument(
+        "--inputs", type=Path, required=True, help="detector_inputs.h5, or heatmaps.h5"
+    )
     parser.add_argument("--boxes", type=Path, required=True, help="pseudo-boxes, boxes.json")
     parser.add_argument("--output", type=Path, required=True, help="h, .safetensors")
-    parser.add_argument("--network", default="resnet50", help="attention or a torchvision ResNet")
+    parser.add_argument(
+        "--network", default="resnet50", help="attention, vgg16 or a torchvision ResNet"
+    )
     parser.add_argument("--layout", choices=LAYOUTS, default="qkv_image")
     parser.add_argument("--num-boxes", type=int, default=10, help="k [10]")
     parser.add_argument("--width", type=cli.positive_int, default=64,
                         help="hidden channels of network attention [64]")  # fmt: skip
     parser.add_argument("--cell", type=cli.positive_int, default=1,
                         help="side of the squares that attention takes as one [1]")  # fmt: skip
-    parser.add_argument("--init", type=Path, help="pretrained trunk of a ResNet, .safetensors")
+    parser.add_argument("--init", type=Path, help="pretrained ResNet or VGG16, .safetensors")
     parser.add_argument("--augmentation", choices=AUGMENTATIONS, default="none")
     add_channel_dropout(parser)
     add_schedule_options(parser, Schedule(steps=3000, batch_size=36, lr=1e-5))

@@ -56,13 +56,13 @@ def flip_maps(maps: Tensor, boxes: Tensor, generator: torch.Generator) -> tuple[
 
     Args:
         maps: (B, C, h, w), in the `spatial` layout.
-        boxes: (B, 4) cxcywh in fractions of the image.
+        boxes: (B, 4) or (B, T, 4) cxcywh in fractions of the image.
     """
     chosen = torch.rand(len(maps), generator=generator) < 0.5
-    mirrored = torch.cat((1 - boxes[:, :1], boxes[:, 1:]), dim=1)
+    mirrored = torch.cat((1 - boxes[..., :1], boxes[..., 1:]), dim=-1)
     return (
         torch.where(chosen.view(-1, 1, 1, 1), maps.flip(-1), maps),
-        torch.where(chosen.view(-1, 1), mirrored, boxes),
+        torch.where(chosen.view(-1, *[1] * (boxes.ndim - 1)), mirrored, boxes),
     )
 
 

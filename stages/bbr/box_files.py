@@ -1,6 +1,7 @@
 """Boxes on disk: COCO results in `boxes.json`, what made them in `boxes.meta.json` beside it.
 
 A record is {"image_id", "category_id", "bbox": [x, y, width, height], "score"}, in image pixels.
+Boxes that a phrase refers to have its "phrase_id" too.
 """
 
 from __future__ import annotations
@@ -157,6 +158,8 @@ def _problem(record: Any) -> str | None:
         return f"has no {missing[0]}"
     if type(record["image_id"]) is not int:
         return f"has image_id {record['image_id']!r}, which is not an integer"
+    if type(record.get("phrase_id", 0)) is not int:
+        return f"has phrase_id {record['phrase_id']!r}, which is not an integer"
     box = record["bbox"]
     if not isinstance(box, list | tuple) or len(box) != 4:
         return f"of image {record['image_id']} is not [x, y, width, height]"
@@ -177,8 +180,10 @@ def _rounded(record: Record) -> Record:
     Rounding keeps files small and hides the last-digit differences between machines; adding 0.0
     turns -0.0 into 0.0.
     """
+    phrase = {"phrase_id": record["phrase_id"]} if "phrase_id" in record else {}
     return {
         "image_id": record["image_id"],
+        **phrase,
         "category_id": record.get("category_id", 1),
         "bbox": [round(float(value), _PIXEL_DECIMALS) + 0.0 for value in record["bbox"]],
         "score": float(f"{record['score']:.{_SCORE_DIGITS}g}") + 0.0,

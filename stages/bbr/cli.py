@@ -75,6 +75,14 @@ def open_fraction(text: str) -> float:
     return value
 
 
+def fraction(text: str) -> float:
+    """An argparse type: a number from 0 on and below 1."""
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 on and below 1")
+    return value
+
+
 def execute(
     run: Callable[..., Any], parser: argparse.ArgumentParser, argv: list[str] | None
 ) -> int:

@@ -29,6 +29,11 @@ def aligned_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
 
 
+def union_box(boxes: np.ndarray) -> np.ndarray:
+    """The smallest box (4,) around (n, 4) `xyxy` boxes, n at least 1."""
+    return np.concatenate((boxes[:, :2].min(0), boxes[:, 2:].max(0)))
+
+
 def _area(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2:] - boxes[:, :2]).prod(1)
 

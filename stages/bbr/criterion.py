@@ -17,6 +17,7 @@ from torch.nn import functional
 from torchvision.ops import box_convert
 
 OBJECT, NO_OBJECT = 0, 1
+_LEAST_PROBABILITY = 0.5  # of what h takes for an object, where it may name several
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,25 @@ def most_confident(logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     """
     probability, best = logits.softmax(dim=-1)[..., OBJECT].max(dim=1)
     return probability, boxes[torch.arange(len(boxes), device=boxes.device), best]
+
+
+def choose_boxes(logits: Tensor, boxes: Tensor, several: bool) -> list[tuple[Tensor, Tensor]]:
+    """h's answer for each of B maps: probabilities (n,) and boxes (n, 4), n at least 1.
+
+    Args:
+        logits: (B, k, 2), object first.
+        boxes: (B, k, 4).
+        several: all boxes of object probability above one half (grounding); where there is none,
+            or without it, the likeliest.
+    """
+    probability = logits.softmax(dim=-1)[..., OBJECT]
+    best, likeliest = most_confident(logits, boxes)
+    found = []
+    for p, own, top, box in zip(probability, boxes, best, likeliest, strict=True):
+        meant = p > _LEAST_PROBABILITY
+        alone = not several or not meant.any()
+        found.append((top.view(1), box.view(1, 4)) if alone else (p[meant], own[meant]))
+    return found
 
 
 def set_loss(

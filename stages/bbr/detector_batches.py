@@ -12,6 +12,7 @@ from .augmentation import crop_and_flip, drop_channels, flip_maps
 from .backbone import Backbone
 from .detector_inputs import DetectorInputs, arrange, parts_grid, stack_parts
 from .errors import InputError
+from .heatmap_inputs import HeatmapInputs
 from .heuristics import propose_training_boxes
 from .image_batches import SquareImages
 
@@ -20,11 +21,14 @@ class BatchSource(Protocol):
     """Gives the batch of a step."""
 
     def batch(self, positions: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Inputs of h in its layout, and targets (B, 4) cxcywh in fractions of the image."""
+        """Inputs of h in its layout, and targets cxcywh in fractions of the image.
+
+        Targets are (B, 4), or (B, T, 4) as `targets.as_target_list` takes them.
+        """
 
 
 class CachedBatches:
-    """Maps from `detector_inputs.h5`, mirrored or as they are; targets from boxes.json.
+    """Maps of f, or heatmaps, from a file, mirrored or as they are; targets from boxes.json.
 
     Raises:
         InputError: mirroring is asked of maps that do not keep space as space.
@@ -32,7 +36,7 @@ class CachedBatches:
 
     def __init__(
         self,
-        inputs: DetectorInputs,
+        inputs: DetectorInputs | HeatmapInputs,
         positions: Tensor,
         targets: Tensor,
         layout: str,
@@ -45,7 +49,7 @@ class CachedBatches:
         self.layout, self.flip, self.channel_dropout = layout, flip, channel_dropout
 
     def batch(self, positions: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """See `BatchSource`; `positions` count the images that have a target."""
+        """See `BatchSource`; `positions` count what has a target."""
         maps = self.inputs.batch(self.positions[positions])
         maps = drop_channels(maps, self.channel_dropout, generator)
         maps = arrange(maps, self.inputs.grid, self.layout)

@@ -29,7 +29,8 @@ class DetectorSpec:
     """All that is needed to build h but its weights; travels in the weights file's metadata.
 
     Attributes:
-        network: `attention`, or a ResNet of torchvision such as `resnet50` (the paper's).
+        network: `attention`, or of torchvision a ResNet such as `resnet50` (the paper's for
+            discovery) or `vgg16` (the paper's for grounding).
         layout: `qkv_image` reads queries, keys and values as a 3-channel image of N patches × d
             channels (the released code's); `spatial` reads a map of d channels over (h, w);
             `mask_image` a mask as a grey 3-channel image (the paper's, for MOVE).
@@ -67,6 +68,25 @@ class ResNetDetector(nn.Module):
     def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Maps (B, channels, H, W) to logits (B, k, 2) and boxes (B, k, 4) cxcywh in (0, 1)."""
         output = self.network(maps).view(len(maps), self.spec.num_boxes, 6)
+        return output[..., 4:], output[..., :4].sigmoid()
+
+
+class VggDetector(nn.Module):
+    """torchvision's VGG16 on a heatmap, repeated to 3 channels; its last layer gives 6k numbers."""
+
+    def __init__(self, spec: DetectorSpec) -> None:
+        super().__init__()
+        if spec.channels not in (1, _IMAGE_CHANNELS):
+            raise InputError(f"network vgg16 reads 1 or 3 channels, not {spec.channels}")
+        self.spec = spec
+        self.network = models.get_model(spec.network, weights=None)
+        last = self.network.classifier[-1]
+        self.network.classifier[-1] = nn.Linear(last.in_features, 6 * spec.num_boxes)
+
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """See `ResNetDetector.forward`."""
+        image = maps.expand(-1, _IMAGE_CHANNELS, -1, -1)
+        output = self.network(image).view(len(maps), self.spec.num_boxes, 6)
         return output[..., 4:], output[..., :4].sigmoid()
 
 
@@ -131,6 +151,10 @@ class _ResidualBlock(nn.Module):
         return x + self.second(functional.gelu(self.norms[1](hidden)))
 
 
+# The layers of h that no pretrained network has.
+_OWN_LAYERS = {ResNetDetector: ("fc.",), VggDetector: ("classifier.6.",)}
+
+
 def _patch_edges(height: int, width: int, like: Tensor) -> Tensor:
     """Left, top, right and bottom edge of each patch in fractions of the map: (4, h·w)."""
     y, x = torch.meshgrid(
@@ -155,30 +179,32 @@ def build_detector(spec: DetectorSpec) -> nn.Module:
         if spec.layout != "spatial":
             raise InputError("network attention reads layout spatial only")
         return AttentionDetector(spec)
+    if spec.network == "vgg16":
+        return VggDetector(spec)
     if not spec.network.startswith("resnet") or spec.network not in models.list_models():
         raise InputError(
-            f"network {spec.network!r} is unknown; choose attention or a torchvision ResNet"
+            f"network {spec.network!r} is unknown; choose attention, vgg16 or a torchvision ResNet"
         )
     return ResNetDetector(spec)
 
 
 def initialize_trunk(detector: nn.Module, path: Path | str) -> None:
-    """Start a ResNet h from pretrained weights in torchvision's layout.
+    """Start a ResNet or VGG h from pretrained weights in torchvision's layout.
 
-    The last layer stays as it is, and so does the stem where h reads other than 3 channels.
+    The last layer stays as it is, and so does a ResNet's stem where h reads other than 3 channels.
 
     Raises:
-        InputError: h is not a ResNet, or the tensors do not fit.
+        InputError: h is neither, or the tensors do not fit.
     """
-    if not isinstance(detector, ResNetDetector):
-        raise InputError(f"--init {path}: only a ResNet can start from pretrained weights")
+    own = _OWN_LAYERS.get(type(detector))
+    if own is None:
+        raise InputError(f"--init {path}: only a ResNet or VGG can start from pretrained weights")
     tensors, _ = read_tensors(path)
     expected = detector.network.state_dict()
-    trunk = {name: t for name, t in tensors.items() if not name.startswith("fc.")}
-    own = ["fc.weight", "fc.bias"]
-    if detector.spec.channels != _IMAGE_CHANNELS:
-        own.append("conv1.weight")
-    trunk |= {name: expected[name] for name in own}
+    trunk = {name: t for name, t in tensors.items() if not name.startswith(own)}
+    if isinstance(detector, ResNetDetector) and detector.spec.channels != _IMAGE_CHANNELS:
+        own = (*own, "conv1.weight")
+    trunk |= {name: t for name, t in expected.items() if name.startswith(own)}
     fit_weights(detector.network, trunk, str(path), detector.spec.network)
 
 

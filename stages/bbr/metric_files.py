@@ -53,7 +53,7 @@ def read_metrics(path: Path | str) -> dict[str, Any]:
     outcomes = metrics["outcomes"]
     if not isinstance(outcomes, dict) or not {"image_id", "correct"} <= set(outcomes):
         raise InputError(f"{path}: holds no outcomes per image; evaluate again")
-    if len(outcomes["image_id"]) != len(outcomes["correct"]):
+    if len({len(outcomes[k]) for k in ("image_id", "phrase_id", "correct") if k in outcomes}) > 1:
         raise InputError(f"{path}: has not one outcome per image; evaluate again")
     return metrics
 
@@ -83,26 +83,30 @@ def _read(path: Path | str, keys: tuple[str, ...], kind: str, maker: str) -> dic
 
 def aligned_outcomes(
     baseline: dict[str, Any], candidate: dict[str, Any]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The per-image outcomes of two metrics, paired by image id.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The outcomes of two metrics, paired by image, or by phrase where they are of phrases.
 
     Returns:
-        Two (n,) integer arrays of 0 and 1, in the order of the image ids.
+        Two (n,) integer arrays of 0 and 1, in the order of the ids, and (n,) the image of each.
 
     Raises:
-        InputError: the two were not measured on the same images.
+        InputError: the two were not measured on the same images or phrases.
     """
-    first, second = _by_image(baseline), _by_image(candidate)
+    first, second = _by_unit(baseline), _by_unit(candidate)
     alone = sorted(first.keys() ^ second.keys())
     if alone:
+        kind = "phrases" if "phrase_id" in baseline["outcomes"] else "images"
         raise InputError(
-            f"the metrics are of different images: {len(alone)} are in only one of them (first: "
-            f"{alone[0]}); evaluate both on the same index"
+            f"the metrics are of different {kind}: {len(alone)} are in only one of them (first: "
+            f"{', '.join(map(str, alone[0]))}); evaluate both on the same index"
         )
-    ids = sorted(first)
-    return np.array([first[i] for i in ids]), np.array([second[i] for i in ids])
+    units = sorted(first)
+    images = np.array([unit[0] for unit in units])
+    return np.array([first[u] for u in units]), np.array([second[u] for u in units]), images
 
 
-def _by_image(metrics: dict[str, Any]) -> dict[int, int]:
+def _by_unit(metrics: dict[str, Any]) -> dict[tuple[int, ...], int]:
+    """Outcomes by (image id,) or (image id, phrase id)."""
     outcomes = metrics["outcomes"]
-    return dict(zip(outcomes["image_id"], outcomes["correct"], strict=True))
+    ids = [outcomes[key] for key in ("image_id", "phrase_id") if key in outcomes]
+    return dict(zip(zip(*ids, strict=True), outcomes["correct"], strict=True))

@@ -49,6 +49,8 @@ class Layout:
         last_rows: rows that come after all others, such as controls.
         caption: what the numbers are.
         decimals: of every number.
+        shared: a label whose value ANY stands for every value of the other scores: what no
+            training set changes is in the columns of all of them.
     """
 
     rows: Key
@@ -62,14 +64,21 @@ class Layout:
     last_rows: tuple[Key, ...]
     caption: str
     decimals: int = 1
+    shared: str = ""
 
 
+ANY = "any"
 NOT_REFINED = "f, not refined"  # the row of table 6 that the gains start from
 
 
 def _name_discovery_row(row: Key) -> str:
     method, cad = row
     return f"{method} + CAD" if cad == "yes" else method
+
+
+def _name_grounding_row(row: Key) -> str:
+    method, backbone = row
+    return method if backbone in ("", method) else f"{method} ({backbone})"
 
 
 LAYOUTS = {
@@ -100,6 +109,51 @@ LAYOUTS = {
         "Several seeds: mean ± standard deviation.",
         decimals=2,
     ),
+    "1": Layout(
+        rows=("method", "backbone"),
+        columns=("train", "test"),
+        heading="model",
+        name_row=_name_grounding_row,
+        main="map",
+        bracketed="h",
+        fixed={"metric": "pointing_game"},
+        defaults={"output": "map", "seed": ""},
+        last_rows=(),
+        caption="Pointing game in percent, by training set and test set. Methods that are not "
+        "trained have the same number for each training set. Several seeds: mean ± standard "
+        "deviation.",
+        decimals=2,
+        shared="train",
+    ),
+    "2": Layout(
+        rows=("train", "method"),
+        columns=("test",),
+        heading="training set, model",
+        name_row=", ".join,
+        main="map",
+        bracketed="h",
+        fixed={"metric": "bbox_accuracy"},
+        defaults={"output": "map", "seed": ""},
+        last_rows=(),
+        caption="Bounding box accuracy in percent, by test set; in brackets that of the boxes of "
+        "h. Several seeds: mean ± standard deviation.",
+        decimals=2,
+        shared="train",
+    ),
+    "5": Layout(
+        rows=("ablation",),
+        columns=("metric", "test"),
+        heading="ablation",
+        name_row=" ".join,
+        main="map",
+        bracketed="h",
+        fixed={},
+        defaults={"output": "map", "seed": ""},
+        last_rows=(),
+        caption="Pointing game and bounding box accuracy in percent of g^h, by test set. Several "
+        "seeds: mean ± standard deviation.",
+        decimals=2,
+    ),
 }
 LAYOUTS["average_precision"] = replace(
     LAYOUTS["4"],
@@ -123,6 +177,9 @@ def paper_table(
         InputError: a score lacks a label, belongs to another table, or two have the same place
             and seed.
     """
+    measured, published = list(measured), list(published)
+    if layout.shared:
+        measured = _spread(measured, layout.shared, published)
     ours, theirs = _Cells(layout, measured), _Cells(layout, published)
     columns = [key for key in theirs.columns if key in ours.columns]
     reported = set(columns)
@@ -148,6 +205,23 @@ def paper_table(
             line.append("measured" if row in ours.rows else "published")
         lines.append(line)
     return Table(header, lines, layout.caption)
+
+
+def _spread(scores: list[Score], label: str, published: list[Score]) -> list[Score]:
+    """The scores, those whose `label` is ANY once for each value that the others have.
+
+    The published values count where no other measured score has one.
+    """
+    named = [s for s in scores if s.labels.get(label) != ANY] or published
+    values = dict.fromkeys(score.labels[label] for score in named if label in score.labels)
+    spread: list[Score] = []
+    for score in scores:
+        own = values if values and score.labels.get(label) == ANY else [score.labels.get(label)]
+        spread += [
+            replace(score, labels=score.labels if v is None else {**score.labels, label: v})
+            for v in own
+        ]
+    return spread
 
 
 def _has_any(cells: _Cells, row: Key, columns: Iterable[Key]) -> bool:

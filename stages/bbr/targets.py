@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -36,6 +35,11 @@ def load_targets(path: Path | str, index: Index) -> tuple[Tensor, Tensor]:
     return torch.tensor(positions), normalize_boxes(boxes, sizes.float())
 
 
-def as_target_list(boxes: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    """(B, 4), one target an image, as the list of (1, 4) that `set_loss` takes."""
-    return [box.unsqueeze(0) for box in boxes]
+def as_target_list(boxes: Tensor) -> list[Tensor]:
+    """Targets as the list of B tensors (n_i, 4) that `set_loss` takes.
+
+    Args:
+        boxes: (B, 4), one target an image; or (B, T, 4), where rows of NaN fill up.
+    """
+    rows = (box.view(-1, 4) for box in boxes)
+    return [row[~row.isnan().any(dim=1)] for row in rows]

@@ -64,6 +64,26 @@ def test_index_is_coco_and_points_at_its_images(tmp_path):
     assert made["parameters"]["style"]["name"] == "scenes07"
 
 
+def test_objects_of_one_mention_share_its_phrase_id(tmp_path):
+    output = tmp_path / "index.json"
+    assert render(output, preset="entities_test", count=12) == 0
+    annotations = json.loads(output.read_text())["annotations"]
+    ids = [annotation["phrase_id"] for annotation in annotations]
+    assert sorted(set(ids)) == list(range(1, max(ids) + 1))
+    assert len(set(ids)) < len(ids) == len({annotation["id"] for annotation in annotations})
+    words = {annotation["phrase_id"]: annotation["phrases"] for annotation in annotations}
+    assert all(a["phrases"] == words[a["phrase_id"]] for a in annotations)
+
+
+def test_captions_are_of_images_and_boxes_stay(tmp_path):
+    output = tmp_path / "index.json"
+    assert render(output, preset="captions", count=3) == 0
+    content = json.loads(output.read_text())
+    assert [len(image["captions"]) for image in content["images"]] == [5, 5, 5]
+    assert content["annotations"]
+    assert not any("phrases" in annotation for annotation in content["annotations"])
+
+
 def test_same_arguments_same_bytes_wherever_and_however_often(tmp_path):
     first, second = tmp_path / "a", tmp_path / "b"
     assert render(first / "index.json") == 0

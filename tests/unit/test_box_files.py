@@ -39,6 +39,14 @@ def test_numbers_are_rounded_the_same_way_everywhere(tmp_path):
     assert '"score": 0.3333333}' in text
 
 
+def test_boxes_of_phrases_keep_their_phrase(tmp_path):
+    path = tmp_path / "boxes.json"
+    write_boxes(path, [record(phrase_id=7)], {})
+    assert read_boxes(path) == [record(phrase_id=7)]
+    with pytest.raises(InputError, match="phrase_id '7', which is not an integer"):
+        write_boxes(path, [record(phrase_id="7")], {})
+
+
 def test_category_defaults_to_one(tmp_path):
     plain = {"image_id": 3, "bbox": [0, 0, 1, 1], "score": 2}
     write_boxes(tmp_path / "boxes.json", [plain], {})

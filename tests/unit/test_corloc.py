@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bbr.corloc import aligned_iou, best_ious
+from bbr.corloc import aligned_iou, best_ious, union_box
 
 coordinate = st.integers(0, 50)
 
@@ -83,3 +83,7 @@ def test_images_without_prediction_or_truth_are_misses():
 def test_best_of_several_truths():
     truths = {7: np.array([[0, 0, 2, 2], [0, 0, 10, 8], [50, 50, 60, 60]])}
     assert best_ious({7: [0, 0, 10, 10]}, truths).tolist() == [0.8]
+
+
+def test_the_box_around_boxes():
+    assert union_box(np.array([[3.0, 2, 5, 9], [1, 4, 4, 6]])).tolist() == [1, 2, 5, 9]

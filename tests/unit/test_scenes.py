@@ -31,7 +31,7 @@ def test_same_generator_gives_same_scene():
     first, again = (render_scene(style, scene_rng(style, 3, 7)) for _ in range(2))
     np.testing.assert_array_equal(first.image, again.image)
     assert [o.bbox_xywh for o in first.objects] == [o.bbox_xywh for o in again.objects]
-    assert [o.phrases for o in first.objects] == [o.phrases for o in again.objects]
+    assert (first.mentions, first.captions) == (again.mentions, again.captions)
 
 
 def test_scene_depends_on_seed_number_and_preset_only():
@@ -230,16 +230,17 @@ def test_indistinguishable_objects_share_their_one_phrase():
 def test_rendered_phrases_are_unambiguous_and_grammatical():
     for scene in scenes("scenes20k", 150, size=32):
         owners = {}
-        for number, thing in enumerate(scene.objects):
-            assert thing.phrases
-            for phrase in thing.phrases:
+        for number, (thing, mention) in enumerate(zip(scene.objects, scene.mentions, strict=True)):
+            assert mention.objects == [number]
+            assert mention.phrases
+            for phrase in mention.phrases:
                 assert thing.category in phrase
                 assert re.fullmatch(r"(an? |the )[a-z]+( [a-z]+)+", phrase)
                 assert not re.search(r"\ba [aeiou]|\ban [^aeiou]", phrase)
                 owners.setdefault(phrase, set()).add(number)
         for phrase, numbers in owners.items():
             if len(numbers) > 1:
-                assert all(scene.objects[n].phrases == [phrase] for n in numbers)
+                assert all(scene.mentions[n].phrases == [phrase] for n in numbers)
 
 
 @pytest.mark.parametrize("name", NAMES)

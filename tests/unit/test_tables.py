@@ -1,6 +1,7 @@
 """Tables cell by cell."""
 
 import csv
+from pathlib import Path
 
 import pytest
 
@@ -201,3 +202,73 @@ def test_ablations_by_heuristic_and_dataset():
         ["k=1", "", "", "52.25 ± 1.41", "measured"],
         [NOT_REFINED, "", "", "50.00", "measured"],
     ]
+
+
+def grounding(value, metric="pointing_game", **labels):
+    full = {"method": "WWbL", "backbone": "CLIP", "train": "COCO", "test": "VG", "metric": metric}
+    return Score({**full, **labels}, value, f"{value}.json")
+
+
+def test_table_1_has_a_column_for_each_training_and_test_set():
+    scores = [
+        grounding(11.151, method="Random", backbone="Random", train="any"),
+        grounding(59.09),
+        grounding(62.31, train="VG"),
+        grounding(75.0, test="Flickr30k"),
+    ]
+    table = paper_table(LAYOUTS["1"], scores)
+    assert table.header == ["model", "COCO VG", "VG VG", "COCO Flickr30k"]
+    assert table.rows == [
+        ["Random", "11.15", "11.15", ""],
+        ["WWbL (CLIP)", "59.09", "62.31", "75.00"],
+    ]
+
+
+def test_untrained_rows_alone_take_the_published_training_sets():
+    published = [
+        grounding(27.24, method="Random", backbone="Random", train=train, test="Flickr30k")
+        for train in ("VG", "COCO")
+    ] + [grounding(53.29, method="MG", test="Flickr30k")]
+    measured = [grounding(26.26, method="Random", backbone="Random", train="any", test="Flickr30k")]
+    table = paper_table(LAYOUTS["1"], measured, published)
+    assert table.header == [
+        "model", "VG Flickr30k", "VG Flickr30k published", "COCO Flickr30k",
+        "COCO Flickr30k published", "source",
+    ]  # fmt: skip
+    assert table.rows == [
+        ["Random", "26.26", "27.24", "26.26", "27.24", "measured"],
+        ["MG (CLIP)", "", "", "", "53.29", "published"],
+    ]
+    alone = paper_table(LAYOUTS["1"], measured)
+    assert alone.header == ["model", "any Flickr30k"]
+
+
+def test_table_2_has_h_in_brackets():
+    scores = [
+        grounding(28.77, "bbox_accuracy", method="Ours"),
+        grounding(27.1, "bbox_accuracy", method="Ours", output="h"),
+        grounding(27.26, "bbox_accuracy", train="VG"),
+    ]
+    table = paper_table(LAYOUTS["2"], scores)
+    assert table.header == ["training set, model", "VG"]
+    assert table.rows == [["COCO, Ours", "28.77 (27.10)"], ["VG, WWbL", "27.26"]]
+
+
+def test_table_5_has_both_metrics():
+    scores = [
+        grounding(57.26, ablation="w/o box union"),
+        grounding(25.11, "bbox_accuracy", ablation="w/o box union"),
+    ]
+    table = paper_table(LAYOUTS["5"], scores)
+    assert table.header == ["ablation", "pointing_game VG", "bbox_accuracy VG"]
+    assert table.rows == [["w/o box union", "57.26", "25.11"]]
+
+
+@pytest.mark.parametrize("name", ["1", "2", "5"])
+def test_the_published_tables_fit_their_layouts(name):
+    path = Path(__file__).parents[2] / "workflow" / "published" / f"table{name}.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    scores = [Score(row, float(row.pop("value")), str(path)) for row in rows]
+    table = paper_table(LAYOUTS[name], [scores[-1]], scores)
+    assert "published" in {row[-1] for row in table.rows}
+    assert table.rows[-1][-1] == "measured"

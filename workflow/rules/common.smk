@@ -70,7 +70,14 @@ def dataset_options(w, *left_out):
 def source_files(w):
     """The folder of a dataset, and the files beside it that describe it."""
     dataset = config["datasets"][w.dataset]
-    kinds = ("source", "annotations", "image_list")
+    kinds = (
+        "source",
+        "annotations",
+        "captions",
+        "image_data",
+        "image_list",
+        "phrases",
+    )
     return {
         kind: os.path.expanduser(dataset[kind]) for kind in kinds if kind in dataset
     }

@@ -36,7 +36,9 @@ rule index_dataset:
     benchmark:
         "results/benchmarks/{dataset}/index_dataset.tsv"
     wildcard_constraints:
-        dataset=datasets_of_format("voc", "coco", "folder"),
+        dataset=datasets_of_format(
+            "voc", "coco", "folder", "flickr30k", "visual_genome", "referit"
+        ),
     conda:
         "../../envs/stages.yaml"
     threads: THREADS

@@ -112,3 +112,34 @@ rule import_segmenter:
     shell:
         "python stages/import_segmenter.py --checkpoint {input.checkpoint} {params.backbone}"
         " --output {output.weights} --threads {threads} > {log} 2>&1"
+
+
+rule train_clip:
+    """Weights of the small CLIP; those that ship are in workflow/resources/."""
+    input:
+        index=expand(
+            "results/{dataset}/index.json", dataset=config["clip_training"]["datasets"]
+        ),
+        code=code("train_clip"),
+    output:
+        weights="results/resources/scenes_clip.safetensors",
+    log:
+        "results/logs/train_clip.log",
+    benchmark:
+        "results/benchmarks/train_clip.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=6000,
+        runtime=720,
+        gpu=GPUS,
+        device=config["device"],
+    params:
+        options=options(
+            {k: v for k, v in config["clip_training"].items() if k != "datasets"}
+        ),
+    shell:
+        "python stages/train_clip.py --index {input.index} {params.options}"
+        " --output {output.weights} --device {resources.device} --threads {threads}"
+        " > {log} 2>&1"

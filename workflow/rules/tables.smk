@@ -1,3 +1,87 @@
+rule tabulate_table1:
+    """Table 1: the pointing game of every method on every test set, in the paper's layout."""
+    input:
+        metrics=table1_metrics,
+        published=config["tables"]["table1"]["published"] or [],
+        code=code("tabulate_metrics"),
+    output:
+        csv=report(
+            "results/table1.csv", caption="../report/table1.rst", category="Tables"
+        ),
+        markdown="results/table1.md",
+    log:
+        "results/logs/tabulate_table1.log",
+    benchmark:
+        "results/benchmarks/tabulate_table1.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        options=options({"published": config["tables"]["table1"]["published"]}),
+    shell:
+        "python stages/tabulate_metrics.py --table 1 --metrics {input.metrics} {params.options}"
+        " --output {output.csv} --threads {threads} > {log} 2>&1"
+
+
+rule tabulate_table2:
+    """Table 2: box accuracy by training set and test set, in the paper's layout."""
+    input:
+        metrics=table2_metrics,
+        published=config["tables"]["table2"]["published"] or [],
+        code=code("tabulate_metrics"),
+    output:
+        csv=report(
+            "results/table2.csv", caption="../report/table2.rst", category="Tables"
+        ),
+        markdown="results/table2.md",
+    log:
+        "results/logs/tabulate_table2.log",
+    benchmark:
+        "results/benchmarks/tabulate_table2.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        options=options({"published": config["tables"]["table2"]["published"]}),
+    shell:
+        "python stages/tabulate_metrics.py --table 2 --metrics {input.metrics} {params.options}"
+        " --output {output.csv} --threads {threads} > {log} 2>&1"
+
+
+rule tabulate_table5:
+    """Table 5: what the union of boxes, the regularisation and k are worth, in the paper's layout."""
+    input:
+        metrics=table5_metrics,
+        published=config["tables"]["table5"]["published"] or [],
+        code=code("tabulate_metrics"),
+    output:
+        csv=report(
+            "results/table5.csv", caption="../report/table5.rst", category="Tables"
+        ),
+        markdown="results/table5.md",
+    log:
+        "results/logs/tabulate_table5.log",
+    benchmark:
+        "results/benchmarks/tabulate_table5.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        options=options({"published": config["tables"]["table5"]["published"]}),
+    shell:
+        "python stages/tabulate_metrics.py --table 5 --metrics {input.metrics} {params.options}"
+        " --output {output.csv} --threads {threads} > {log} 2>&1"
+
+
 rule tabulate_table4:
     """Table 4: CorLoc of every method on every dataset, in the paper's layout."""
     input:

@@ -20,6 +20,7 @@ MINE = "mine"  # the dataset of a user's own photographs
 CUSTOM = "custom"  # the backbone of a user's own weights
 LAYER = "second_layer"  # a heuristic's key that names another backbone
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+GROUNDING_TABLES = ("table1", "table2", "table5")
 NOT_FILES = ("timm", "random", "efficientnet_lite0", "none")
 
 
@@ -174,6 +175,11 @@ def _add_own_images(config: dict[str, Any]) -> None:
             "source": source,
             "shards": 1,
         }
+        if config["phrases"] is not None:
+            phrases = os.path.abspath(os.path.expanduser(str(config["phrases"])))
+            if not os.path.isfile(phrases):
+                raise ConfigurationError(f"config: phrases: {phrases}: no such file")
+            config["datasets"][MINE]["phrases"] = phrases
     if config["weights"] is not None:
         weights = os.path.expanduser(config["weights"])
         if not os.path.isfile(weights):
@@ -213,6 +219,8 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
     for section in ("pretraining", "inpainter_training", "segmenter_training"):
         yield f"{section}.dataset", config[section]["dataset"], datasets
     yield "segmenter_training.backbone", config["segmenter_training"]["backbone"], backbones
+    for dataset in config["clip_training"]["datasets"]:
+        yield "clip_training.datasets", dataset, datasets
     for name, method in methods.items():
         if "backbone" in method:
             yield f"heuristics.{name}.backbone", method["backbone"], backbones
@@ -223,7 +231,10 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
         if section.get(LAYER) is not None:
             yield f"{where}.{LAYER}", section[LAYER], backbones
     for name, table in config["tables"].items():
-        yield from _table_references(config, f"tables.{name}", table)
+        if name in GROUNDING_TABLES:
+            yield from _grounding_table_references(f"tables.{name}", table, config)
+        else:
+            yield from _table_references(config, f"tables.{name}", table)
     for name, figure in config["map_figures"].items():
         where = f"map_figures.{name}"
         yield f"{where}.dataset", figure["dataset"], datasets
@@ -243,6 +254,14 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
     for dataset, held_out in study["held_out"].items():
         yield "study.held_out", dataset, datasets
         yield f"study.held_out.{dataset}", held_out, datasets
+    grounding = config["grounding"]
+    yield "grounding.own", grounding["own"], datasets
+    for dataset in grounding["weights"]:
+        yield "grounding.weights", dataset, datasets
+    figure, where = grounding["figure3"], "grounding.figure3"
+    for key, allowed in (("dataset", datasets), ("train", datasets)):
+        yield f"{where}.{key}", figure[key], allowed
+    yield f"{where}.variant", figure["variant"], grounding["variants"]
 
 
 def _table_references(
@@ -282,3 +301,15 @@ def _heuristic_sections(config: dict[str, Any]) -> Iterator[tuple[str, dict[str,
     for name, backbone in config["backbones"].items():
         for method, section in backbone["heuristics"].items():
             yield f"backbones.{name}.heuristics.{method}", section
+
+
+def _grounding_table_references(
+    where: str, table: dict[str, Any], config: dict[str, Any]
+) -> Iterator[tuple[str, str, Iterable[str]]]:
+    trained_on = [table["train"]] if isinstance(table["train"], str) else table["train"]
+    for dataset in trained_on:
+        yield f"{where}.train", dataset, config["datasets"]
+    for dataset in table["test"]:
+        yield f"{where}.test", dataset, config["datasets"]
+    for variant in table.get("ablations", [table.get("variant")]):
+        yield f"{where}.variant", variant, config["grounding"]["variants"]

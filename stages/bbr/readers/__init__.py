@@ -1,9 +1,22 @@
 """Dataset layouts read into one form, and their images measured."""
 
 from .coco import read_coco
+from .flickr30k import read_flickr30k
 from .folder import read_folder
 from .listing import Listing
 from .measure import measure_images
+from .referit import read_referit
+from .visual_genome import read_visual_genome
 from .voc import VOC_CLASSES, read_voc
 
-__all__ = ["VOC_CLASSES", "Listing", "measure_images", "read_coco", "read_folder", "read_voc"]
+__all__ = [
+    "VOC_CLASSES",
+    "Listing",
+    "measure_images",
+    "read_coco",
+    "read_flickr30k",
+    "read_folder",
+    "read_referit",
+    "read_visual_genome",
+    "read_voc",
+]

@@ -1,4 +1,4 @@
-"""COCO's instances format."""
+"""COCO's instances format, and its captions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 from ..cli import existing_file
 from ..errors import InputError
+from ..files import read_json
 from ..index import load_index
-from .listing import Listing, existing_folder
+from .listing import Listing, existing_folder, read_list
 
 
 def read_coco(
@@ -17,6 +18,7 @@ def read_coco(
     source: Path | str,
     round_boxes: bool = False,
     image_list: Path | str | None = None,
+    captions: Path | str | None = None,
 ) -> Listing:
     """A dataset in COCO's instances format; ids are its own, crowds are kept as such.
 
@@ -27,6 +29,7 @@ def read_coco(
             COCO20k have it.
         image_list: a text file of file names, one a line (folders before a name are ignored);
             only these images are taken, in the order of `annotations`.
+        captions: `captions_*.json` of the same images, which then carry `captions`.
 
     Raises:
         InputError: a file is missing or malformed, or the list names unknown images.
@@ -41,6 +44,8 @@ def read_coco(
         [_pick(category, "id", "name", "supercategory") for category in index.categories],
         {"annotations": path},
     )
+    if captions is not None:
+        listing = _with_captions(listing, existing_file(captions, "--captions"))
     if image_list is None:
         return listing
     list_path = existing_file(image_list, "--image-list")
@@ -63,9 +68,27 @@ def _coco_annotation(annotation: dict[str, Any], round_boxes: bool) -> dict[str,
     return kept
 
 
+def _with_captions(listing: Listing, path: Path) -> Listing:
+    content = read_json(path)
+    found: dict[int, list[str]] = {}
+    try:
+        for entry in content["annotations"]:
+            found.setdefault(entry["image_id"], []).append(" ".join(entry["caption"].split()))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: not COCO's captions file, whose annotations have image_id and caption"
+        ) from error
+    if not any(image["id"] in found for image in listing.images):
+        raise InputError(f"{path}: has no caption of any of the images; name the one of this split")
+    images = [
+        {**image, "captions": found[image["id"]]} if image["id"] in found else image
+        for image in listing.images
+    ]
+    return replace(listing, images=images, sources={**listing.sources, "captions": path})
+
+
 def _listed(images: list[dict[str, Any]], list_path: Path) -> list[dict[str, Any]]:
-    lines = list_path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    wanted = {PurePath(line.strip()).name for line in lines if line.strip()}
+    wanted = {PurePath(line).name for line in read_list(list_path)}
     found = [image for image in images if PurePath(image["file_name"]).name in wanted]
     unknown = sorted(wanted - {PurePath(image["file_name"]).name for image in found})
     if unknown:
@@ -73,6 +96,4 @@ def _listed(images: list[dict[str, Any]], list_path: Path) -> list[dict[str, Any
             f"{list_path}: {len(unknown)} of its {len(wanted)} images, such as {unknown[0]}, are"
             " not in the annotations"
         )
-    if not found:
-        raise InputError(f"{list_path}: lists no images")
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ class Listing:
         annotations: image_id, bbox [x, y, w, h] in pixels, category_id, area, iscrowd, ...
         categories: id and name.
         sources: files that the listing was read from, by role, for the provenance.
+        left_out: [{"image_id", "phrase_id", "reason"}], phrases that have no box to find.
     """
 
     root: Path
@@ -29,13 +31,26 @@ class Listing:
     annotations: list[dict[str, Any]] = field(default_factory=list)
     categories: list[dict[str, Any]] = field(default_factory=list)
     sources: dict[str, Path] = field(default_factory=dict)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
 
     def only(self, images: Iterable[dict[str, Any]]) -> Listing:
         """The same listing with these images and their annotations alone."""
         images = list(images)
         ids = {image["id"] for image in images}
         kept = [a for a in self.annotations if a["image_id"] in ids]
-        return replace(self, images=images, annotations=kept)
+        left_out = [entry for entry in self.left_out if entry["image_id"] in ids]
+        return replace(self, images=images, annotations=kept, left_out=left_out)
+
+    def count_phrases(self) -> dict[str, Any]:
+        """How many phrase ids, phrases and boxes there are, and phrases left out by reason."""
+        words = {(a["image_id"], a["phrase_id"]): a["phrases"] for a in self.annotations}
+        reasons = Counter(entry["reason"] for entry in self.left_out)
+        return {
+            "phrase_ids": len(words),
+            "phrases": sum(map(len, words.values())),
+            "boxes": len(self.annotations),
+            "left_out": dict(sorted(reasons.items())),
+        }
 
     def digest(self) -> str:
         """SHA-256 over the names and sizes in bytes of the image files: stands for the folder."""
@@ -57,6 +72,22 @@ def existing_folder(path: Path | str) -> Path:
     if not path.is_dir():
         raise InputError(f"--source {path}: no such folder")
     return path
+
+
+def read_list(path: Path) -> list[str]:
+    """The lines of a list of images or ids, empty ones left out.
+
+    Raises:
+        InputError: it cannot be read, or lists nothing.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise InputError(f"{path}: lists no images")
+    return lines
 
 
 def encode_name(name: str) -> bytes:

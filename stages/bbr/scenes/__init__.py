@@ -6,11 +6,13 @@ of each dataset. Nothing here reads or writes files, beyond the photographs in s
 
 from .categories import CATEGORY_IDS
 from .compose import Scene, SceneObject, render_scene, scene_rng
+from .mentions import Mention
 from .presets import PRESETS, SceneStyle
 
 __all__ = [
     "CATEGORY_IDS",
     "PRESETS",
+    "Mention",
     "Scene",
     "SceneObject",
     "SceneStyle",

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .backgrounds import draw_background
-from .phrases import Traits, describe
+from .mentions import Mention, caption_scene, mention_objects
+from .phrases import Traits
 from .pixels import in_rgb, lay_over
 from .placement import Placed, arrange
 from .presets import SceneStyle
@@ -26,24 +27,30 @@ class SceneObject:
         category: its name, a key of CATEGORIES.
         bbox_xywh: the tightest box of its visible pixels, whole pixels inside the image.
         visible_fraction: visible pixels over all its pixels, off-image ones included.
-        phrases: at least one; each is true of this object, and of no other one unless nothing
-            tells them apart.
         mask: (size, size) bool, its visible pixels.
     """
 
     category: str
     bbox_xywh: tuple[int, int, int, int]
     visible_fraction: float
-    phrases: list[str]
     mask: np.ndarray = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """An image, (size, size, 3) uint8 RGB, and its objects from back to front."""
+    """An image and what is known of it.
+
+    Attributes:
+        image: (size, size, 3) uint8 RGB.
+        objects: from back to front.
+        mentions: phrases, and the objects that each refers to.
+        captions: of the whole image, where the style has them.
+    """
 
     image: np.ndarray
     objects: list[SceneObject]
+    mentions: list[Mention]
+    captions: list[str]
 
 
 def scene_rng(style: SceneStyle, seed: int, number: int) -> np.random.Generator:
@@ -60,7 +67,11 @@ def render_scene(style: SceneStyle, rng: np.random.Generator) -> Scene:
     placed, owner = arrange(style, rng)
     light = _draw_light(rng)
     paints = [_add_object(image, item, light, style, rng) for item in placed]
-    return Scene(_finish(image, rng), _ground_truth(placed, paints, owner))
+    finished = _finish(image, rng)
+    objects, traits = _ground_truth(placed, paints, owner)
+    # Words come last, so that they change nothing of the image.
+    mentions = mention_objects(traits, style.phrases, rng)
+    return Scene(finished, objects, mentions, caption_scene(traits, style.phrases, rng))
 
 
 def _draw_light(rng: np.random.Generator) -> np.ndarray:
@@ -96,7 +107,7 @@ def _finish(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _ground_truth(
     placed: list[Placed], paints: list[Paint], owner: np.ndarray
-) -> list[SceneObject]:
+) -> tuple[list[SceneObject], list[Traits]]:
     masks = [owner == number for number in range(1, len(placed) + 1)]
     boxes = [_tight_box(mask) for mask in masks]
     visible = [np.count_nonzero(m) / p.pixels for m, p in zip(masks, placed, strict=True)]
@@ -111,12 +122,11 @@ def _ground_truth(
         )
         for item, paint, fraction, (x, y, w, h) in zip(placed, paints, visible, boxes, strict=True)
     ]
-    return [
-        SceneObject(trait.category, box, float(fraction), describe(traits, number), mask)
-        for number, (trait, box, fraction, mask) in enumerate(
-            zip(traits, boxes, visible, masks, strict=True)
-        )
+    objects = [
+        SceneObject(trait.category, box, float(fraction), mask)
+        for trait, box, fraction, mask in zip(traits, boxes, visible, masks, strict=True)
     ]
+    return objects, traits
 
 
 def _tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:

@@ -37,18 +37,18 @@ class Traits:
         return "small" if self.area < _SMALL else "large" if self.area > _LARGE else ""
 
 
-_RELATIONS: dict[str, Callable[[Traits, Traits], bool]] = {
+RELATIONS: dict[str, Callable[[Traits, Traits], bool]] = {
     "left of": lambda a, b: b.centre[0] - a.centre[0] > _CLEAR_OFFSET,
     "right of": lambda a, b: a.centre[0] - b.centre[0] > _CLEAR_OFFSET,
     "above": lambda a, b: b.centre[1] - a.centre[1] > _CLEAR_OFFSET,
     "below": lambda a, b: a.centre[1] - b.centre[1] > _CLEAR_OFFSET,
 }
-_SIDES = {"left": "left of", "right": "right of", "top": "above", "bottom": "below"}
+SIDES = {"left": "left of", "right": "right of", "top": "above", "bottom": "below"}
 # The traits that a noun phrase names beside the category, plainest first.
 Form = tuple[str, ...]
-_PLAIN: Form = ("colour",)
-_FULL: Form = ("size", "colour", "texture")
-_FORMS = (_PLAIN, ("colour", "texture"), ("size", "colour"), _FULL)
+PLAIN: Form = ("colour",)
+FULL: Form = ("size", "colour", "texture")
+_FORMS = (PLAIN, ("colour", "texture"), ("size", "colour"), FULL)
 
 
 def describe(scene: list[Traits], number: int) -> list[str]:
@@ -57,73 +57,73 @@ def describe(scene: list[Traits], number: int) -> list[str]:
     Each refers to that object alone; where no such phrase exists, the only one is the fullest
     description that the object shares with another.
     """
-    forms = _telling_forms(scene, number)
+    forms = telling_forms(scene, number)
     plainest_and_fullest = dict.fromkeys(forms[:1] + forms[-1:])
     phrases = [
-        *(_with_article(_noun(scene[number], form)) for form in plainest_and_fullest),
+        *(with_article(noun_phrase(scene[number], form)) for form in plainest_and_fullest),
         *_by_accent(scene, number),
         *_by_relation(scene, number),
         *_by_side(scene, number),
     ]
-    return phrases or [_with_article(_noun(scene[number], _FULL))]
+    return phrases or [with_article(noun_phrase(scene[number], FULL))]
 
 
-def _noun(target: Traits, form: Form) -> str:
+def noun_phrase(target: Traits, form: Form) -> str:
     """Such as "small red striped disc"."""
     words = [getattr(target, trait) for trait in form]
     return " ".join([*filter(None, words), target.category])
 
 
-def _alike(scene: list[Traits], number: int, form: Form) -> list[int]:
+def objects_alike(scene: list[Traits], number: int, form: Form) -> list[int]:
     """The objects that the noun phrase of object `number` fits, itself included."""
-    noun = _noun(scene[number], form)
-    return [n for n, other in enumerate(scene) if _noun(other, form) == noun]
+    wanted = noun_phrase(scene[number], form)
+    return [n for n, other in enumerate(scene) if noun_phrase(other, form) == wanted]
 
 
-def _telling_forms(scene: list[Traits], number: int) -> list[Form]:
+def telling_forms(scene: list[Traits], number: int) -> list[Form]:
     """The forms that single object `number` out and have a word for each of their traits."""
-    usable = _usable_forms(scene[number])
-    return [form for form in usable if _alike(scene, number, form) == [number]]
+    usable = usable_forms(scene[number])
+    return [form for form in usable if objects_alike(scene, number, form) == [number]]
 
 
-def _usable_forms(target: Traits) -> list[Form]:
+def usable_forms(target: Traits) -> list[Form]:
     return [form for form in _FORMS if all(getattr(target, trait) for trait in form)]
 
 
 def _by_accent(scene: list[Traits], number: int) -> list[str]:
     """Such as "a red house with a blue roof"."""
     target = scene[number]
-    rivals = [n for n in _alike(scene, number, _PLAIN) if n != number]
+    rivals = [n for n in objects_alike(scene, number, PLAIN) if n != number]
     if not target.accent or any(scene[n].accent in (target.accent, "") for n in rivals):
         return []
     part = CATEGORIES[target.category].accent
     accent = f"{target.accent} {part}"
-    accent = accent if part.endswith("s") else _with_article(accent)
-    return [f"{_with_article(_noun(target, _PLAIN))} with {accent}"]
+    accent = accent if part.endswith("s") else with_article(accent)
+    return [f"{with_article(noun_phrase(target, PLAIN))} with {accent}"]
 
 
 def _by_relation(scene: list[Traits], number: int) -> list[str]:
     """Such as "the small blue cube left of the red mug"; the plainest that is unambiguous."""
     target = scene[number]
-    anchors = [n for n in range(len(scene)) if n != number and _telling_forms(scene, n)]
-    for form, other, relation in product(_usable_forms(target), anchors, _RELATIONS):
-        holds = _RELATIONS[relation]
-        alike = _alike(scene, number, form)
+    anchors = [n for n in range(len(scene)) if n != number and telling_forms(scene, n)]
+    for form, other, relation in product(usable_forms(target), anchors, RELATIONS):
+        holds = RELATIONS[relation]
+        alike = objects_alike(scene, number, form)
         if [n for n in alike if holds(scene[n], scene[other])] == [number]:
-            anchor = _noun(scene[other], _telling_forms(scene, other)[0])
-            return [f"the {_noun(target, form)} {relation} the {anchor}"]
+            anchor = noun_phrase(scene[other], telling_forms(scene, other)[0])
+            return [f"the {noun_phrase(target, form)} {relation} the {anchor}"]
     return []
 
 
 def _by_side(scene: list[Traits], number: int) -> list[str]:
     """Such as "the red disc on the left", where several look alike."""
-    others = [n for n in _alike(scene, number, _PLAIN) if n != number]
-    for side, relation in _SIDES.items():
-        if others and all(_RELATIONS[relation](scene[number], scene[n]) for n in others):
+    others = [n for n in objects_alike(scene, number, PLAIN) if n != number]
+    for side, relation in SIDES.items():
+        if others and all(RELATIONS[relation](scene[number], scene[n]) for n in others):
             preposition = "on" if side in ("left", "right") else "at"
-            return [f"the {_noun(scene[number], _PLAIN)} {preposition} the {side}"]
+            return [f"the {noun_phrase(scene[number], PLAIN)} {preposition} the {side}"]
     return []
 
 
-def _with_article(noun: str) -> str:
+def with_article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

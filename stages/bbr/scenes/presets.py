@@ -25,6 +25,7 @@ class SceneStyle:
         split: probability that the background joins two places.
         walls: probability that a place is a patterned wall and no photograph.
         noise: mean share of fractal noise in the background, 0..0.5.
+        phrases: how objects are spoken of, one of `mentions.STYLES`.
     """
 
     name: str
@@ -43,9 +44,14 @@ class SceneStyle:
     split: float = 0.6
     walls: float = 0.2
     noise: float = 0.12
+    phrases: str = "referring"
 
 
 _SCENES07 = SceneStyle("scenes07")
+# Two objects and more, or a phrase has nothing to choose from.
+_GROUNDING = replace(
+    _SCENES07, name="", count_weights=(0.1, 0.5, 0.4), min_area=0.07, max_area=0.3, occlusion=0.2
+)
 
 PRESETS: dict[str, SceneStyle] = {
     style.name: style
@@ -58,5 +64,11 @@ PRESETS: dict[str, SceneStyle] = {
         replace(_SCENES07, name="pretrain", count_weights=(0.45, 0.37, 0.18),
                 min_area=0.05, max_area=0.44, clutter=10.0),
         replace(_SCENES07, name="tune"),
+        # Phrase grounding: what plays COCO and Visual Genome in training, and three test sets.
+        replace(_GROUNDING, name="captions", phrases="captions"),
+        replace(_GROUNDING, name="regions", phrases="regions"),
+        replace(_GROUNDING, name="regions_test", phrases="regions"),
+        replace(_GROUNDING, name="entities_test", phrases="entities", camouflage=0.7),
+        replace(_GROUNDING, name="expressions_test", phrases="expressions", clutter=3.5),
     )
 }  # fmt: skip

@@ -1,0 +1,124 @@
+"""Boxes from the heatmap of a phrase: pseudo-boxes for h, and what is evaluated (section 3).
+
+The map is thresholded, the border of every 8-connected region and of every hole is followed (Suzuki
+and Abe 1985, through OpenCV), and each border gives the smallest box around it. A box's score is
+the mean of the thresholded map in it. Small boxes, overlapping ones and those of low score are
+dropped.
+
+The answer is defined for any map. Values that are not finite count as 0, and a map without a
+positive value has no box. A constant map has one box, the whole map, where the threshold lets it
+pass. A lone hot pixel is below the least area, hence no box, unless the map is tiny. Peaks of equal
+score are all kept if they lie apart. Borders of the map are borders of the regions that touch them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+MODES = ("pseudo", "evaluation")
+NMS_BOXES = ("xyxy", "xywh")
+
+_PSEUDO_SHARE = 0.5  # of the map's maximum
+_EVALUATION_LEVEL = 0.5
+_LEAST_AREA = 0.05  # of the map
+_NMS_IOU = 0.05
+_LEAST_SCORE = 0.5  # of the best
+
+
+@dataclass(frozen=True)
+class ContourOptions:
+    """How boxes are made.
+
+    mode: pseudo (zero what is below half of the map's maximum) or evaluation (1 from 0.5 on, 0
+        below).
+    nms_boxes: xyxy, or xywh, which takes (x, y, width, height) for corners as the released code
+        does.
+    """
+
+    mode: str = "pseudo"
+    nms_boxes: str = "xyxy"
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f"mode {self.mode!r}: one of {', '.join(MODES)}")
+        if self.nms_boxes not in NMS_BOXES:
+            raise ValueError(f"nms_boxes {self.nms_boxes!r}: one of {', '.join(NMS_BOXES)}")
+
+
+def heatmap_boxes(
+    heatmap: np.ndarray, options: ContourOptions | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes of one heatmap.
+
+    Args:
+        heatmap: (H, W), any float type.
+
+    Returns:
+        (n, 4) float32 `xyxy` in pixels of the map, right and bottom exclusive, and their scores
+        (n,) float32; n may be 0. The best score comes first; among equal scores the larger box,
+        then the upper, then the left one.
+    """
+    options = options or ContourOptions()
+    kept = _threshold(heatmap, options.mode)
+    boxes = _contour_boxes(kept)
+    least = _LEAST_AREA * kept.size
+    boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).prod(1) >= least]
+    scores = np.array([kept[y1:y2, x1:x2].mean() for x1, y1, x2, y2 in boxes], dtype=np.float32)
+    order = _best_first(boxes, scores)
+    boxes, scores = boxes[order].astype(np.float32), scores[order]
+    chosen = _suppress(_as_read(boxes, options.nms_boxes))
+    boxes, scores = boxes[chosen], scores[chosen]
+    good = scores >= _LEAST_SCORE * scores.max(initial=0)
+    return boxes[good], scores[good]
+
+
+def _threshold(heatmap: np.ndarray, mode: str) -> np.ndarray:
+    """(H, W) float64 of values of at least 0; what is not kept is 0."""
+    values = np.asarray(heatmap, dtype=np.float64)
+    values = np.where(np.isfinite(values), values, 0).clip(min=0)
+    if mode == "evaluation":
+        return (values >= _EVALUATION_LEVEL).astype(np.float64)
+    return np.where(values >= _PSEUDO_SHARE * values.max(initial=0), values, 0)
+
+
+def _contour_boxes(kept: np.ndarray) -> np.ndarray:
+    """(n, 4) int64 `xyxy` around each outer border and each hole's border, no box twice."""
+    positive = (kept > 0).astype(np.uint8)
+    contours, _ = cv2.findContours(positive, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    xywh = np.array([cv2.boundingRect(c) for c in contours], dtype=np.int64).reshape(-1, 4)
+    xyxy = np.concatenate((xywh[:, :2], xywh[:, :2] + xywh[:, 2:]), axis=1)
+    return np.unique(xyxy, axis=0)
+
+
+def _best_first(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    return np.lexsort((boxes[:, 0], boxes[:, 1], -areas, -scores))
+
+
+def _as_read(boxes: np.ndarray, convention: str) -> np.ndarray:
+    """What non-maximum suppression takes for corners."""
+    if convention == "xyxy":
+        return boxes
+    return np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1)
+
+
+def _suppress(corners: np.ndarray) -> list[int]:
+    """Greedy non-maximum suppression of boxes in order of their score; positions of those kept.
+
+    It is `torchvision.ops.nms`, also on "boxes" of negative size, which the release's convention
+    brings about; evaluation reads files only, and importing torch would take longer than its work.
+    """
+    areas = (corners[:, 2:] - corners[:, :2]).prod(1)
+    kept: list[int] = []
+    for i, corner in enumerate(corners):
+        low = np.maximum(corners[kept, :2], corner[:2])
+        high = np.minimum(corners[kept, 2:], corner[2:])
+        overlaps = (high - low).clip(min=0).prod(1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ious = overlaps / (areas[kept] + areas[i] - overlaps)
+        if not (ious > _NMS_IOU).any():
+            kept.append(i)
+    return kept

@@ -1,0 +1,63 @@
+"""Where each phrase of one's own photographs was found: one JSON file to read on.
+
+A list of {"file_name", "phrase", "point": [x, y], "boxes": [{"bbox": [x, y, width, height],
+"score"}]}: the highest point of the phrase's heatmap, and its boxes, best first, in pixels of the
+upright image. A phrase whose map has no box has an empty list.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from bbr import cli
+from bbr.box_files import Record, read_boxes
+from bbr.files import write_json
+from bbr.grounding import Target, Unit, heatmap_points, require_phrases
+from bbr.heatmaps import HeatmapFile
+from bbr.index import load_index
+from bbr.phrases import index_phrases
+
+
+def run(*, index: Path, heatmaps: Path, boxes: Path, output: Path) -> None:
+    """Write grounding.json.
+
+    Raises:
+        InputError: the files do not belong together.
+    """
+    dataset = load_index(index)
+    images = {image["id"]: image for image in dataset.images}
+    targets = [
+        Target(phrase, dataset.image_size(images[phrase.image_id]))
+        for phrase in index_phrases(dataset)
+    ]
+    with HeatmapFile(heatmaps) as file:
+        points = heatmap_points(targets, file)
+    found: dict[Unit, list[Record]] = {target.unit: [] for target in targets}
+    records = read_boxes(boxes)
+    require_phrases(records, found, boxes)
+    for record in records:
+        found[record["image_id"], record["phrase_id"]].append(record)
+    write_json(output, [
+        {
+            "file_name": images[target.phrase.image_id]["file_name"],
+            "phrase": target.phrase.texts[0],
+            "point": list(points[target.unit]),
+            "boxes": [{key: r[key] for key in ("bbox", "score")} for r in found[target.unit]],
+        }
+        for target in targets
+    ])  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line."""
+    parser = cli.stage_parser(__doc__)
+    parser.add_argument("--index", type=Path, required=True, help="index.json with phrases")
+    parser.add_argument("--heatmaps", type=Path, required=True, help="heatmaps.h5")
+    parser.add_argument("--boxes", type=Path, required=True, help="boxes.json of those heatmaps")
+    parser.add_argument("--output", type=Path, required=True, help="grounding.json")
+    return cli.execute(run, parser, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

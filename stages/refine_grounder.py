@@ -1,0 +1,151 @@
+"""Refine g to g^h: train it through the frozen h towards boxes (paper section 3.2).
+
+The output is a g like any other: extract_heatmaps.py and all that follows read it. Batch norms keep
+their statistics, so that g^h is trained as it will be run.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bbr import cli
+from bbr.clip import add_clip_options, take_clip
+from bbr.criterion import add_loss_options, pop_loss_weights
+from bbr.detectors import load_detector, require_channels
+from bbr.devices import device_name
+from bbr.grounder import load_grounder, save_grounder
+from bbr.grounding_batches import GroundingBatches
+from bbr.grounding_losses import (
+    REFINEMENT_WEIGHTS,
+    add_grounding_weights,
+    pop_grounding_weights,
+    toss_unions,
+)
+from bbr.grounding_objective import GroundingObjective, Teacher, draw_maps
+from bbr.grounding_texts import entries
+from bbr.heatmap_inputs import load_phrase_targets
+from bbr.image_batches import SquareImages
+from bbr.index import load_index
+from bbr.provenance import provenance
+from bbr.targets import as_target_list
+from bbr.training import (
+    Checkpoint,
+    Schedule,
+    add_schedule_options,
+    batch_indices,
+    launch,
+    optimize,
+    pop_schedule,
+    step_generator,
+)
+
+TARGETS = ("g", "h")
+
+
+def run(
+    *,
+    index: Path,
+    weights: Path,
+    detector: Path,
+    boxes: Path,
+    output: Path,
+    targets: str,
+    union_probability: float,
+    image_size: int,
+    heatmap_size: int,
+    seed: int,
+    checkpoint_seconds: float,
+    device: str,
+    precision: str,
+    **rest: Any,
+) -> None:
+    """Train g^h and write it to `output` (safetensors).
+
+    Raises:
+        InputError: g, h, CLIP, boxes and index do not belong together, or an option is bad.
+    """
+    schedule, loss_weights = pop_schedule(rest), pop_loss_weights(rest)
+    grounding_weights = pop_grounding_weights(rest)
+    clip, used, clip_file = take_clip(rest)
+    parameters = {
+        **used, "targets": targets, "union_probability": union_probability,
+        "image_size": image_size, "heatmap_size": heatmap_size,
+        "schedule": vars(schedule), "loss": vars(loss_weights),
+        "grounding_loss": vars(grounding_weights), "seed": seed, "precision": precision,
+    }  # fmt: skip
+    sources = {
+        "index": index, "weights": weights, "detector": detector, "boxes": boxes,
+        "clip": clip_file,
+    }  # fmt: skip
+    fabric = launch(device, precision)
+    record = provenance("refine_grounder", parameters, sources, device_name(fabric.device))
+    dataset = load_index(index)
+    found = entries(dataset, "training")
+    rows = [(entry.image_id, entry.phrase_id) for entry in found]
+    positions, wanted = load_phrase_targets(boxes, dataset, rows)
+    size = (heatmap_size, heatmap_size)
+    network = load_detector(detector)
+    require_channels(network, (1, heatmap_size**2, 1), "--heatmap-size")
+    grounder = load_grounder(weights)
+    teacher = Teacher(network, size, loss_weights)
+    model = GroundingObjective(grounder, clip, grounding_weights, teacher).eval()
+    original = copy.deepcopy(grounder).requires_grad_(False)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, schedule.lr, weight_decay=schedule.weight_decay)
+    wrapped, optimizer = fabric.setup(model, optimizer)
+    fabric.to_device(original)
+    choices = [[found[i]] for i in positions.tolist()]
+    batches = GroundingBatches(SquareImages(dataset, image_size), choices, grounder, clip, fabric)
+    batches.keep()
+
+    def loss(step: int) -> Iterator[dict[str, Tensor]]:
+        generator = step_generator(seed, step)
+        chosen = batch_indices(len(batches), schedule.batch_size, seed, step)
+        batch = batches.batch(chosen, generator)
+        if targets == "h":
+            with torch.no_grad(), fabric.autocast():
+                boxes_of_batch = teacher.own_boxes(draw_maps(original, batch))
+        else:
+            boxes_of_batch = as_target_list(fabric.to_device(wanted[chosen]))
+        yield wrapped(batch, toss_unions(boxes_of_batch, union_probability, generator))
+
+    checkpoint = Checkpoint(output, record, checkpoint_seconds)
+    optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "refinement steps of g^h")
+    save_grounder(output, grounder, record)
+    checkpoint.discard()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the stage; returns the exit status."""
+    parser = cli.stage_parser(__doc__)
+    parser.add_argument("--index", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True, help="g")
+    add_clip_options(parser)
+    parser.add_argument("--detector", type=Path, required=True, help="h, .safetensors")
+    parser.add_argument("--boxes", type=Path, required=True, help="pseudo-boxes of g")
+    parser.add_argument("--output", type=Path, required=True, help="g^h, .safetensors")
+    parser.add_argument("--image-size", type=cli.positive_int, default=304,
+                        help="side in pixels to which images are resized [304]")  # fmt: skip
+    parser.add_argument("--heatmap-size", type=cli.positive_int, default=304,
+                        help="side of the maps that h was trained on [304]")  # fmt: skip
+    parser.add_argument("--targets", choices=TARGETS, default="g",
+                        help="boxes h is asked for: of g, or h's own on g's maps [g]")  # fmt: skip
+    parser.add_argument("--union-probability", type=float, default=0.5,
+                        help="of asking for the union of the boxes instead [0.5]")  # fmt: skip
+    add_schedule_options(parser, Schedule(steps=10000, batch_size=36, lr=1e-7))
+    add_loss_options(parser)
+    add_grounding_weights(parser, REFINEMENT_WEIGHTS)
+    parser.add_argument("--seed", type=int, default=0)
+    cli.add_device_options(parser)
+    return cli.execute(run, parser, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Train a small CLIP on images and their phrases by the contrastive loss.
+
+The weights that ship in workflow/resources/scenes_clip.safetensors were made by this stage. An
+image's text is, each as often, one of its phrases or all that the image has, joined.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bbr import cli
+from bbr.clip import PREFIX, Clip, new_small_clip, prompt, save_small_clip
+from bbr.devices import device_name, seed_everything
+from bbr.grounding_batches import observe_images
+from bbr.grounding_texts import Entry, by_image, draw_entry, entries
+from bbr.image_batches import SquareImages
+from bbr.index import Index, load_index
+from bbr.provenance import provenance
+from bbr.small_clip import TRUNK, SmallClipSpec, words_of
+from bbr.training import (
+    Checkpoint,
+    Schedule,
+    add_schedule_options,
+    batch_indices,
+    launch,
+    optimize,
+    pop_schedule,
+    step_generator,
+)
+
+_MOST_LOGIT_SCALE = 4.6052  # ln 100, as CLIP bounds it
+
+
+def run(
+    *,
+    index: list[Path],
+    output: Path,
+    trunk: str,
+    image_size: int,
+    patch_size: int,
+    embed_dim: int,
+    width: int,
+    layers: int,
+    heads: int,
+    context_length: int,
+    seed: int,
+    checkpoint_seconds: float,
+    device: str,
+    precision: str,
+    **rest: Any,
+) -> None:
+    """Train both towers and write them to `output` (safetensors).
+
+    Raises:
+        InputError: the index has no phrases, or the sizes do not fit together.
+    """
+    schedule = pop_schedule(rest)
+    datasets = [load_index(path) for path in index]
+    choices = [group for dataset in datasets for group in by_image(entries(dataset, "training"))]
+    spec = SmallClipSpec(
+        vocabulary=_vocabulary(choices), image_size=image_size,
+        trunk=None if trunk == "none" else trunk, patch_size=patch_size, embed_dim=embed_dim,
+        width=width, layers=layers, heads=heads, context_length=context_length,
+    )  # fmt: skip
+    fabric = launch(device, precision)
+    seed_everything(seed)
+    clip = new_small_clip(spec)
+    parameters = {"clip": {k: v for k, v in vars(spec).items() if k != "vocabulary"},
+                  "schedule": vars(schedule), "seed": seed, "precision": precision}  # fmt: skip
+    sources = {f"index{i}": path for i, path in enumerate(index)}
+    record = provenance("train_clip", parameters, sources, device_name(fabric.device))
+    model = _Contrast(clip.model.requires_grad_(True))
+    tower = clip.model.visual
+    if tower.trunk is not None:
+        tower.trunk.requires_grad_(False)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, schedule.lr, weight_decay=schedule.weight_decay)
+    wrapped, optimizer = fabric.setup(model, optimizer)
+    fabric.to_device(clip)
+    seen = torch.cat([_observe(dataset, clip, fabric) for dataset in datasets])
+
+    def loss(step: int) -> Iterator[dict[str, Tensor]]:
+        generator = step_generator(seed, step)
+        chosen = batch_indices(len(choices), schedule.batch_size, seed, step)
+        texts = [prompt(_text(choices[i], generator)) for i in chosen.tolist()]
+        planes = fabric.to_device(seen[chosen])
+        yield {"total": wrapped(planes, fabric.to_device(clip.tokenize(texts)))}
+
+    checkpoint = Checkpoint(output, record, checkpoint_seconds)
+    optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "training steps of CLIP")
+    save_small_clip(output, clip, record)
+    checkpoint.discard()
+
+
+def _observe(dataset: Index, clip: Clip, fabric: Fabric) -> Tensor:
+    """What the image tower's transformer reads of each image that has texts."""
+    positions = [group[0].position for group in by_image(entries(dataset, "training"))]
+    described = replace(dataset, images=[dataset.images[i] for i in positions])
+
+    def observe(images: Tensor) -> Tensor:
+        return clip.model.visual.observe(clip.prepare(images))
+
+    return observe_images(SquareImages(described, clip.size[0]), observe, fabric)
+
+
+class _Contrast(nn.Module):
+    """CLIP's symmetric cross-entropy over the pairs of a batch (Radford et al. 2021)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, planes: Tensor, tokens: Tensor) -> Tensor:
+        """What the image tower observed (B, ...), and tokens (B, L), to a scalar."""
+        images = functional.normalize(self.model.visual.transformer(planes), dim=-1)
+        texts = functional.normalize(self.model.encode_text(tokens), dim=-1)
+        logits = self.model.logit_scale.clamp(max=_MOST_LOGIT_SCALE).exp() * images @ texts.T
+        # Equal texts are no negatives of each other.
+        same = (tokens.unsqueeze(1) == tokens).all(dim=-1)
+        wanted = same / same.sum(dim=1, keepdim=True)
+        both = (functional.cross_entropy(side.float(), wanted) for side in (logits, logits.T))
+        return sum(both) / 2
+
+
+def _vocabulary(choices: list[list[Entry]]) -> tuple[str, ...]:
+    """Every word of the texts, and of the prompt."""
+    texts = [sentence for group in choices for entry in group for sentence in entry.sentences]
+    return tuple(sorted({word for text in [PREFIX, "and", *texts] for word in words_of(text)}))
+
+
+def _text(group: list[Entry], generator: torch.Generator) -> str:
+    """A text of an image: of one entry, or of all of its phrases."""
+    if torch.rand((), generator=generator) < 0.5 or group[0].caption:
+        group = [draw_entry(group, generator)]
+    drawn = torch.rand(len(group), generator=generator).tolist()
+    return " and ".join(
+        e.sentences[int(r * len(e.sentences))] for e, r in zip(group, drawn, strict=True)
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the stage; returns the exit status."""
+    default = SmallClipSpec(())
+    parser = cli.stage_parser(__doc__)
+    parser.add_argument("--index", type=Path, required=True, nargs="+",
+                        help="one or more, so that it knows several kinds of phrases")  # fmt: skip
+    parser.add_argument("--output", type=Path, required=True, help="weights, .safetensors")
+    parser.add_argument("--trunk", choices=(TRUNK, "none"), default=TRUNK,
+                        help="frozen features below the transformer, or none: pixels")  # fmt: skip
+    for name in ("image_size", "patch_size", "embed_dim", "width", "layers", "heads",
+                 "context_length"):  # fmt: skip
+        value = getattr(default, name)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=cli.positive_int, default=value,
+                            help=f"of the towers [{value}]")  # fmt: skip
+    add_schedule_options(
+        parser,
+        Schedule(steps=600, batch_size=128, lr=1e-3, weight_decay=0.05, warmup=50, shape="cosine"),
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    cli.add_device_options(parser)
+    return cli.execute(run, parser, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""From a CLIP to g, heatmaps, h and g^h, on tiny networks and a dozen scenes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import extract_heatmaps
+import heatmap_boxes
+import numpy as np
+import predict_boxes
+import pytest
+import refine_grounder
+import render_scenes
+import torch
+import train_clip
+import train_detector
+import train_grounder
+from safetensors.torch import load_file
+from stages.small_runs import command
+
+from bbr.clip import load_clip, prompt
+from bbr.grounder import load_grounder
+from bbr.heatmaps import HeatmapFile
+from bbr.images import read_rgb
+from bbr.training import Checkpoint
+
+CLIP = command(trunk="none", image_size=32, patch_size=8, embed_dim=16, width=16, layers=1, heads=2,
+               context_length=16, steps=3, batch_size=6, lr=1e-3, warmup=1)  # fmt: skip
+GROUNDER = [*command(trunk="efficientnet_lite0", width=8, image_size=64, steps=3, batch_size=4,
+                     lr=0.02, momentum=0.9), "--frozen-trunk"]  # fmt: skip
+HEATMAPS = command(image_size=64, size=32, batch_size=5)
+DETECTOR = command(network="attention", layout="spatial", width=8, num_boxes=3, cell=4, steps=3,
+                   batch_size=4, lr=1e-3)  # fmt: skip
+REFINEMENT = command(image_size=64, heatmap_size=32, steps=3, batch_size=4, lr=1e-3)
+ONE_THREAD = ["--threads", "1"]
+
+
+class Files:
+    """A chain of outputs in a folder, each made by its stage."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.index, self.clip = folder / "index.json", folder / "clip.safetensors"
+        self.g, self.refined = folder / "g.safetensors", folder / "refined.safetensors"
+        self.maps, self.boxes = folder / "maps.h5", folder / "boxes.json"
+        self.h = folder / "h.safetensors"
+
+    def train_clip(self, output: Path) -> int:
+        return train_clip.main([*command(index=self.index, output=output), *CLIP, *ONE_THREAD])
+
+    def train_g(self, output: Path, *more: str) -> int:
+        options = command(index=self.index, clip=self.clip, output=output)
+        return train_grounder.main([*options, *GROUNDER, *ONE_THREAD, *more])
+
+    def extract(self, output: Path, *more: str) -> int:
+        options = command(index=self.index, clip=self.clip, output=output)
+        return extract_heatmaps.main([*options, *HEATMAPS, *ONE_THREAD, *more])
+
+    def train_h(self, output: Path, *more: str) -> int:
+        options = command(index=self.index, inputs=self.maps, boxes=self.boxes, output=output)
+        return train_detector.main([*options, *DETECTOR, *ONE_THREAD, *more])
+
+    def refine(self, output: Path, *more: str) -> int:
+        options = command(index=self.index, clip=self.clip, weights=self.g, detector=self.h,
+                          boxes=self.boxes, output=output)  # fmt: skip
+        return refine_grounder.main([*options, *REFINEMENT, *ONE_THREAD, *more])
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Files:
+    made = Files(tmp_path_factory.mktemp("grounding"))
+    scenes = command(preset="entities_test", count=8, size=64, seed=3, output=made.index)
+    assert render_scenes.main(scenes) == 0
+    assert made.train_clip(made.clip) == 0
+    assert made.train_g(made.g) == 0
+    assert made.extract(made.maps, "--weights", str(made.g), "--texts", "training") == 0
+    boxes = command(heatmaps=made.maps, index=made.index, mode="pseudo", output=made.boxes)
+    assert heatmap_boxes.main(boxes) == 0
+    _give_every_phrase_a_box(made)
+    assert made.train_h(made.h, "--augmentation", "flip_maps") == 0
+    assert made.refine(made.refined) == 0
+    return made
+
+
+def _give_every_phrase_a_box(made: Files) -> None:
+    """An untrained g need not give any; two boxes for some phrases show that sets are read."""
+    with HeatmapFile(made.maps) as file:
+        rows = list(zip(file.image_id.tolist(), file.phrase_id.tolist(), strict=True))
+    records = [
+        {"image_id": i, "phrase_id": p, "bbox": box, "score": 1.0}
+        for i, p in rows
+        for box in ([4, 4, 20, 20], [30, 30, 20, 25])[: 1 + p % 2]
+    ]
+    made.boxes.write_text(json.dumps(records))
+    made.boxes.with_name("boxes.meta.json").unlink()
+
+
+def test_there_is_one_map_a_phrase(files):
+    index = json.loads(files.index.read_text())
+    phrases = {(a["image_id"], a["phrase_id"]) for a in index["annotations"]}
+    with HeatmapFile(files.maps) as file:
+        assert set(zip(file.image_id.tolist(), file.phrase_id.tolist(), strict=True)) == phrases
+        assert file.size == (32, 32)
+
+
+def test_a_map_is_the_mean_over_the_sentences(files):
+    index = json.loads(files.index.read_text())
+    with HeatmapFile(files.maps) as file:
+        unit = (int(file.image_id[4]), int(file.phrase_id[4]))
+        stored = file.read(np.array([4]))[0]
+    sentences = next(
+        a["phrases"] for a in index["annotations"] if (a["image_id"], a["phrase_id"]) == unit
+    )
+    name = next(i["file_name"] for i in index["images"] if i["id"] == unit[0])
+    pixels = torch.from_numpy(read_rgb(files.index.parent / "images" / name))
+    image = pixels.permute(2, 0, 1).unsqueeze(0).float() / 255
+    g, clip = load_grounder(files.g), load_clip(str(files.clip))
+    with torch.no_grad():
+        maps = [
+            g.decode(g.encode(image), clip.encode_texts([prompt(s)]), (32, 32))[0]
+            for s in sentences
+        ]
+    # Half a step of float16 below 1, twice.
+    np.testing.assert_allclose(stored, torch.stack(maps).mean(dim=0).numpy(), atol=1e-3)
+
+
+def test_relevancy_spans_its_range(files, tmp_path):
+    assert files.extract(tmp_path / "maps.h5", "--source", "relevancy") == 0
+    with HeatmapFile(tmp_path / "maps.h5") as file:
+        maps = file.read(np.arange(3))
+    assert maps.min() >= 0
+    assert maps.max() <= 1
+    assert maps.max(axis=(1, 2)).max() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("stage", "output"), [("train_clip", "clip"), ("train_g", "g"), ("train_h", "h"),
+                          ("refine", "refined")],
+)  # fmt: skip
+def test_the_same_seed_gives_the_same_bytes(files, tmp_path, stage, output):
+    more = ["--augmentation", "flip_maps"] if stage == "train_h" else []
+    path = tmp_path / "again.safetensors"
+    assert getattr(files, stage)(path, *more) == 0
+    assert path.read_bytes() == getattr(files, output).read_bytes()
+
+
+@pytest.mark.parametrize(("stage", "output"), [("train_g", "g"), ("refine", "refined")])
+def test_a_resumed_run_ends_with_the_same_bytes(files, tmp_path, monkeypatch, stage, output):
+    path, save = tmp_path / "again.safetensors", Checkpoint.save_when_due
+
+    def save_and_die(self, step, *state):
+        save(self, step, *state)
+        if step == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoint, "save_when_due", save_and_die)
+        assert getattr(files, stage)(path, "--checkpoint-seconds", "0") == 130
+    assert not path.exists()
+    assert getattr(files, stage)(path) == 0
+    assert path.read_bytes() == getattr(files, output).read_bytes()
+
+
+def test_refinement_moves_the_decoder_alone(files):
+    before, after = load_file(files.g), load_file(files.refined)
+    assert set(before) == set(after)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert all(name.startswith("D.") for name in moved)
+    assert not any("running" in name for name in moved)  # batch norms keep their statistics
+    assert files.extract(files.folder / "refined.h5", "--weights", str(files.refined)) == 0
+
+
+def test_h_answers_its_own_question(files, tmp_path):
+    assert files.refine(tmp_path / "self.safetensors", "--targets", "h") == 0
+    own, given = load_file(tmp_path / "self.safetensors"), load_file(files.refined)
+    assert any(not torch.equal(own[name], given[name]) for name in own)
+
+
+def test_boxes_of_h_are_of_phrases(files, tmp_path):
+    options = command(detector=files.h, inputs=files.maps, index=files.index,
+                      output=tmp_path / "boxes.json")  # fmt: skip
+    assert predict_boxes.main([*options, *ONE_THREAD]) == 0
+    records = json.loads((tmp_path / "boxes.json").read_text())
+    with HeatmapFile(files.maps) as file:
+        rows = set(zip(file.image_id.tolist(), file.phrase_id.tolist(), strict=True))
+    assert {(r["image_id"], r["phrase_id"]) for r in records} == rows
+    assert all(r["bbox"][0] >= 0 and r["bbox"][0] + r["bbox"][2] <= 64.001 for r in records)
+
+
+def test_mistakes_are_told_in_one_line(files, tmp_path, refused):
+    output = tmp_path / "out.h5"
+    common = command(index=files.index, clip=files.clip)
+    assert "--source g needs --weights FILE" in refused(extract_heatmaps, *common, output=output)
+    message = refused(extract_heatmaps, *common, "--weights", files.h, output=output)
+    assert "holds no g" in message
+    output = tmp_path / "h.safetensors"
+    inputs = command(index=files.index, inputs=files.maps, boxes=files.boxes)
+    message = refused(train_detector, *inputs, *DETECTOR, "--cell", "5", output=output)
+    assert "--cell 5: does not divide maps of (32, 32)" in message
+    crop = ["--augmentation", "crop_flip", "--weights", "random"]
+    assert "runs f, not g" in refused(train_detector, *inputs, *DETECTOR, *crop, output=output)

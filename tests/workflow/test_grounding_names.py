@@ -1,0 +1,83 @@
+"""Names of phrase grounding's artifacts, and what its targets plan."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from conftest import Repository
+from support.grounding_names import Teaching, split_scored, wildcard_patterns
+
+TAUGHT = Teaching("coco", "no_reg", 3)
+PATTERNS = wildcard_patterns(["coco", "vg-2"], ["default", "no_reg"])
+
+
+def test_names_are_taken_apart_as_they_were_put_together() -> None:
+    assert Teaching.parse(str(TAUGHT)) == TAUGHT
+    assert split_scored(f"gh.{TAUGHT}") == ("gh", TAUGHT)
+    assert split_scored(f"h.{TAUGHT}") == ("h", TAUGHT)
+    assert split_scored("g.coco") == ("g", Teaching("coco", "", 0))
+    assert split_scored("gae") == ("gae", None)
+
+
+@pytest.mark.parametrize(
+    ("wildcard", "name", "matches"),
+    [
+        ("maps", "gae", True),
+        ("maps", "g.vg-2", True),
+        ("maps", "gh.coco.no_reg.3", True),
+        ("maps", "h.coco.no_reg.3", False),
+        ("maps", "training", False),
+        ("maps", "g.other", False),
+        ("scored", "h.coco.no_reg.3", True),
+        ("scored", "random", True),
+        ("scored", "gh.coco.other.3", False),
+        ("taught", "coco.default.0", True),
+        ("lesson", "default", True),
+    ],
+)
+def test_patterns(wildcard: str, name: str, matches: bool) -> None:
+    assert bool(re.fullmatch(PATTERNS[wildcard], name)) == matches
+
+
+# No CLIP and no g of ours, so that all is planned from images on.
+FROM_SCRATCH = {
+    "grounding": {
+        "clip": {"clip": "openai", "clip_architecture": "ViT-B-32-quickgelu"},
+        "weights": {"captions": None, "regions": None},
+    }
+}
+
+
+def test_tables_share_what_is_alike(repository: Repository) -> None:
+    configured = repository.configured(FROM_SCRATCH)
+    tables = [f"results/table{n}.csv" for n in (1, 2, 5)]
+    jobs = repository.planned(*tables, *configured)
+    assert jobs == {
+        "render_scenes": 5,
+        "train_grounder": 2,
+        "extract_training_heatmaps": 2,
+        "heatmap_pseudo_boxes": 2,
+        "train_phrase_detector": 3,  # no_union and no_reg share h with default; k1 does not
+        "refine_grounder": 5,  # default on both, and three ablations
+        "extract_heatmaps": 3 * 8,  # on each test set GAE, g, g^h, and three ablations
+        "heatmap_boxes": 3 * 7,
+        "predict_phrase_boxes": 3 * 2,
+        "evaluate_phrases": 3 * (7 + 6 + 3 * 2),
+        "tabulate_table1": 1,
+        "tabulate_table2": 1,
+        "tabulate_table5": 1,
+    }
+
+
+def test_own_photographs_and_phrases(repository: Repository) -> None:
+    configured = repository.configured(FROM_SCRATCH)
+    target = "results/mine/grounding.json"
+    refused = repository.snakemake(target, "--dry-run", *configured, check=False)
+    assert "add --config images=PATH phrases=PATH" in refused.stdout
+    (repository.root / "photos").mkdir()
+    (repository.root / "asked.txt").write_text("a dog\n")
+    own = ["--config", "images=photos", "phrases=asked.txt"]
+    jobs = repository.planned(target, *configured, *own)
+    assert {"index_dataset", "extract_heatmaps", "heatmap_boxes"} < jobs.keys()
+    assert jobs["list_own_groundings"] == 1

@@ -1,0 +1,212 @@
+"""What each job of phrase grounding reads, and by which options; the rules are in grounding.smk.
+
+g is trained on one dataset (or its weights are given), and h on the maps that g draws of that
+dataset's texts; g^h draws maps like any other g. support/grounding_names.py has the names in paths.
+"""
+
+from support import grounding_names
+from support.grounding_names import Teaching
+
+
+wildcard_constraints:
+    **grounding_names.wildcard_patterns(
+        config["datasets"], config["grounding"]["variants"]
+    ),
+
+
+def grounding_section(section, variant):
+    """`losses`, `detector` or `refinement` as a variant has it."""
+    settings = config["grounding"]
+    return {**settings[section], **settings["variants"][variant][section]}
+
+
+def clip_file():
+    """The file of CLIP's weights, or nothing where open_clip downloads them."""
+    weights = os.path.expanduser(config["grounding"]["clip"]["clip"])
+    return weights if weights.endswith((".safetensors", ".pt", ".pth", ".bin")) else []
+
+
+def grounder_file(dataset):
+    """g that was trained on a dataset: configured, or trained here."""
+    given = config["grounding"]["weights"].get(dataset)
+    if given is not None:
+        return os.path.expanduser(given)
+    return f"results/{dataset}/grounding/grounder.safetensors"
+
+
+def map_source(w):
+    """The weights that draw heatmaps; none for CLIP's relevancy."""
+    kind, taught = grounding_names.split_scored(w.maps)
+    if kind == grounding_names.GAE:
+        return []
+    if kind == "g":
+        return grounder_file(taught.dataset)
+    return f"{taught.folder}/refined.safetensors"
+
+
+def map_source_options(w):
+    """How extract_heatmaps.py is told."""
+    weights = map_source(w)
+    return options(
+        {"source": "g" if weights else "relevancy", "weights": weights or None}
+    )
+
+
+def heatmap_options():
+    """Options of every heatmap: CLIP, and sizes."""
+    return options(config["grounding"]["clip"], config["grounding"]["heatmaps"])
+
+
+def taught_by(w):
+    """The h of a teaching. Variants that train it alike share the one of the first of them."""
+    wanted = Teaching.parse(w.taught)
+
+    def trained_like(variant):
+        return [grounding_section(s, variant) for s in ("losses", "detector")]
+
+    variants = config["grounding"]["variants"]
+    shared = next(
+        v for v in variants if trained_like(v) == trained_like(wanted.variant)
+    )
+    return f"{replace(wanted, variant=shared).folder}/detector.safetensors"
+
+
+def teacher_of(w):
+    """The h that refines g."""
+    return taught_by(
+        type(w)(fromdict={"taught": str(Teaching(w.dataset, w.lesson, int(w.seed)))})
+    )
+
+
+def scored_file(w):
+    """What evaluate.py is given: heatmaps or boxes; nothing for a control."""
+    kind, _ = grounding_names.split_scored(w.scored)
+    if kind in grounding_names.CONTROLS:
+        return {}
+    folder = f"results/{w.dataset}/grounding/{w.scored}"
+    if w.task == "pointing_game":
+        return {"heatmaps": f"{folder}/heatmaps.h5"}
+    return {"boxes": f"{folder}/boxes.json"}
+
+
+def scored_options(w):
+    """What is scored, and the labels that place it in tables."""
+    control = w.scored if w.scored in grounding_names.CONTROLS else None
+    return " ".join(
+        [
+            options(scored_file(w), {"control": control}),
+            options({"least_area": config["grounding"]["least_area"]}),
+            options({"label": [f"{k}={v}" for k, v in grounding_labels(w).items()]}),
+        ]
+    )
+
+
+def grounding_labels(w):
+    """What a score is of."""
+    kind, taught = grounding_names.split_scored(w.scored)
+    own = config["grounding"]["label"]
+    method, backbone = {
+        "random": ("Random", "Random"),
+        "center": ("Center", "Center"),
+        "gae": ("GAE", "CLIP"),
+        "g": ("WWbL", own),
+        "gh": ("Ours", own),
+        "h": ("Ours", own),
+    }[kind]
+    found = {
+        "test": dataset_label(w.dataset),
+        "train": "any" if taught is None else dataset_label(taught.dataset),
+        "method": method,
+        "backbone": backbone,
+        "output": "h" if kind == "h" else "map",
+    }
+    if kind in ("gh", "h"):
+        rows = config["tables"]["table5"]["ablations"]
+        found |= {
+            "variant": taught.variant,
+            "ablation": rows.get(taught.variant, taught.variant),
+            "seed": taught.seed,
+        }
+    return found
+
+
+def teachings(datasets, variant):
+    """One for each training set and seed."""
+    return [Teaching(d, variant, seed) for d in datasets for seed in config["seeds"]]
+
+
+def grounding_scores(datasets, scored, task):
+    """The metrics of all of `scored` on all of `datasets`."""
+    return [f"results/{d}/grounding/{s}/{task}.json" for d in datasets for s in scored]
+
+
+def table1_metrics(w):
+    """The pointing game of controls, CLIP's relevancy, g and g^h on every test set."""
+    table = config["tables"]["table1"]
+    scored = [*grounding_names.CONTROLS, grounding_names.GAE]
+    scored += [f"g.{d}" for d in table["train"]]
+    scored += [f"gh.{t}" for t in teachings(table["train"], table["variant"])]
+    return grounding_scores(table["test"], scored, "pointing_game")
+
+
+def table2_metrics(w):
+    """The box accuracy of g, g^h and h on every test set."""
+    table = config["tables"]["table2"]
+    scored = []
+    for dataset in table["train"]:
+        scored.append(f"g.{dataset}")
+        for t in teachings([dataset], table["variant"]):
+            scored += [f"gh.{t}", f"h.{t}"]
+    return grounding_scores(table["test"], scored, "bbox_accuracy")
+
+
+def table5_metrics(w):
+    """Both metrics of g^h of each variant on every test set."""
+    table = config["tables"]["table5"]
+    scored = [
+        f"gh.{t}" for v in table["ablations"] for t in teachings([table["train"]], v)
+    ]
+    return [
+        path
+        for task in ("pointing_game", "bbox_accuracy")
+        for path in grounding_scores(table["test"], scored, task)
+    ]
+
+
+def grounding_pair(w):
+    """Metrics of g and of g^h."""
+    taught = Teaching.parse(w.taught)
+    folder = f"results/{w.dataset}/grounding"
+    return {
+        "baseline": f"{folder}/g.{taught.dataset}/{w.task}.json",
+        "candidate": f"{folder}/gh.{taught}/{w.task}.json",
+    }
+
+
+def figure3_files(w):
+    """What figure 3 shows: g and g^h of the first seed."""
+    figure = config["grounding"]["figure3"]
+    folder = f"results/{figure['dataset']}/grounding"
+    taught = teachings([figure["train"]], figure["variant"])[0]
+    shown = [f"g.{figure['train']}", f"gh.{taught}"]
+    return {
+        "index": f"results/{figure['dataset']}/index.json",
+        "boxes": [f"{folder}/{s}/boxes.json" for s in shown],
+        "heatmaps": [f"{folder}/{s}/heatmaps.h5" for s in shown],
+    }
+
+
+def own_phrases(w):
+    """The index, heatmaps and boxes of the user's own photographs and phrases."""
+    if config["images"] is None or config["phrases"] is None:
+        sys.exit(
+            "results/mine/grounding.json needs your photographs and what to look for in them: add"
+            " --config images=PATH phrases=PATH, a text file of phrases, one a line"
+        )
+    folder = f"results/{configuration.MINE}"
+    maps = f"{folder}/grounding/g.{config['grounding']['own']}"
+    return {
+        "index": f"{folder}/index.json",
+        "heatmaps": f"{maps}/heatmaps.h5",
+        "boxes": f"{maps}/boxes.json",
+    }

@@ -1,0 +1,63 @@
+"""Names of phrase grounding's artifacts, below results/{dataset}/grounding/.
+
+{maps}    what draws heatmaps: gae (CLIP's relevancy), g.{trained on}, or g^h as gh.{taught}
+{scored}  what is scored: {maps}, the boxes of h as h.{taught}, random or center
+{taught}  how h was trained and g refined: {trained on}.{variant}.{seed}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .artifacts import one_of
+
+GAE = "gae"
+CONTROLS = ("random", "center")
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """How a detector h was trained, and which g it taught afterwards."""
+
+    dataset: str
+    variant: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.dataset}.{self.variant}.{self.seed}"
+
+    @classmethod
+    def parse(cls, text: str) -> Teaching:
+        """The inverse of `str`."""
+        dataset, variant, seed = text.split(".")
+        return cls(dataset, variant, int(seed))
+
+    @property
+    def folder(self) -> str:
+        """Where h and g^h lie."""
+        return f"results/{self.dataset}/grounding/{self.variant}/seed{self.seed}"
+
+
+def split_scored(name: str) -> tuple[str, Teaching | None]:
+    """(kind, how it was taught): kind is gae, random, center, g, gh or h.
+
+    A g that was not refined has a Teaching of its dataset alone: variant "" and seed 0.
+    """
+    kind, _, rest = name.partition(".")
+    if not rest:
+        return kind, None
+    return kind, Teaching(rest, "", 0) if kind == "g" else Teaching.parse(rest)
+
+
+def wildcard_patterns(datasets: Iterable[str], variants: Iterable[str]) -> dict[str, str]:
+    """The regular expression of each wildcard, from the names that are configured."""
+    dataset, variant = one_of(datasets), one_of(variants)
+    taught = rf"(?:{dataset})\.(?:{variant})\.\d+"
+    maps = rf"{GAE}|g\.(?:{dataset})|gh\.{taught}"
+    return {
+        "taught": taught,
+        "lesson": variant,
+        "maps": maps,
+        "scored": rf"{maps}|h\.{taught}|{'|'.join(CONTROLS)}",
+    }
