@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 CORES ?= 4
+WORKERS ?= 2
 
 STAMP := .venv/installed
 # Not `source .venv/bin/activate`: what follows needs only this.
@@ -32,7 +33,7 @@ figures: $(STAMP)
 	snakemake --cores $(CORES) results/figures/figure1.png results/figures/figure4.png
 
 test: lint
-	python -m pytest -m "not slow and not gpu and not bench"
+	python -m pytest -n $(WORKERS) -m "not slow and not gpu and not bench"
 
 lint: $(STAMP)
 	ruff check
