@@ -33,7 +33,7 @@ figures: $(STAMP)
 	snakemake --cores $(CORES) results/figures/figure1.png results/figures/figure4.png
 
 test: lint
-	python -m pytest -n $(WORKERS) -m "not slow and not gpu and not bench"
+	python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not gpu and not bench"
 
 lint: $(STAMP)
 	ruff check

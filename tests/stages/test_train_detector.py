@@ -75,6 +75,7 @@ def test_networks_and_layouts(data, tmp_path, network, layout):
     channels = 96 if layout == "spatial" else 3
     assert spec == {
         "network": network, "layout": layout, "channels": channels, "num_boxes": 3, "width": 8,
+        "cell": 1,
     }  # fmt: skip
     provenance = json.loads(metadata["provenance"])
     assert provenance["stage"] == "train_detector"

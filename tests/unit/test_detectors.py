@@ -145,7 +145,7 @@ def test_crossed_sides_are_put_in_order():
     [
         ({"num_boxes": 0}, r"num_boxes \(k\) is 0"),
         ({"num_boxes": -1}, r"num_boxes \(k\) is -1"),
-        ({"network": "vgg16"}, "'vgg16' is unknown"),
+        ({"network": "vgg11"}, "'vgg11' is unknown"),
         ({"network": "resnet7"}, "'resnet7' is unknown"),
         ({"layout": "flat"}, "'flat' is unknown"),
         ({"network": "attention", "layout": "qkv_image", "channels": 3}, "layout spatial only"),
