@@ -23,7 +23,7 @@ from torch import Tensor
 
 from .errors import InputError
 from .files import atomic_path
-from .hdf5 import DAMAGE, OutputFile, create_hdf5
+from .hdf5 import CheckedFile, OutputFile, create_hdf5
 from .image_batches import groups_of_equal
 
 SCHEMA = "bbr-features/1"
@@ -196,55 +196,24 @@ class FeatureBatch:
         return np.minimum(boxes * self.patch_size, limits)
 
 
-class FeatureFile:
+class FeatureFile(CheckedFile):
     """A checked features file, open for reading; use as a context manager.
 
     Raises:
         InputError: not a features file, not complete, or its parts do not fit together.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = path
-        if not Path(path).is_file():
-            raise InputError(f"features {path}: no such file")
-        try:
-            self._file = h5py.File(path, "r")
-        except OSError as error:
-            raise InputError(
-                f"features {path}: not a readable HDF5 file (truncated or damaged); make it again"
-            ) from error
-        try:
-            self._check()
-        except BaseException as error:
-            self._file.close()
-            if isinstance(error, DAMAGE):
-                raise InputError(
-                    f"features {path}: damaged or not of the documented layout; make it again"
-                ) from error
-            raise
-
-    def __enter__(self) -> FeatureFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    role, schema = "features", SCHEMA
 
     def __len__(self) -> int:
         return len(self.image_id)
 
-    def _check(self) -> None:
-        attributes = dict(self._file.attrs)
-        if attributes.get("schema") != SCHEMA:
-            raise InputError(
-                f"features {self.path}: schema is {attributes.get('schema')!r}, not {SCHEMA!r}"
-            )
-        if not attributes.get("complete", False):
-            raise InputError(f"features {self.path}: not marked complete; make it again")
+    def _check(self, attributes: dict[str, Any]) -> None:
         missing = [n for n in (*_PER_IMAGE, "offset", "key") if n not in self._file]
         if "patch_size" not in attributes:
             missing.append("attribute patch_size")
         if missing:
-            raise InputError(f"features {self.path}: has no {', '.join(missing)}")
+            raise self._error(f"has no {', '.join(missing)}")
         self.patch_size = float(attributes["patch_size"])
         self.skipped: list[dict[str, Any]] = json.loads(attributes.get("skipped", "[]"))
         self.image_id, self.image_size, self.grid, self.offset = (
@@ -270,9 +239,9 @@ class FeatureFile:
             and (not self.has_masks or self._masks_fit())
         )
         if not consistent:
-            raise InputError(
-                f"features {self.path}: grid, offset and key do not fit together, or an image is"
-                " there twice; make it again"
+            raise self._error(
+                "grid, offset and key do not fit together, or an image is there twice; make it"
+                " again"
             )
 
     def _masks_fit(self) -> bool:
@@ -284,14 +253,6 @@ class FeatureFile:
             and (np.diff(self.mask_offset) == pixels).all()
             and self._file["mask"].shape == (self.mask_offset[-1],)
         )
-
-    def _read(self, name: str, selection: slice = slice(None)) -> np.ndarray:
-        try:
-            return self._file[name][selection]
-        except DAMAGE as error:
-            raise InputError(
-                f"features {self.path}: {name} is damaged (checksum or truncation); make it again"
-            ) from error
 
     def batches(
         self,

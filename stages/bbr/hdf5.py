@@ -6,8 +6,12 @@ import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
+import numpy as np
+
+from .errors import InputError
 
 # Since HDF5 1.10 headers have checksums, as our datasets do, so that a damaged file is refused and
 # never misread.
@@ -75,3 +79,69 @@ def create_hdf5(path: Path | str) -> Iterator[OutputFile]:
     finally:
         # Even in place of another exception, which then is a consequence.
         file.check()
+
+
+class CheckedFile:
+    """A complete HDF5 file of a schema, open for reading; use as a context manager.
+
+    Subclasses say what else must hold, in `_check`.
+
+    Attributes:
+        role: what the file is called in messages.
+        schema: its attribute of that name.
+
+    Raises:
+        InputError: not a file of this schema, not complete, or damaged.
+    """
+
+    role: str
+    schema: str
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = path
+        if not Path(path).is_file():
+            raise InputError(f"{self.role} {path}: no such file")
+        try:
+            self._file = h5py.File(path, "r")
+        except OSError as error:
+            raise self._error(
+                "not a readable HDF5 file (truncated or damaged); make it again"
+            ) from error
+        try:
+            attributes = dict(self._file.attrs)
+            self._require_complete(attributes)
+            self._check(attributes)
+        except BaseException as error:
+            self._file.close()
+            if isinstance(error, DAMAGE):
+                raise self._error(
+                    "damaged or not of the documented layout; make it again"
+                ) from error
+            raise
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def _check(self, attributes: dict[str, Any]) -> None:
+        """Read what is small, and see whether all fits together."""
+        raise TypeError("CheckedFile is abstract")
+
+    def _require_complete(self, attributes: dict[str, Any]) -> None:
+        if attributes.get("schema") != self.schema:
+            raise self._error(f"schema is {attributes.get('schema')!r}, not {self.schema!r}")
+        if not attributes.get("complete", False):
+            raise self._error("not marked complete; make it again")
+
+    def _read(self, name: str, selection: Any = slice(None)) -> np.ndarray:
+        try:
+            return self._file[name][selection]
+        except DAMAGE as error:
+            raise self._error(
+                f"damage at {name} (checksum or truncation); make it again"
+            ) from error
+
+    def _error(self, what: str) -> InputError:
+        return InputError(f"{self.role} {self.path}: {what}")

@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
 from .errors import InputError
 from .files import atomic_path
-from .hdf5 import DAMAGE, OutputFile, create_hdf5
+from .hdf5 import CheckedFile, OutputFile, create_hdf5
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,7 +86,7 @@ def create_heatmaps(
         file.attrs["complete"] = True
 
 
-class HeatmapFile:
+class HeatmapFile(CheckedFile):
     """A checked heatmaps file, open for reading; use as a context manager.
 
     Attributes:
@@ -99,51 +98,19 @@ class HeatmapFile:
         InputError: not a heatmaps file, not complete, or its parts do not fit together.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = path
-        if not Path(path).is_file():
-            raise InputError(f"heatmaps {path}: no such file")
-        try:
-            self._file = h5py.File(path, "r")
-        except OSError as error:
-            raise InputError(
-                f"heatmaps {path}: not a readable HDF5 file (truncated or damaged); make it again"
-            ) from error
-        try:
-            self._check()
-        except BaseException as error:
-            self._file.close()
-            if isinstance(error, DAMAGE):
-                raise InputError(
-                    f"heatmaps {path}: damaged or not of the documented layout; make it again"
-                ) from error
-            raise
-
-    def __enter__(self) -> HeatmapFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    role, schema = "heatmaps", SCHEMA
 
     def __len__(self) -> int:
         return len(self.image_id)
 
-    def _check(self) -> None:
-        attributes = dict(self._file.attrs)
-        if attributes.get("schema") != SCHEMA:
-            raise InputError(
-                f"heatmaps {self.path}: schema is {attributes.get('schema')!r}, not {SCHEMA!r}"
-            )
-        if not attributes.get("complete", False):
-            raise InputError(f"heatmaps {self.path}: not marked complete; make it again")
+    def _check(self, attributes: dict[str, Any]) -> None:
         self.image_id: np.ndarray = self._file["image_id"][:]
         self.phrase_id: np.ndarray = self._file["phrase_id"][:]
         maps = self._file["maps"]
         pairs = set(zip(self.image_id.tolist(), self.phrase_id.tolist(), strict=True))
         if maps.ndim != 3 or not len(maps) == len(self.image_id) == len(pairs):
-            raise InputError(
-                f"heatmaps {self.path}: ids and maps do not fit together, or a phrase is there"
-                " twice; make it again"
+            raise self._error(
+                "ids and maps do not fit together, or a phrase is there twice; make it again"
             )
         self.size: tuple[int, int] = maps.shape[1:]
 
@@ -167,8 +134,4 @@ class HeatmapFile:
             InputError: a chunk's checksum does not match.
         """
         unique, inverse = np.unique(positions, return_inverse=True)
-        try:
-            maps = self._file["maps"][unique]
-        except DAMAGE as error:
-            raise InputError(f"heatmaps {self.path}: maps are damaged; make it again") from error
-        return maps.astype(np.float32)[inverse]
+        return self._read("maps", unique).astype(np.float32)[inverse]

@@ -204,7 +204,7 @@ class TestBadInput:
         with h5py.File(features) as file:
             content[file["key"].id.get_chunk_info(0).byte_offset + 5] ^= 1
         copy.write_bytes(content)
-        assert "key is damaged" in fails(features=copy)
+        assert "damage at key" in fails(features=copy)
 
     def test_no_such_features(self, fails, tmp_path):
         assert "none.h5: no such file" in fails(features=tmp_path / "none.h5")

@@ -114,5 +114,5 @@ def test_a_flipped_byte_in_a_map_is_noticed(path, maps):
     at = bytes(content).index(stored)
     content[at] ^= 1
     path.write_bytes(bytes(content))
-    with HeatmapFile(path) as file, pytest.raises(InputError, match="maps are damaged"):
+    with HeatmapFile(path) as file, pytest.raises(InputError, match="damage at maps"):
         list(file.batches(8))
