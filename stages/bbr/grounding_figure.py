@@ -22,7 +22,7 @@ _CELL, _GAP, _TEXT, _HEAD, _NOTE = 1.5, 0.08, 1.25, 0.28, 0.2
 _DPI = 120
 _FONT = 9
 _TRUTH, _FOUND, _EDGE = "#009E73", "black", "white"
-_HEAT_SHARE = 0.55  # of the heatmap in the overlay
+_HEAT_SHARE = 0.55  # of the heatmap in the overlay, whose colours differ in lightness for every eye
 _LINE = 1.8
 
 
@@ -89,7 +89,7 @@ def draw_groundings(examples: Sequence[Example], names: Sequence[str], columns: 
     for number, example in enumerate(examples):
         row, column = divmod(number, columns)
         left, top = column * block + _GAP, _HEAD + row * (_CELL + _NOTE + _GAP)
-        phrase = "\n".join(textwrap.wrap(example.phrase, 16)[:8])
+        phrase = "\n".join(textwrap.wrap(example.phrase, 14)[:8])
         write(left, top + _CELL / 2, phrase, ha="left", va="center", style="italic")
         for position in range(1 + len(names)):
             x = column * block + _TEXT + position * (_CELL + _GAP)
@@ -120,7 +120,7 @@ def _draw_cell(axes: Axes, example: Example, result: Result | None) -> None:
 def _overlay(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     resized = cv2.resize(heatmap.astype(np.float32), (width, height)).clip(0, 1)
-    colours = colormaps["jet"](resized)[..., :3] * 255
+    colours = colormaps["magma"](resized)[..., :3] * 255
     return (image * (1 - _HEAT_SHARE) + colours * _HEAT_SHARE).astype(np.uint8)
 
 
