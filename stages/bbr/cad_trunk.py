@@ -16,11 +16,10 @@ from timm.models import FeatureListNet
 from timm.models.efficientnet import EfficientNetFeatures
 from torch import Tensor, nn
 
-from .backbones import efficientnet_lite0_tensors
+from .backbones import EFFICIENTNET, efficientnet_lite0_tensors
 from .errors import InputError
 from .tensor_files import fit_weights, read_any_tensors
 
-EFFICIENTNET = "tf_efficientnet_lite0"
 _LEVELS = 5
 
 

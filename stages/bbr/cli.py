@@ -76,10 +76,10 @@ def open_fraction(text: str) -> float:
 
 
 def fraction(text: str) -> float:
-    """An argparse type: a number from 0 on and below 1."""
+    """An argparse type: a number in [0, 1)."""
     value = float(text)
     if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 on and below 1")
+        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1)")
     return value
 
 

@@ -6,14 +6,13 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
 
 from .augmentation import crop_and_flip, drop_channels, flip_maps
 from .backbone import Backbone
 from .detector_inputs import DetectorInputs, arrange, parts_grid, stack_parts
 from .errors import InputError
 from .heatmap_inputs import HeatmapInputs
-from .heuristics import propose_training_boxes
+from .heuristics import propose_targets
 from .image_batches import SquareImages
 
 
@@ -80,11 +79,7 @@ class AugmentedBatches:
         """See `BatchSource`."""
         images = crop_and_flip(self.images.batch(positions), generator)
         maps = self.backbone(self.backbone.prepare(images))
-        boxes = propose_training_boxes(
-            maps.key, maps.grid, self.method, self.options, maps.cls_attention, maps.mask
-        )
+        targets = propose_targets(maps, self.method, self.options)
         inputs = stack_parts(maps, self.parts).float()
         inputs = drop_channels(inputs, self.channel_dropout, generator)
-        return arrange(inputs, parts_grid(maps, self.parts), self.layout), box_convert(
-            boxes, "xyxy", "cxcywh"
-        )
+        return arrange(inputs, parts_grid(maps, self.parts), self.layout), targets

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .backbone import Maps
 from .dino_seg import dino_seg_boxes
 from .errors import InputError
 from .features import FeatureBatch
@@ -197,3 +198,14 @@ def propose_training_boxes(
     )
     boxes = torch.from_numpy(propose_boxes(batch, method, options)).float()
     return (boxes / torch.tensor([width, height, width, height])).to(key.device)
+
+
+def propose_targets(maps: Maps, method: str, options: Any) -> Tensor:
+    """What h is to learn from these maps: (B, 4) cxcywh in fractions of the network's input."""
+    # Here, since pseudo_boxes.py does without torchvision, whose import takes a second.
+    from torchvision.ops import box_convert
+
+    boxes = propose_training_boxes(
+        maps.key, maps.grid, method, options, maps.cls_attention, maps.mask
+    )
+    return box_convert(boxes, "xyxy", "cxcywh")

@@ -21,7 +21,7 @@ from .backbone import Backbone, Maps
 from .criterion import LossWeights, most_confident, set_loss
 from .detector_inputs import arrange, parts_grid, stack_parts
 from .errors import InputError
-from .heuristics import propose_training_boxes
+from .heuristics import propose_targets
 from .segmenter import Segmenter
 from .selection import evaluating
 from .targets import as_target_list
@@ -233,10 +233,7 @@ class Refinement(nn.Module):
     @torch.no_grad()
     def _propose(self, maps: Maps) -> Tensor:
         """The heuristic's boxes on these maps: (B, 4) cxcywh in fractions of the image."""
-        proposed = propose_training_boxes(
-            maps.key, maps.grid, self.method, self.method_options, maps.cls_attention, maps.mask
-        )
-        return box_convert(proposed, "xyxy", "cxcywh")
+        return propose_targets(maps, self.method, self.method_options)
 
 
 def regularized(maps: Maps, on: str) -> Tensor:
