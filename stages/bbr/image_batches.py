@@ -42,28 +42,37 @@ class SquareImages:
         self.index = index
         self.size = size
         self._keep = 3 * size * size * len(index.images) <= _CACHE_BYTES
-        self._kept: dict[int, Tensor] = {}
+        self._read = torch.zeros(len(index.images), dtype=torch.bool)
 
     def __len__(self) -> int:
         return len(self.index.images)
 
     def batch(self, positions: Tensor | Iterable[int]) -> Tensor:
         """Images at these positions of `index.images`: (B, 3, size, size) uint8."""
-        return torch.stack(list(self._pool.map(self._read, map(int, positions))))
+        positions = torch.as_tensor(positions)
+        if not self._keep:
+            return self._load(positions)
+        missing = positions[~self._read[positions]].unique()
+        if len(missing):
+            self._kept[missing] = self._load(missing)
+            self._read[missing] = True
+        return self._kept[positions]
+
+    def _load(self, positions: Tensor) -> Tensor:
+        return torch.stack(list(self._pool.map(self._load_one, positions.tolist())))
+
+    def _load_one(self, position: int) -> Tensor:
+        path = self.index.image_path(self.index.images[position])
+        return to_tensor(resize(read_rgb(path), self.size))
+
+    # These two are made on first use, so that the object can be sent to another process before.
+    @cached_property
+    def _kept(self) -> Tensor:
+        return torch.empty(len(self), 3, self.size, self.size, dtype=torch.uint8)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        # Made on first use, so that the object can be sent to another process before.
         return ThreadPoolExecutor(max_workers=thread_count())
-
-    def _read(self, position: int) -> Tensor:
-        if position in self._kept:
-            return self._kept[position]
-        path = self.index.image_path(self.index.images[position])
-        image = to_tensor(resize(read_rgb(path), self.size))
-        if self._keep:
-            self._kept[position] = image
-        return image
 
 
 def native_size_windows(

@@ -82,7 +82,12 @@ class TestSquareImages:
             for position, image in zip(positions, batch, strict=True):
                 expected = resize(pixels(*SIZES[position], int(position)), 12)
                 assert torch.equal(image, to_tensor(expected))
-        assert len(images._kept) == (5 if kept else 0)
+        index.image_path(index.images[0]).unlink()
+        if kept:
+            assert images.batch([0]).shape == (1, 3, 12, 12)
+        else:
+            with pytest.raises(UnreadableImage):
+                images.batch([0])
 
     def test_kept_images_are_not_read_again(self, index):
         images = SquareImages(index, 12)
