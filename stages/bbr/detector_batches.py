@@ -77,7 +77,8 @@ class AugmentedBatches:
     @torch.no_grad()
     def batch(self, positions: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """See `BatchSource`."""
-        images = crop_and_flip(self.images.batch(positions), generator)
+        images = self.images.batch(positions).to(self.backbone.mean.device)
+        images = crop_and_flip(images, generator)
         maps = self.backbone(self.backbone.prepare(images))
         targets = propose_targets(maps, self.method, self.options)
         inputs = stack_parts(maps, self.parts).float()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -43,13 +43,23 @@ class SquareImages:
         self.size = size
         self._keep = 3 * size * size * len(index.images) <= _CACHE_BYTES
         self._kept: dict[int, Tensor] = {}
+        self._coming: dict[int, Future[Tensor]] = {}
 
     def __len__(self) -> int:
         return len(self.index.images)
 
+    def prefetch(self, positions: Tensor | Iterable[int]) -> None:
+        """Begin to read images that the next batch will have."""
+        for position in map(int, positions):
+            if position not in self._kept and position not in self._coming:
+                self._coming[position] = self._pool.submit(self._read, position)
+
     def batch(self, positions: Tensor | Iterable[int]) -> Tensor:
         """Images at these positions of `index.images`: (B, 3, size, size) uint8."""
-        return torch.stack(list(self._pool.map(self._read, map(int, positions))))
+        wanted = [int(position) for position in positions]
+        self.prefetch(wanted)
+        coming = {p: self._coming.pop(p) for p in set(wanted) if p in self._coming}
+        return torch.stack([coming[p].result() if p in coming else self._kept[p] for p in wanted])
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -57,8 +67,6 @@ class SquareImages:
         return ThreadPoolExecutor(max_workers=thread_count())
 
     def _read(self, position: int) -> Tensor:
-        if position in self._kept:
-            return self._kept[position]
         path = self.index.image_path(self.index.images[position])
         image = to_tensor(resize(read_rgb(path), self.size))
         if self._keep:

@@ -91,10 +91,10 @@ class RefinementBatches:
         fabric: Fabric,
         generator: torch.Generator | None,
     ) -> Fixed:
-        images = self.images.batch(self.positions[chosen])
+        images = fabric.to_device(self.images.batch(self.positions[chosen]))
         if self.targets is not None:
-            return model.observe(fabric.to_device(images), self.targets[chosen])
-        return model.observe(fabric.to_device(crop_and_flip(images, generator)), None)
+            return model.observe(images, self.targets[chosen])
+        return model.observe(crop_and_flip(images, generator), None)
 
 
 class Selector:

@@ -116,9 +116,7 @@ def steps_row(bench: Bench, what: str, mode: str, build: Any, repeats: int | Non
                        "does not fit the device's memory")  # fmt: skip
 
 
-def _steps(
-    bench: Bench, what: str, mode: str, build: Any, fabric: Any, repeats: int
-) -> Row:
+def _steps(bench: Bench, what: str, mode: str, build: Any, fabric: Any, repeats: int) -> Row:
     model, loss = build(fabric)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = build_optimizer("adam", Schedule(1, 1, 1e-7), 0.999, trained)

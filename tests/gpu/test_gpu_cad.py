@@ -20,7 +20,9 @@ from bbr.cad_options import CadSpec, CadTraining
 
 pytestmark = ON_GPU
 
-SPEC = CadSpec("tf_efficientnet_lite0", map_level=2, frozen_levels=1, roi_size=4, anchor_sizes=(16,))
+SPEC = CadSpec(
+    "tf_efficientnet_lite0", map_level=2, frozen_levels=1, roi_size=4, anchor_sizes=(16,)
+)
 # More than there are: of fewer, torchvision draws a sample, with another generator on a GPU.
 ALL = CadTraining((64,), train_proposals=(4000, 4000), rpn_batch=10**6, roi_batch=10**6)
 
@@ -70,9 +72,7 @@ def test_a_step_in_bfloat16():
 def test_norms_that_are_trained_are_synchronised():
     model = network()
     names = {n for n, m in model.named_modules() if isinstance(m, torch.nn.BatchNorm2d)}
-    train_cad.synchronize_norms(
-        model, SimpleNamespace(world_size=2, device=torch.device("cuda"))
-    )
+    train_cad.synchronize_norms(model, SimpleNamespace(world_size=2, device=torch.device("cuda")))
     changed = {n for n, m in model.named_modules() if isinstance(m, torch.nn.SyncBatchNorm)}
     assert changed
     # Only what is frozen has norms of its own: its statistics do not move.
