@@ -83,7 +83,7 @@ def median_seconds(
 
 
 def measure_rates(device: torch.device, side: int, copied: int, repeats: int) -> Rates:
-    """Products of side × side matrices, and copies of `copied` bytes, which are read and written."""
+    """Products of side × side matrices, and copies of `copied` bytes, read and written."""
     matmul = {}
     for mode in MODES:
         dtype = torch.bfloat16 if mode == "bf16" else torch.float32

@@ -1,4 +1,4 @@
-"""What gpu_throughput.py reports: one row a measurement, beside what the device could do at most."""
+"""What gpu_throughput.py reports: a row a measurement, beside what the device could do at most."""
 
 from __future__ import annotations
 
@@ -100,33 +100,42 @@ def peak_memory(device: torch.device) -> int | None:
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
-def steps_row(bench: Bench, what: str, mode: str, build: Any, repeats: int | None = None) -> Row:
-    """Training steps as `training.optimize` makes them: lr, gradients, clipping, the optimizer.
+def steps_row(
+    bench: Bench, what: str, mode: str, build: Any, repeats: int | None = None, sgd: bool = False
+) -> Row:
+    """Training steps as `training.optimize` makes them: gradients, clipping, the optimizer.
 
     Args:
         build: given Fabric, returns the model (of which all that needs a gradient is trained), and
             a function of the wrapped model and the step's number that returns the step's loss.
+        sgd: as CAD is trained, without clipping, instead of Adam.
     """
     with memory_to_itself(bench.device), arithmetic(mode):
         fabric = launch(bench.device.type, "bf16" if mode == "bf16" else "fp32")
         try:
-            return _steps(bench, what, mode, build, fabric, repeats or bench.scale.repeats)
+            return _steps(bench, what, mode, build, fabric, repeats or bench.scale.repeats, sgd)
         except torch.cuda.OutOfMemoryError:
             return Row(what, mode, "steps", 1, 0.0, None, peak_memory(bench.device),
                        "does not fit the device's memory")  # fmt: skip
 
 
-def _steps(bench: Bench, what: str, mode: str, build: Any, fabric: Any, repeats: int) -> Row:
+def _steps(
+    bench: Bench, what: str, mode: str, build: Any, fabric: Any, repeats: int, sgd: bool
+) -> Row:
     model, loss = build(fabric)
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = build_optimizer("adam", Schedule(1, 1, 1e-7), 0.999, trained)
+    if sgd:
+        optimizer = torch.optim.SGD(trained, 1e-7, momentum=0.9)
+    else:
+        optimizer = build_optimizer("adam", Schedule(1, 1, 1e-7), 0.999, trained)
     wrapped, optimizer = fabric.setup(model, optimizer)
     number = iter(range(10**9))
 
     def step() -> None:
         optimizer.zero_grad()
         fabric.backward(loss(wrapped, next(number)))
-        fabric.clip_gradients(wrapped, optimizer, max_norm=_MAX_GRADIENT_NORM)
+        if not sgd:
+            fabric.clip_gradients(wrapped, optimizer, max_norm=_MAX_GRADIENT_NORM)
         optimizer.step()
 
     seconds = median_seconds(step, bench.device, repeats)

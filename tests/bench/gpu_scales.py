@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bbr.cad_options import CadSpec, CadTraining
 from bbr.detectors import DetectorSpec
@@ -11,7 +11,7 @@ from bbr.grounder import GrounderSpec
 
 @dataclass(frozen=True)
 class Scale:
-    """Sizes of everything; the defaults are the paper's.
+    """Sizes of everything.
 
     Attributes:
         matmul, copied: side of the matrices and bytes by which the device's rates are measured.
@@ -29,30 +29,54 @@ class Scale:
         dense_seconds: what scipy may take in all.
     """
 
-    matmul: int = 8192
-    copied: int = 2**31
-    repeats: int = 5
-    architecture: str = "vit_small_patch16_224"
-    arguments: dict[str, int] = field(default_factory=dict)
-    photograph: tuple[int, int] = (375, 500)
-    files: int = 48
-    listed: int = 768
-    extract_batch: int = 32
-    image_size: int = 304
-    batch: int = 36
-    detector: DetectorSpec = DetectorSpec("resnet50", "qkv_image", 3)
-    cad: CadSpec = CadSpec()
-    cad_training: CadTraining = CadTraining(train_sizes=(800,))
-    cad_batch: int = 16
-    grounder: GrounderSpec = GrounderSpec()
-    clip: str = "ViT-B-32-quickgelu"
-    heatmap_detector: DetectorSpec = DetectorSpec("vgg16", "spatial", 1)
-    grids: tuple[tuple[int, int], ...] = ((19, 19), (24, 32), (32, 32), (40, 50), (64, 64))
-    dim: int = 384
-    heuristic_batch: int = 32
-    dense_seconds: float = 10.0
+    matmul: int
+    copied: int
+    repeats: int
+    architecture: str
+    arguments: dict[str, int]
+    photograph: tuple[int, int]
+    files: int
+    listed: int
+    extract_batch: int
+    image_size: int
+    batch: int
+    detector: DetectorSpec
+    cad: CadSpec
+    cad_training: CadTraining
+    cad_batch: int
+    grounder: GrounderSpec
+    clip: str
+    heatmap_detector: DetectorSpec
+    grids: tuple[tuple[int, int], ...]
+    dim: int
+    heuristic_batch: int
+    dense_seconds: float
 
 
+PAPER = Scale(
+    matmul=8192,
+    copied=2**31,
+    repeats=5,
+    architecture="vit_small_patch16_224",
+    arguments={},
+    photograph=(375, 500),
+    files=48,
+    listed=1536,
+    extract_batch=32,
+    image_size=304,
+    batch=36,
+    detector=DetectorSpec("resnet50", "qkv_image", 3),
+    cad=CadSpec(),
+    cad_training=CadTraining(train_sizes=(800,)),
+    cad_batch=16,
+    grounder=GrounderSpec(),
+    clip="ViT-B-32-quickgelu",
+    heatmap_detector=DetectorSpec("vgg16", "spatial", 1),
+    grids=((19, 19), (24, 32), (32, 32), (40, 50), (64, 64)),
+    dim=384,
+    heuristic_batch=32,
+    dense_seconds=10.0,
+)
 TINY = Scale(
     matmul=256,
     copied=2**20,
@@ -73,6 +97,7 @@ TINY = Scale(
     clip="",
     heatmap_detector=DetectorSpec("attention", "spatial", 1, width=8, cell=8),
     grids=((4, 4), (14, 14)),
+    dim=384,
     heuristic_batch=2,
     dense_seconds=1.0,
 )

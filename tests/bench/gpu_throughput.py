@@ -28,7 +28,7 @@ import torch  # noqa: E402
 from gpu_heuristics import heuristic_rows  # noqa: E402
 from gpu_limits import Rates, measure_rates  # noqa: E402
 from gpu_rows import Bench, Row, table  # noqa: E402
-from gpu_scales import TINY, Scale  # noqa: E402
+from gpu_scales import PAPER, TINY, Scale  # noqa: E402
 from gpu_work import (  # noqa: E402
     cad_rows,
     detector_rows,
@@ -46,8 +46,8 @@ PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "detector": detector_rows,
     "refinement": refinement_rows,
     "grounder": grounder_rows,
-    "cad": cad_rows,
     "heuristics": heuristic_rows,
+    "cad": cad_rows,
 }
 
 
@@ -75,8 +75,11 @@ def write_photographs(folder: Path, scale: Scale) -> tuple[Path, Path]:
     return index, boxes
 
 
-def run(device: torch.device, scale: Scale, parts: list[str]) -> tuple[list[Row], Rates]:
-    """All rows of these parts."""
+def run(
+    device: torch.device, scale: Scale, parts: list[str], limit: float
+) -> tuple[list[Row], Rates]:
+    """The rows of these parts, as far as they come in `limit` seconds."""
+    began = time.perf_counter()
     rates = measure_rates(device, scale.matmul, scale.copied, scale.repeats)
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -87,6 +90,9 @@ def run(device: torch.device, scale: Scale, parts: list[str]) -> tuple[list[Row]
             for row in PARTS[part](bench):
                 rows.append(row)
                 print(" ".join(row.cells(rates)), file=sys.stderr, flush=True)
+                if time.perf_counter() - began > limit:
+                    print(f"{part}: stopped after {limit:g} s", file=sys.stderr, flush=True)
+                    return rows, rates
             print(f"{part}: {time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
     return rows, rates
 
@@ -100,11 +106,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="sizes for a try")
     parser.add_argument("--parts", nargs="+", choices=tuple(PARTS), default=list(PARTS))
+    parser.add_argument("--limit", type=float, default=150.0,
+                        help="seconds after which no further figure is begun [150]")  # fmt: skip
     options = parser.parse_args(argv)
     logging.disable(logging.INFO)  # progress of the stages
     device = choose_device(options.device)
     start = time.perf_counter()
-    rows, rates = run(device, TINY if options.tiny else Scale(), options.parts)
+    rows, rates = run(device, TINY if options.tiny else PAPER, options.parts, options.limit)
     measured = {
         "device": device_name(device), "torch": torch.__version__,
         "threads": torch.get_num_threads(), "seconds": time.perf_counter() - start,

@@ -190,7 +190,7 @@ def cad_rows(bench: Bench) -> Iterator[Row]:
     side = scale.cad_training.train_sizes[0]
     name = f"CAD, {scale.cad.network}, batch {scale.cad_batch}, {side} pixels"
     for mode in ("fp32", "bf16"):
-        yield steps_row(bench, name, mode, build, repeats=min(3, scale.repeats))
+        yield steps_row(bench, name, mode, build, min(3, scale.repeats), sgd=True)
 
 
 def grounder_rows(bench: Bench) -> Iterator[Row]:

@@ -20,9 +20,7 @@ from bbr.cad_options import CadSpec, CadTraining
 
 pytestmark = ON_GPU
 
-SPEC = CadSpec(
-    "tf_efficientnet_lite0", map_level=2, frozen_levels=1, roi_size=4, anchor_sizes=(16,)
-)
+SPEC = CadSpec("tf_efficientnet_lite0", 2, frozen_levels=1, roi_size=4, anchor_sizes=(16,))
 # More than there are: of fewer, torchvision draws a sample, with another generator on a GPU.
 ALL = CadTraining((64,), train_proposals=(4000, 4000), rpn_batch=10**6, roi_batch=10**6)
 

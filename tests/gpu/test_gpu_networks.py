@@ -7,6 +7,7 @@ import torch
 from gpu_device import DEVICE, ON_GPU, SAME_FLOAT32, apart, full_float32
 from grounding_data import DIM, SIDE, noise, small_grounder, tiny_clip, unit_vectors
 
+from bbr.augmentation import crop_and_flip
 from bbr.backbone import BackboneSpec
 from bbr.backbones import build_backbone
 from bbr.criterion import LossWeights, set_loss
@@ -76,6 +77,16 @@ def test_features_in_bfloat16(spec):
             found = there(there.prepare(images())).key
     assert torch.isfinite(found).all()
     assert 0 < apart(plain, found.float()) < SAME_BFLOAT16
+
+
+def test_crops_and_flips():
+    """Rounded to whole levels, in which the devices may differ by one."""
+    expected, found = (
+        crop_and_flip(images(6, 64, 64).to(device), torch.Generator().manual_seed(1)).cpu().int()
+        for device in ("cpu", DEVICE)
+    )
+    assert (expected - found).abs().max() <= 1
+    assert (expected != found).double().mean() < 1e-3
 
 
 def test_criterion():
