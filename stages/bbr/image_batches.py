@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -42,28 +42,31 @@ class SquareImages:
         self.index = index
         self.size = size
         self._keep = 3 * size * size * len(index.images) <= _CACHE_BYTES
-        self._read = torch.zeros(len(index.images), dtype=torch.bool)
+        self._known = torch.zeros(len(index.images), dtype=torch.bool)
+        self._coming: dict[int, Future[Tensor]] = {}
 
     def __len__(self) -> int:
         return len(self.index.images)
 
+    def prefetch(self, positions: Tensor | Iterable[int]) -> None:
+        """Begin to read images that the next batch will have."""
+        positions = torch.as_tensor(positions)
+        for position in positions[~self._known[positions]].tolist():
+            if position not in self._coming:
+                self._coming[position] = self._pool.submit(self._read, position)
+
     def batch(self, positions: Tensor | Iterable[int]) -> Tensor:
         """Images at these positions of `index.images`: (B, 3, size, size) uint8."""
         positions = torch.as_tensor(positions)
+        self.prefetch(positions)
+        wanted = positions.tolist()
+        fresh = {p: self._coming.pop(p).result() for p in {*wanted} if p in self._coming}
         if not self._keep:
-            return self._load(positions)
-        missing = positions[~self._read[positions]].unique()
-        if len(missing):
-            self._kept[missing] = self._load(missing)
-            self._read[missing] = True
+            return torch.stack([fresh[position] for position in wanted])
+        for position, image in fresh.items():
+            self._kept[position] = image
+            self._known[position] = True
         return self._kept[positions]
-
-    def _load(self, positions: Tensor) -> Tensor:
-        return torch.stack(list(self._pool.map(self._load_one, positions.tolist())))
-
-    def _load_one(self, position: int) -> Tensor:
-        path = self.index.image_path(self.index.images[position])
-        return to_tensor(resize(read_rgb(path), self.size))
 
     # These two are made on first use, so that the object can be sent to another process before.
     @cached_property
@@ -73,6 +76,10 @@ class SquareImages:
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(max_workers=thread_count())
+
+    def _read(self, position: int) -> Tensor:
+        path = self.index.image_path(self.index.images[position])
+        return to_tensor(resize(read_rgb(path), self.size))
 
 
 def native_size_windows(

@@ -132,13 +132,19 @@ def dense_eigenvectors(graph: TwoValuedGraph) -> Tensor:
     """As `second_eigenvectors`, by LAPACK for each graph."""
     dense = graph.dense()
     if dense.device.type == "cpu":
-        # scipy asks LAPACK for the one vector, which costs a third of all of them.
-        which = [dense.shape[1] - 2] * 2
-        found = [scipy.linalg.eigh(one, subset_by_index=which)[1][:, 0] for one in dense.numpy()]
-        vectors = torch.from_numpy(np.stack(found))
+        vectors = torch.from_numpy(np.stack([_second_by_lapack(one) for one in dense.numpy()]))
     else:
         vectors = torch.linalg.eigh(dense).eigenvectors[:, :, -2]
     return vectors * graph.degrees.rsqrt()
+
+
+def _second_by_lapack(matrix: np.ndarray) -> np.ndarray:
+    """The eigenvector of the second largest eigenvalue of (N, N): (N,)."""
+    # The one vector costs a third of all of them.
+    _, vectors = scipy.linalg.eigh(matrix, subset_by_index=[len(matrix) - 2] * 2)
+    if not vectors.shape[1]:  # of an eigenvalue that most vectors share LAPACK may return none
+        vectors = np.linalg.eigh(matrix)[1][:, -2:]
+    return vectors[:, 0]
 
 
 def lanczos_eigenvectors(graph: TwoValuedGraph, accept: Accept) -> Tensor:
@@ -195,7 +201,9 @@ def _cycle(graph: TwoValuedGraph, block: Tensor) -> tuple[Tensor, Tensor, float]
 def _ritz_pairs(basis: Tensor, products: Tensor, width: int) -> tuple[Tensor, Tensor, float]:
     """What `_cycle` returns, from an orthonormal basis (B, m, N) and its products with S."""
     projected = (basis @ products.mT).double()
-    values, coefficients = torch.linalg.eigh((projected + projected.mT) / 2)
+    # On the CPU: a GPU solves such small problems one after the other, and slowly.
+    values, coefficients = torch.linalg.eigh(((projected + projected.mT) / 2).cpu())
+    values, coefficients = values.to(basis.device), coefficients.to(basis.device)
     values = values.flip(-1)[:, :width]
     coefficients = coefficients.flip(-1)[:, :, :width].mT.to(basis.dtype)
     vectors = coefficients @ basis
@@ -210,8 +218,22 @@ def _orthonormal(rows: Tensor, basis: Tensor) -> Tensor:
     """
     for _ in range(2):
         rows = rows - (rows @ basis.mT) @ basis
-        rows = torch.linalg.qr(rows.mT).Q.mT
+        rows = torch.linalg.qr(rows.mT).Q.mT if rows.device.type == "cpu" else _gram_schmidt(rows)
     return rows
+
+
+def _gram_schmidt(rows: Tensor) -> Tensor:
+    """As the QR decomposition, which a GPU makes of such long matrices one after the other."""
+    found: list[Tensor] = []
+    for number, row in enumerate(rows.unbind(dim=1)):
+        for before in found:
+            row = row - (row * before).sum(dim=1, keepdim=True) * before
+        # Of a row that lies among the others nothing may be left; QR puts any other there.
+        size = row.norm(dim=1, keepdim=True)
+        places = torch.arange(1, row.shape[1] + 1, device=row.device, dtype=row.dtype)
+        row = torch.where(size == 0, (places * (number + 1)).cos(), row)
+        found.append(torch.nn.functional.normalize(row, dim=1, eps=1e-30))
+    return torch.stack(found, dim=1)
 
 
 def _checked(graph: TwoValuedGraph, values: Tensor, block: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,12 @@ import pytest
 import torch
 from literal import cut_vector
 
-from bbr.spectral import TwoValuedGraph, dense_eigenvectors, lanczos_eigenvectors
+from bbr.spectral import (
+    TwoValuedGraph,
+    _gram_schmidt,
+    dense_eigenvectors,
+    lanczos_eigenvectors,
+)
 
 EPSILON = 1e-5
 
@@ -81,3 +86,14 @@ def test_dense_equals_the_generalised_solver():
         expected = cut_vector(similar.numpy() > 0, EPSILON)
         signed = y.numpy() * np.sign(y.numpy() @ expected)
         np.testing.assert_allclose(signed, expected, atol=1e-10)
+
+
+def test_rows_made_orthonormal():
+    """Of rows that lie among the others, or are zero, others come."""
+    rows = torch.randn(3, 2, 40, generator=torch.Generator().manual_seed(0))
+    rows[1, 1] = 3 * rows[1, 0]
+    rows[2] = 0
+    made = _gram_schmidt(_gram_schmidt(rows))
+    torch.testing.assert_close(made @ made.mT, torch.eye(2).expand(3, -1, -1))
+    first = torch.nn.functional.normalize(rows[:2, 0], dim=1)
+    torch.testing.assert_close(made[:2, 0], first)
