@@ -104,9 +104,7 @@ def _add_crop_options(parser: argparse.ArgumentParser) -> None:
     def add(name: str, kind: Callable[[str], Any], text: str, **rest: Any) -> None:
         value = getattr(defaults, name.replace("-", "_"))
         shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
-        parser.add_argument(
-            f"--{name}", type=kind, default=value, help=f"{text} [{shown}]", **rest
-        )
+        parser.add_argument(f"--{name}", type=kind, default=value, help=f"{text} [{shown}]", **rest)
 
     add("crop-size", cli.positive_int, "side of the two large crops, pixels")
     add("crop-scale", cli.positive_fraction, "their least and greatest area", nargs=2)

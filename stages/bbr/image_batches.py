@@ -50,14 +50,14 @@ class SquareImages:
 
     def prefetch(self, positions: Tensor | Iterable[int]) -> None:
         """Begin to read images that the next batch will have."""
-        positions = torch.as_tensor(positions)
+        positions = torch.as_tensor(positions, dtype=torch.long)
         for position in positions[~self._known[positions]].tolist():
             if position not in self._coming:
                 self._coming[position] = self._pool.submit(self._read, position)
 
     def batch(self, positions: Tensor | Iterable[int]) -> Tensor:
         """Images at these positions of `index.images`: (B, 3, size, size) uint8."""
-        positions = torch.as_tensor(positions)
+        positions = torch.as_tensor(positions, dtype=torch.long)
         self.prefetch(positions)
         wanted = positions.tolist()
         fresh = {p: self._coming.pop(p).result() for p in {*wanted} if p in self._coming}

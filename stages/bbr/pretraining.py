@@ -110,9 +110,7 @@ class Distillation(nn.Module):
         mean = (torch.stack(cls) * pairs).sum() / pairs.sum()
         return {"cls": mean, "patch": patch, "total": mean + options.patch_weight * patch}
 
-    def _local_loss(
-        self, images: Tensor, cls_target: Tensor, generator: torch.Generator
-    ) -> Tensor:
+    def _local_loss(self, images: Tensor, cls_target: Tensor, generator: torch.Generator) -> Tensor:
         """Small crops must predict what the teacher says of both large ones."""
         options = self.options
         small = self._crops(
