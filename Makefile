@@ -46,7 +46,8 @@ bench: $(STAMP)
 	python -m pytest -m bench -s
 
 bench-gpu: $(STAMP)
-	python tests/bench/gpu_throughput.py --json gpu_throughput.json
+	mkdir -p results
+	python tests/bench/gpu_throughput.py --json results/gpu_throughput.json
 
 resources: $(STAMP)
 	snakemake --cores $(CORES) results/resources/scenes_vit.safetensors \
