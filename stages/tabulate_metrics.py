@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import bbr.startup
+
 from bbr import cli
 from bbr.errors import InputError
 from bbr.files import write_bytes
