@@ -63,6 +63,7 @@ def groups(sizes, generator=None):
 def lanczos(monkeypatch):
     """Small graphs through the solver for large ones."""
     monkeypatch.setattr(spectral, "_DENSE_BELOW", 2)
+    monkeypatch.setattr(spectral, "_LAPACK_PRODUCTS", 1000)
 
 
 class TestByHand:
