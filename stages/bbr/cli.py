@@ -75,6 +75,14 @@ def open_fraction(text: str) -> float:
     return value
 
 
+def positive_fraction(text: str) -> float:
+    """An argparse type: a number in (0, 1]."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not in (0, 1]")
+    return value
+
+
 def fraction(text: str) -> float:
     """An argparse type: a number in [0, 1)."""
     value = float(text)

@@ -99,8 +99,8 @@ def match(logits: Tensor, boxes: Tensor, targets: list[Tensor], weights: LossWei
         predictions += rows.tolist()
         matched += (columns + start).tolist()
         start += count
-    indices = (images, predictions, matched)
-    return Matching(*(torch.tensor(i, dtype=torch.int64, device=boxes.device) for i in indices))
+    indices = torch.tensor([images, predictions, matched], dtype=torch.int64)
+    return Matching(*indices.to(boxes.device))
 
 
 def most_confident(logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:

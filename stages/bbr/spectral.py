@@ -149,13 +149,19 @@ def dense_eigenvectors(graph: TwoValuedGraph) -> Tensor:
     """As `second_eigenvectors`, by LAPACK for each graph."""
     dense = graph.dense()
     if dense.device.type == "cpu":
-        # scipy asks LAPACK for the one vector, which costs a third of all of them.
-        which = [dense.shape[1] - 2] * 2
-        found = [scipy.linalg.eigh(one, subset_by_index=which)[1][:, 0] for one in dense.numpy()]
-        vectors = torch.from_numpy(np.stack(found))
+        vectors = torch.from_numpy(np.stack([_second_by_lapack(one) for one in dense.numpy()]))
     else:
         vectors = torch.linalg.eigh(dense).eigenvectors[:, :, -2]
     return vectors * graph.degrees.rsqrt()
+
+
+def _second_by_lapack(matrix: np.ndarray) -> np.ndarray:
+    """The eigenvector of the second largest eigenvalue of (N, N): (N,)."""
+    # The one vector costs a third of all of them.
+    _, vectors = scipy.linalg.eigh(matrix, subset_by_index=[len(matrix) - 2] * 2)
+    if not vectors.shape[1]:  # of an eigenvalue that most vectors share LAPACK may return none
+        vectors = np.linalg.eigh(matrix)[1][:, -2:]
+    return vectors[:, 0]
 
 
 def lanczos_eigenvectors(graph: TwoValuedGraph, accept: Accept) -> Tensor:
@@ -225,7 +231,9 @@ def _cycle(graph: TwoValuedGraph, block: Tensor, passes: int) -> tuple[Tensor, T
 def _ritz_pairs(basis: Tensor, products: Tensor, width: int) -> tuple[Tensor, Tensor, float]:
     """What `_cycle` returns, from an orthonormal basis (B, m, N) and its products with S."""
     projected = (basis @ products.mT).double()
-    values, coefficients = torch.linalg.eigh((projected + projected.mT) / 2)
+    # On the CPU: a GPU solves such small problems one after the other, and slowly.
+    values, coefficients = torch.linalg.eigh(((projected + projected.mT) / 2).cpu())
+    values, coefficients = values.to(basis.device), coefficients.to(basis.device)
     values = values.flip(-1)[:, :width]
     coefficients = coefficients.flip(-1)[:, :, :width].mT.to(basis.dtype)
     vectors = coefficients @ basis
@@ -243,18 +251,37 @@ def _orthonormal(rows: Tensor, basis: Tensor) -> tuple[Tensor, bool]:
     Returns:
         The rows, and whether nothing was left of any.
     """
-    rows = rows - (rows @ basis.mT) @ basis
-    q, r = torch.linalg.qr(rows.mT)
-    lost = r.diagonal(dim1=1, dim2=2).abs() < _NOTHING_NEW[rows.dtype]
-    rows = q.mT
+    orthogonalized = _qr if rows.device.type == "cpu" else _gram_schmidt
+    rows, sizes = orthogonalized(rows - (rows @ basis.mT) @ basis)
+    lost = sizes < _NOTHING_NEW[rows.dtype]
     if lost.any():
         generator = torch.Generator().manual_seed(basis.shape[1])
         random = torch.randn(rows.shape[1:], generator=generator).to(rows)
         rows = torch.where(lost.unsqueeze(2), functional.normalize(random, dim=1), rows)
-        rows = rows - (rows @ basis.mT) @ basis
-        rows = torch.linalg.qr(rows.mT).Q.mT
-    rows = rows - (rows @ basis.mT) @ basis
-    return torch.linalg.qr(rows.mT).Q.mT, bool(lost.all())
+        rows, _ = orthogonalized(rows - (rows @ basis.mT) @ basis)
+    rows, _ = orthogonalized(rows - (rows @ basis.mT) @ basis)
+    return rows, bool(lost.all())
+
+
+def _qr(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, b, N) rows made orthonormal, and (B, b) how long each was without those before it."""
+    q, r = torch.linalg.qr(rows.mT)
+    return q.mT, r.diagonal(dim1=1, dim2=2).abs()
+
+
+def _gram_schmidt(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """As the QR decomposition, which a GPU makes of such long matrices one after the other.
+
+    Rows of which nothing is left are not of unit length.
+    """
+    found: list[Tensor] = []
+    sizes: list[Tensor] = []
+    for row in rows.unbind(dim=1):
+        for before in found:
+            row = row - (row * before).sum(dim=1, keepdim=True) * before
+        sizes.append(row.norm(dim=1))
+        found.append(functional.normalize(row, dim=1, eps=1e-30))
+    return torch.stack(found, dim=1), torch.stack(sizes, dim=1)
 
 
 def _checked(graph: TwoValuedGraph, values: Tensor, block: Tensor) -> tuple[Tensor, Tensor]:

@@ -120,3 +120,20 @@ def test_dense_equals_the_generalised_solver():
         expected = cut_vector(similar.numpy() > 0, EPSILON)
         signed = y.numpy() * np.sign(y.numpy() @ expected)
         np.testing.assert_allclose(signed, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("way", ["_qr", "_gram_schmidt"])
+def test_rows_are_made_orthonormal_whatever_they_are(way, monkeypatch):
+    """Of rows that lie among the others or in the basis, or are zero, others come."""
+    monkeypatch.setattr(spectral, "_qr", getattr(spectral, way))
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(4, 2, 40, generator=generator)
+    basis = torch.linalg.qr(torch.randn(4, 40, 5, generator=generator)).Q.mT
+    rows[1, 1] = 3 * rows[1, 0]
+    rows[2] = 0
+    rows[3, 0] = basis[3, 1] + basis[3, 4]
+    made, exhausted = spectral._orthonormal(rows, basis)
+    torch.testing.assert_close(made @ made.mT, torch.eye(2).expand(4, -1, -1))
+    torch.testing.assert_close(made @ basis.mT, torch.zeros(4, 2, 5))
+    assert not exhausted
+    assert spectral._orthonormal(basis[:, :2], basis)[1]
