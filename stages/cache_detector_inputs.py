@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 import torch
 
 from bbr import cli

@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 import torch
 from torch import Tensor
 
 from bbr import cli
 from bbr.backbone import BackboneSpec
-from bbr.backbones import build_backbone, parse_arguments, save_backbone
+from bbr.backbone_options import parse_arguments
+from bbr.backbones import build_backbone, save_backbone
 from bbr.devices import device_name, seed_everything
 from bbr.errors import InputError
 from bbr.image_batches import SquareImages

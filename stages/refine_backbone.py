@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
