@@ -170,7 +170,8 @@ def lanczos_eigenvectors(graph: TwoValuedGraph, accept: Accept) -> Tensor:
         price = block.shape[1] * (_parts(found.shape[1]) if dtype == torch.float64 else 1)
         last = False
         for cycle in range(cycles):
-            passes = min(_PASSES[dtype], int(budget / price))
+            room = (found.shape[1] - 1) // block.shape[1]  # with less of it, vectors may be missed
+            passes = min(_PASSES[dtype], int(budget / price), room)
             if last or passes < _LOOK_FROM[dtype]:
                 break
             values, block, done, last = _cycle(graph, block.to(dtype), passes)
@@ -207,7 +208,6 @@ def _cycle(graph: TwoValuedGraph, block: Tensor, passes: int) -> tuple[Tensor, T
         how many products there were, and whether more of them would gain nothing.
     """
     batch, width, count = block.shape
-    passes = max(1, min(passes, (count - 1) // width))
     basis = block.new_empty(batch, 1 + passes * width, count)
     basis[:, 0] = graph.trivial().to(block.dtype)
     products = block.new_empty(batch, passes * width, count)
