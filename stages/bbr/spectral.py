@@ -5,18 +5,16 @@ the second largest eigenvalue 1 − λ of S = D^-½ A D^-½, whose largest is 1,
 
 Only that one vector is wanted, and S is a matrix of zeros and ones between two scalings plus a
 multiple of 1 1ᵀ. Dense solvers reduce all of S to tridiagonal form, 4/3 N³ operations of which
-half are bound by memory. Here S is only ever multiplied by a block of 8 vectors:
+half are bound by memory. Here S is only ever multiplied by a block of 2 vectors:
 
 1. Block Lanczos in float32 with full orthogonalisation, D^½ 1 deflated. A block reads the matrix
-   as often as one vector does, but converges as fast as λ₂ is far from λ₁₀ and not from λ₃: on
-   real features a dozen products do. Clusters of eigenvalues, as of graphs whose parts are joined
-   by ε alone, stay within the block.
+   as often as one vector does, but converges as fast as λ₂ is far from λ₄ and not from λ₃: on
+   real features a dozen products do, and of three groups that ε alone joins both vectors fit.
 2. The residual is measured in float64, in which the products with zeros and ones are exact to
    rounding. Divided by the distance to the next Ritz value it bounds the error of the vector, and
    the caller says whether what it reads off the vector is certain within that bound.
-3. Where it is not, Lanczos goes on from the block in float64.
-4. What is still uncertain when LAPACK would have been as quick, or when rounding is all that is
-   left of the residual, has no gap to speak of; LAPACK decides there, as in the released code.
+3. Where it is not, Lanczos goes on from the block in float64. What is uncertain when LAPACK would
+   have been as quick, or when only rounding is left, has no gap to speak of; LAPACK decides there.
 
 The matrix is stored as float32, the narrowest type in which products on a CPU are accurate to
 float32; each product reads its 4 N² bytes once, which is the limit: see tests/bench.
@@ -156,8 +154,7 @@ def dense_eigenvectors(graph: TwoValuedGraph) -> Tensor:
 
 
 def _second_by_lapack(matrix: np.ndarray) -> np.ndarray:
-    """The eigenvector of the second largest eigenvalue of (N, N): (N,)."""
-    # The one vector costs a third of all of them.
+    """(N,) the second eigenvector from the top of (N, N), at a third of the price of all."""
     _, vectors = scipy.linalg.eigh(matrix, subset_by_index=[len(matrix) - 2] * 2)
     if not vectors.shape[1]:  # of an eigenvalue that most vectors share LAPACK may return none
         vectors = np.linalg.eigh(matrix)[1][:, -2:]
@@ -173,12 +170,14 @@ def lanczos_eigenvectors(graph: TwoValuedGraph, accept: Accept) -> Tensor:
         price = block.shape[1] * (_parts(found.shape[1]) if dtype == torch.float64 else 1)
         last = False
         for cycle in range(cycles):
-            passes = min(_PASSES[dtype], int(budget / price))
+            room = (found.shape[1] - 1) // block.shape[1]  # with less of it, vectors may be missed
+            passes = min(_PASSES[dtype], int(budget / price), room)
             if last or passes < _LOOK_FROM[dtype]:
                 break
             values, block, done, last = _cycle(graph, block.to(dtype), passes)
             budget -= done * price
-            if dtype == torch.float32 and cycle + 1 < cycles and not last:
+            again = cycle + 1 < cycles and budget >= price * _LOOK_FROM[dtype]
+            if dtype == torch.float32 and again and not last:
                 continue
             y, error = _checked(graph, values, block)
             found[left] = y
@@ -209,8 +208,6 @@ def _cycle(graph: TwoValuedGraph, block: Tensor, passes: int) -> tuple[Tensor, T
         how many products there were, and whether more of them would gain nothing.
     """
     batch, width, count = block.shape
-    look_from, look_every = _LOOK_FROM[block.dtype], _LOOK_EVERY[block.dtype]
-    passes = max(1, min(passes, (count - 1) // width))
     basis = block.new_empty(batch, 1 + passes * width, count)
     basis[:, 0] = graph.trivial().to(block.dtype)
     products = block.new_empty(batch, passes * width, count)
@@ -218,8 +215,8 @@ def _cycle(graph: TwoValuedGraph, block: Tensor, passes: int) -> tuple[Tensor, T
         new = slice((done - 1) * width, done * width)
         basis[:, 1:][:, new], exhausted = _orthonormal(block, basis[:, : 1 + new.start])
         block = products[:, new] = graph.product(basis[:, 1:][:, new])
-        look = exhausted or (done >= look_from and done % look_every == 0)
-        if look or done == passes:
+        look = done >= _LOOK_FROM[block.dtype] and done % _LOOK_EVERY[block.dtype] == 0
+        if look or exhausted or done == passes:
             known = basis[:, 1 : 1 + new.stop], products[:, : new.stop]
             values, vectors, residual = _ritz_pairs(*known, width)
             last = exhausted or residual <= _ENOUGH[block.dtype]
@@ -242,14 +239,11 @@ def _ritz_pairs(basis: Tensor, products: Tensor, width: int) -> tuple[Tensor, Te
 
 
 def _orthonormal(rows: Tensor, basis: Tensor) -> tuple[Tensor, bool]:
-    """(B, b, N) rows made orthonormal, and orthogonal to those of the basis.
+    """(B, b, N) rows made orthonormal, and to the basis; and whether nothing was left of any.
 
     Twice, since what is left of rows that nearly lie in the basis is mostly rounding. Where nothing
     else is left, as in a graph of a few groups of equal patches, random rows go on; as they are
     orthogonal to a space that S maps to itself, no harm is done.
-
-    Returns:
-        The rows, and whether nothing was left of any.
     """
     orthogonalized = _qr if rows.device.type == "cpu" else _gram_schmidt
     rows, sizes = orthogonalized(rows - (rows @ basis.mT) @ basis)
@@ -274,14 +268,13 @@ def _gram_schmidt(rows: Tensor) -> tuple[Tensor, Tensor]:
 
     Rows of which nothing is left are not of unit length.
     """
-    found: list[Tensor] = []
-    sizes: list[Tensor] = []
+    found: list[tuple[Tensor, Tensor]] = []
     for row in rows.unbind(dim=1):
-        for before in found:
+        for before, _ in found:
             row = row - (row * before).sum(dim=1, keepdim=True) * before
-        sizes.append(row.norm(dim=1))
-        found.append(functional.normalize(row, dim=1, eps=1e-30))
-    return torch.stack(found, dim=1), torch.stack(sizes, dim=1)
+        found.append((functional.normalize(row, dim=1, eps=1e-30), row.norm(dim=1)))
+    made, sizes = (torch.stack(part, dim=1) for part in zip(*found, strict=True))
+    return made, sizes
 
 
 def _checked(graph: TwoValuedGraph, values: Tensor, block: Tensor) -> tuple[Tensor, Tensor]:
