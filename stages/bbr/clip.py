@@ -111,6 +111,17 @@ def weights_path(weights: str) -> Path | None:
     return path if path.suffix in _FILE_ENDINGS or path.exists() else None
 
 
+def new_open_clip(architecture: str) -> nn.Module:
+    """A network of open_clip, randomly initialised.
+
+    Raises:
+        InputError: open_clip does not know it.
+    """
+    if architecture not in open_clip.list_models():
+        raise InputError(f"--clip-architecture {architecture!r} is not one of open_clip's models")
+    return open_clip.create_model(architecture, pretrained=None, pretrained_text=False)
+
+
 def _open_clip(
     architecture: str, tag: str | None
 ) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:

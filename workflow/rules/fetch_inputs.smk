@@ -1,0 +1,57 @@
+"""What the rules of fetch.smk bring, and for whom."""
+
+import json
+from itertools import chain
+
+from support import sources
+
+DATASET_SOURCES = str(sources.DATASETS)
+WEIGHT_REGISTRY = str(sources.WEIGHTS)
+DOWNLOADS = f"{DATA}/downloads"
+# The file of ours that each entry of the registry becomes; a folder has the entry's name.
+WEIGHTS = sources.weight_files(sources.WEIGHTS)
+
+
+def weights_name(file):
+    """The entry of the registry that a file of ours is made of."""
+    return next(name for name, made in WEIGHTS.items() if made == file)
+
+
+def local_weights(w):
+    """The published file that the user names, or nothing where it is downloaded."""
+    named = config["local_weights"].get(weights_name(w.file))
+    return [] if named is None else os.path.expanduser(named)
+
+
+def weights_needed(w):
+    """The weights that these are built on, or nothing."""
+    needs = sources.read(sources.WEIGHTS)[weights_name(w.file)].get("needs")
+    return [] if needs is None else f"{DATA}/weights/{WEIGHTS[needs]}"
+
+
+def weights_of_configuration():
+    """Every file below data/weights that some key names."""
+    return sorted(set(_texts_below(config, f"{DATA}/weights/")))
+
+
+def _texts_below(value, prefix):
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return list(chain.from_iterable(_texts_below(item, prefix) for item in value))
+    return [value] if isinstance(value, str) and value.startswith(prefix) else []
+
+
+def data_of_configuration():
+    """Receipts of all that the datasets are made of."""
+    return sorted(set(chain.from_iterable(map(receipts, config["datasets"]))))
+
+
+def datasets_to_check():
+    """The datasets that say what to expect of them, as JSON for check_data.py."""
+    described = {
+        name: dataset
+        for name, dataset in config["datasets"].items()
+        if "expected" in dataset
+    }
+    return shlex.quote(json.dumps(described))
