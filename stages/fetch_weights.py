@@ -36,12 +36,12 @@ def run(
         raise InputError(f"{registry}: has no {name}; choose from {', '.join(table)}")
     entry = table[name]
     path, sha256 = obtain(entry, downloads) if file is None else _given(entry, file)
-    cli.log.info("%s: %s, SHA-256 %s, licence: %s", name, path.name, sha256, entry.licence)
     parameters = {"name": name, "kind": entry.kind, "architecture": entry.architecture}
     # Of a folder, the last of its files stands for all.
     parameters["sha256"] = sha256
     record = provenance("fetch_weights", parameters, {"needs": needs})
     convert(entry, path, output, record, needs)
+    cli.log.info("%s: of %s, SHA-256 %s; licence: %s", name, path.name, sha256, entry.licence)
 
 
 def _given(entry: WeightEntry, file: Path) -> tuple[Path, str]:

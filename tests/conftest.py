@@ -70,14 +70,18 @@ def refused(
     monkeypatch: pytest.MonkeyPatch,
     one_line_error: Callable[[str, int, str], str],
 ) -> Callable[..., str]:
-    """Call a stage that must refuse its options in one line and leave no output; its message."""
+    """Call a stage that must refuse its options in one line and leave no output; its message.
 
-    def call(stage: ModuleType, *arguments: object, output: Path) -> str:
+    With at_last, other lines may go before that one: of what was done until then.
+    """
+
+    def call(stage: ModuleType, *arguments: object, output: Path, at_last: bool = False) -> str:
         name = stage.__name__
         monkeypatch.setattr(sys, "argv", [f"{name}.py"])
         capsys.readouterr()
         status = stage.main([*map(str, arguments), "--output", str(output)])
-        message = one_line_error(name, status, capsys.readouterr().err)
+        stderr = capsys.readouterr().err
+        message = one_line_error(name, status, stderr.splitlines()[-1] if at_last else stderr)
         assert not output.is_file()
         left = list(output.parent.glob(f".{output.name}*")) if output.parent.is_dir() else []
         assert left == []

@@ -94,8 +94,7 @@ def load_clip(weights: str, architecture: str | None = None) -> Clip:
         return _load_small(path, tensors, metadata["clip"])
     if architecture is None:
         raise InputError(f"--clip {weights} does not name a network; add --clip-architecture")
-    if architecture not in open_clip.list_models():
-        raise InputError(f"--clip-architecture {architecture!r} is not one of open_clip's models")
+    _require_known(architecture)
     model, tokenize = _open_clip(architecture, None if path else weights)
     if path:
         fit_weights(model, tensors, str(path), architecture)
@@ -117,9 +116,13 @@ def new_open_clip(architecture: str) -> nn.Module:
     Raises:
         InputError: open_clip does not know it.
     """
+    _require_known(architecture)
+    return open_clip.create_model(architecture, pretrained=None, pretrained_text=False)
+
+
+def _require_known(architecture: str) -> None:
     if architecture not in open_clip.list_models():
         raise InputError(f"--clip-architecture {architecture!r} is not one of open_clip's models")
-    return open_clip.create_model(architecture, pretrained=None, pretrained_text=False)
 
 
 def _open_clip(

@@ -1,7 +1,7 @@
 """Digests of downloaded files: known beforehand, part of a file's name, or written down at first.
 
-Where nothing is known of a file, its SHA-256 is written beside it when it first comes (`FILE.sha256`,
-as `sha256sum` has it), and it must stay the same ever after: trust on first use.
+Where nothing is known of a file, its SHA-256 is written beside it when it first comes
+(`FILE.sha256`, as `sha256sum` has it), and must stay the same ever after: trust on first use.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ weights inside a module that was saved whole can be had without its code, and wi
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,7 +59,10 @@ def read_pickled_module(path: Path | str) -> dict[str, Tensor]:
     """
     reader = SimpleNamespace(Unpickler=_ModuleReader, load=_load, __name__=__name__)
     try:
-        content = torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False)
+        with warnings.catch_warnings():
+            # Old files are compared with the source of their classes, which is not here.
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False)
     except InputError as error:
         raise InputError(
             f"{path}: {error}; not loaded. Where you trust the file, save its module's"

@@ -22,8 +22,8 @@ def load_published_segmenter(path: Path | str, features: Backbone) -> Segmenter:
     """MOVE's segmenter from a checkpoint of its training, or from a state dict of the segmenter.
 
     Such a file has the normalisation and the head, and may or may not have f, the frozen DINO; if
-    it has, that replaces the weights of `features`. Of a segmenter that the paper's release refined,
-    the refined head is taken. What else it holds is passed over.
+    it has, that replaces the weights of `features`. A head that the paper's release refined goes
+    before the one that it was refined from. What else it holds is passed over.
 
     Args:
         features: f, of the architecture that the segmenter was trained on.

@@ -96,7 +96,7 @@ def _from_detectron(name: str) -> str:
 
 
 def released_detector(tensors: dict[str, Tensor], layout: str, path: Path | str) -> nn.Module:
-    """h of the paper's release, from its tensors: a ResNet-50 or VGG16 whose last layer has 6k rows.
+    """h of the paper's release from its tensors: a ResNet-50 or VGG16, its last layer of 6k rows.
 
     Args:
         layout: of `detectors.LAYOUTS`: `qkv_image` for LOST and TokenCut, `mask_image` for MOVE,

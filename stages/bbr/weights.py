@@ -7,7 +7,7 @@ or that the user names, always goes before a download.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class WeightSource:
     """
 
     file: str
-    hub: tuple[str, str] | None = None
+    hub: Sequence[str] | None = None
     url: str | None = None
     page: str | None = None
     sha256: str | None = None

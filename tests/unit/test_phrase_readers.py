@@ -1,6 +1,7 @@
 """Readers of datasets with phrases, on small datasets written here, and on a real sample."""
 
 import json
+import pickle
 from collections import Counter
 from pathlib import Path
 from typing import ClassVar
@@ -9,7 +10,15 @@ import pytest
 from PIL import Image
 
 from bbr.errors import InputError
-from bbr.readers import read_coco, read_flickr30k, read_folder, read_referit, read_visual_genome
+from bbr.readers import (
+    Listing,
+    measure_images,
+    read_coco,
+    read_flickr30k,
+    read_folder,
+    read_referit,
+    read_visual_genome,
+)
 
 SAMPLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "flickr30k_sample"
 
@@ -114,7 +123,8 @@ class TestFlickr30k:
     @pytest.mark.parametrize(
         ("split", "counts"),
         [("test", (285, 1447, 3868, 2035)), ("val", (80, 412, 1079, 649)),
-         ("train", (420, 2009, 5392, 2876))],
+         ("train", (420, 2009, 5392, 2876)),
+         ("train+val+test", (785, 3868, 10339, 5560))],
     )  # fmt: skip
     def test_a_real_sample_completely(self, split, counts):
         listing = read_flickr30k(SAMPLE, split)
@@ -204,10 +214,11 @@ class TestReferIt:
         # corners are inclusive
         assert phrases(listing) == [
             (7, 1, ["dog"], [1, 2, 3, 3]),
-            (25, 1, ["man left", "guy"], [0, 0, 5, 5]),
-            (25, 2, ["sky"], [5, 0, 15, 10]),
+            (25, 1, ["man left"], [0, 0, 5, 5]),
+            (25, 2, ["guy"], [0, 0, 5, 5]),
+            (25, 3, ["sky"], [5, 0, 15, 10]),
         ]
-        assert listing.left_out == [{"image_id": 7, "phrase_id": 3, "reason": "has no box"}]
+        assert listing.left_out == [{"image_id": 7, "phrase_id": 2, "reason": "has no box"}]
         assert [image["file_name"] for image in listing.images] == ["7.jpg", "25.jpg"]
 
     def test_split_list(self, folder):
@@ -215,7 +226,7 @@ class TestReferIt:
         assert [image["id"] for image in read_referit(folder, folder, lines).images] == [25]
         with pytest.raises(InputError, match="x is not the number of an image"):
             read_referit(folder, folder, dump(lines, "x\n"))
-        with pytest.raises(InputError, match="none of the 1 images"):
+        with pytest.raises(InputError, match="none of the images that are wanted"):
             read_referit(folder, folder, dump(lines, "99\n"))
 
     @pytest.mark.parametrize(
@@ -230,6 +241,83 @@ class TestReferIt:
         dump(folder / file, content)
         with pytest.raises(InputError, match=message):
             read_referit(folder, folder)
+
+
+class TestRefClef:
+    """The layout that Akbari et al. read, as lichengunc/refer publishes it."""
+
+    INSTANCES: ClassVar = {
+        "images": [
+            {"id": 25, "file_name": "00/images/25.jpg", "width": 20, "height": 10},
+            {"id": 7, "file_name": "00/images/7.jpg", "width": 20, "height": 10},
+        ],
+        "annotations": [
+            {"id": "25_1", "image_id": 25, "bbox": [1, 2, 30, 4], "category_id": 3},
+            {"id": "7_1", "image_id": 7, "bbox": [0, 0, 5, 5], "category_id": 3},
+        ],
+    }
+    REFS: ClassVar = [
+        {"ref_id": 2, "ann_id": "25_1", "image_id": 25, "split": "test",
+         "sentences": [{"sent": "man left"}, {"sent": "guy"}, {"sent": "guy"}]},
+        {"ref_id": 1, "ann_id": "7_1", "image_id": 7, "split": "test",
+         "sentences": [{"sent": "sky"}]},
+        {"ref_id": 3, "ann_id": "7_9", "image_id": 7, "split": "test",
+         "sentences": [{"sent": "tree"}]},
+    ]  # fmt: skip
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        for number in (7, 25):
+            photo(tmp_path / "images" / "00" / "images" / f"{number}.jpg")
+        dump(tmp_path / "refclef" / "instances.json", self.INSTANCES)
+        (tmp_path / "refclef" / "refs(unc).p").write_bytes(pickle.dumps(self.REFS, 2))
+        return tmp_path
+
+    def test_each_expression_is_a_phrase(self, folder):
+        listing = read_referit(folder / "refclef", folder / "images")
+        assert phrases(listing) == [
+            (7, 1, ["sky"], [0, 0, 5, 5]),
+            (25, 1, ["man left"], [1, 2, 19, 4]),  # clipped to the image
+            (25, 2, ["guy"], [1, 2, 19, 4]),  # once, though it was said twice
+        ]
+        assert listing.left_out == [{"image_id": 7, "phrase_id": 2, "reason": "has no box"}]
+        assert [i["file_name"] for i in listing.images] == ["00/images/7.jpg", "00/images/25.jpg"]
+        assert measure_images(listing)[1] == []
+
+    def test_of_a_list_what_has_regions(self, folder):
+        lines = dump(folder / "referit_test_imlist.txt", "25\n26\n")
+        listing = read_referit(folder / "refclef", folder / "images", lines)
+        assert [image["id"] for image in listing.images] == [25]
+
+    def test_other_files(self, folder):
+        (folder / "refclef" / "refs(unc).p").write_bytes(pickle.dumps([{"ref_id": 1}]))
+        with pytest.raises(InputError, match=r"are not RefCLEF's \(KeyError"):
+            read_referit(folder / "refclef", folder / "images")
+
+
+class TestFewTexts:
+    def test_so_many_of_each_image_and_always_the_same(self, tmp_path):
+        regions = [
+            {"id": image, "regions": [
+                {"region_id": 100 * image + i, "phrase": f"thing {i}",
+                 "x": i, "y": 0, "width": 2, "height": 2} for i in range(count)
+            ]} for image, count in ((1, 9), (2, 3))
+        ]  # fmt: skip
+        path = dump(tmp_path / "region_descriptions.json", regions)
+        listing = read_visual_genome(path, tmp_path)
+        few = listing.with_texts(4)
+        kept = [a["phrase_id"] for a in few.annotations]
+        assert Counter(a["image_id"] for a in few.annotations) == {1: 4, 2: 3}
+        assert kept == sorted(kept)
+        assert listing.with_texts(4) == few
+        assert listing.with_texts(9) == listing
+
+    def test_captions(self, tmp_path):
+        listing = Listing(tmp_path, [{"id": 3, "captions": ["a", "b", "c"]}, {"id": 4}])
+        few = listing.with_texts(2)
+        assert len(few.images[0]["captions"]) == 2
+        assert set(few.images[0]["captions"]) < {"a", "b", "c"}
+        assert few.images[1] == {"id": 4}
 
 
 class TestCocoCaptions:

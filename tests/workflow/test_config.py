@@ -88,6 +88,12 @@ def _config(changes: dict[str, Any] | None = None) -> dict[str, Any]:
         ("grounding.own", "foo", 'grounding.own: "foo" is unknown'),
         ("tables.table1.train", ["foo"], 'tables.table1.train: "foo" is unknown'),
         ("tables.table5.ablations", {"foo": "Foo"}, 'tables.table5.variant: "foo" is unknown'),
+        ("local_weights", {"dino": "x"}, 'local_weights: "dino" is unknown; did you mean'),
+        (
+            "datasets.x",
+            {"format": "voc", "source": ".", "fetch": ["voc"]},
+            'datasets.x.fetch: "voc" is unknown; did you mean',
+        ),
         ("images", "/no/such", "images: /no/such: no such folder"),
         ("weights", "no.safetensors", "weights: no.safetensors: no such file"),
     ],
@@ -215,7 +221,7 @@ _NOT_OPTIONS = {
     "label", "format", "shards", "heuristics", "dataset", "backbone", "checkpoint",
     "detector_inputs", "detector", "refinement", "dataset_steps", "second_layer",
     "variant", "methods", "cad",
-    "datasets", "train",
+    "datasets", "train", "fetch", "expected",
 }  # fmt: skip
 _SHOW_HELP = """
 import contextlib, importlib, io, json, sys

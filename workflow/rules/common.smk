@@ -101,6 +101,13 @@ def receipts(dataset):
     ]
 
 
+def index_memory(w):
+    """Megabytes: the annotations of Visual Genome and COCO are files of hundreds."""
+    return {"visual_genome": 12000, "coco": 4000}.get(
+        config["datasets"][w.dataset]["format"], 2000
+    )
+
+
 def shards(dataset):
     """How many parts a dataset is split into."""
     return config["datasets"][dataset]["shards"]

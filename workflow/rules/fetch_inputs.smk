@@ -5,8 +5,8 @@ from itertools import chain
 
 from support import sources
 
-DATASET_SOURCES = str(sources.DATASETS)
-WEIGHT_REGISTRY = str(sources.WEIGHTS)
+DATASET_SOURCES = "workflow/sources/datasets.yaml"
+WEIGHT_REGISTRY = "workflow/sources/weights.yaml"
 DOWNLOADS = f"{DATA}/downloads"
 # The file of ours that each entry of the registry becomes; a folder has the entry's name.
 WEIGHTS = sources.weight_files(sources.WEIGHTS)

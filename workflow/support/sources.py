@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-_FOLDER = Path("workflow", "sources")
+_FOLDER = Path(__file__).parents[1] / "sources"
 DATASETS = _FOLDER / "datasets.yaml"
 WEIGHTS = _FOLDER / "weights.yaml"
 
