@@ -88,7 +88,11 @@ def _config(changes: dict[str, Any] | None = None) -> dict[str, Any]:
         ("grounding.own", "foo", 'grounding.own: "foo" is unknown'),
         ("tables.table1.train", ["foo"], 'tables.table1.train: "foo" is unknown'),
         ("tables.table5.ablations", {"foo": "Foo"}, 'tables.table5.variant: "foo" is unknown'),
-        ("local_weights", {"dino": "x"}, 'local_weights: "dino" is unknown; did you mean'),
+        (
+            "local_weights",
+            {"dino": "x"},
+            'local_weights: "dino" is unknown; choose from dino_vits16,',
+        ),
         (
             "datasets.x",
             {"format": "voc", "source": ".", "fetch": ["voc"]},
