@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import render_scenes
+from file_server import FileServer, serve
+
+from bbr import downloads
 
 STAGES = Path(render_scenes.__file__).parent
 TINY_VIT = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2}
@@ -62,6 +65,14 @@ def one_line_error() -> Callable[[str, int, str], str]:
         return line.removeprefix(prefix)
 
     return check
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    """A web server on this machine, which downloads ask again without a pause."""
+    monkeypatch.setattr(downloads, "_PAUSE", 0)
+    with serve() as served:
+        yield served
 
 
 @pytest.fixture

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -18,6 +17,7 @@ from .files import sha256, write_bytes
 from .plain_pickles import read_plain_pickle
 from .readers.listing import read_list
 
+T = TypeVar("T")
 DOWNLOADS = "downloads"
 
 
@@ -76,11 +76,15 @@ class DataSource:
         return [*self.wanted, *(place for file in self.files for place in file.places)]
 
 
-def read_entries(path: Path | str) -> dict[str, dict[str, Any]]:
-    """The rows of a table in YAML, by name.
+def read_table(path: Path | str, build: Callable[[str, dict[str, Any]], T]) -> dict[str, T]:
+    """A table in YAML by name of entry.
+
+    Args:
+        build: makes an entry of its name and its row; what it lacks or has too much is a KeyError
+            or a TypeError.
 
     Raises:
-        InputError: the file is missing or no such table.
+        InputError: the file is missing or malformed.
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -90,7 +94,13 @@ def read_entries(path: Path | str) -> dict[str, dict[str, Any]]:
         raise InputError(f"{path}: not YAML ({error})") from error
     if not isinstance(content, dict) or not all(isinstance(r, dict) for r in content.values()):
         raise InputError(f"{path}: not a table of entries by name")
-    return copy.deepcopy(content)
+    found = {}
+    for name, row in content.items():
+        try:
+            found[name] = build(name, dict(row))
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path}: {name}: {error}") from error
+    return found
 
 
 def read_sources(path: Path | str) -> dict[str, DataSource]:
@@ -99,14 +109,12 @@ def read_sources(path: Path | str) -> dict[str, DataSource]:
     Raises:
         InputError: the file is missing or malformed.
     """
-    found = {}
-    for name, row in read_entries(path).items():
-        try:
-            files = tuple(DataFile(**file) for file in row.pop("files", ()))
-            found[name] = DataSource(name=name, files=files, **row)
-        except TypeError as error:
-            raise InputError(f"{path}: {name}: {error}") from error
-    return found
+
+    def build(name: str, row: dict[str, Any]) -> DataSource:
+        files = tuple(DataFile(**file) for file in row.pop("files", ()))
+        return DataSource(name=name, files=files, **row)
+
+    return read_table(path, build)
 
 
 def fetch(source: DataSource, folder: Path) -> dict[str, str]:

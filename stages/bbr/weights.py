@@ -28,7 +28,7 @@ from .errors import InputError
 from .files import atomic_path
 from .grounder import published_grounder, save_grounder
 from .segmenter_files import load_published_segmenter
-from .sources import read_entries
+from .sources import read_table
 from .tensor_files import fit_weights, write_tensors
 from .weight_layouts import plain_names, read_foreign, released_detector, resnet_names
 
@@ -90,16 +90,15 @@ def read_registry(path: Path | str) -> dict[str, WeightEntry]:
     Raises:
         InputError: the file is missing or malformed.
     """
-    entries = {}
-    for name, row in read_entries(path).items():
-        try:
-            sources = tuple(WeightSource(**source) for source in row.pop("sources"))
-            entries[name] = WeightEntry(name=name, sources=sources, **row)
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{path}: {name}: {error}") from error
-        if entries[name].kind not in KINDS:
-            raise InputError(f"{path}: {name}: kind {entries[name].kind!r} is unknown")
-    return entries
+
+    def build(name: str, row: dict[str, Any]) -> WeightEntry:
+        sources = tuple(WeightSource(**source) for source in row.pop("sources"))
+        entry = WeightEntry(name=name, sources=sources, **row)
+        if entry.kind not in KINDS:
+            raise TypeError(f"kind {entry.kind!r} is none of {', '.join(KINDS)}")
+        return entry
+
+    return read_table(path, build)
 
 
 def obtain(entry: WeightEntry, folder: Path) -> tuple[Path, str]:

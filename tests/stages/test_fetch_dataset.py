@@ -13,25 +13,13 @@ from typing import Any
 import fetch_dataset
 import pytest
 import yaml
-from file_server import FileServer, serve
+from file_server import FileServer
 from small_runs import command
 
-from bbr import downloads
 from bbr.sources import read_sources
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "workflow" / "sources" / "datasets.yaml"
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "_PAUSE", 0)
-
-
-@pytest.fixture
-def server() -> Any:
-    with serve() as served:
-        yield served
 
 
 def tar_of(*names: str) -> bytes:
@@ -85,13 +73,13 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def test_voc_in_its_tar(place: Place, server: FileServer) -> None:
-    server.files["VOC.tar"] = tar_of(*VOC, "VOCdevkit/VOC2008/no")
+def test_voc_in_its_tar(place: Place, web: FileServer) -> None:
+    web.files["VOC.tar"] = tar_of(*VOC, "VOCdevkit/VOC2008/no")
     entry = {
         "terms": "for research",
         "files": [
             {
-                "url": server.url("VOC.tar"),
+                "url": web.url("VOC.tar"),
                 "take": {"VOCdevkit/VOC2007": "VOCdevkit/VOC2007"},
             }
         ],
@@ -100,24 +88,24 @@ def test_voc_in_its_tar(place: Place, server: FileServer) -> None:
     assert place.found() == set(VOC)
     assert not (place.data / "downloads" / "x" / "VOC.tar").exists()  # its disk space
     receipt = json.loads(place.receipt.read_text())
-    assert len(receipt["downloaded"][server.url("VOC.tar")]) == 64
+    assert len(receipt["downloaded"][web.url("VOC.tar")]) == 64
     assert place.fetch(**entry) == 0
-    assert len(server.asked) == 1  # what is there is left alone
+    assert len(web.asked) == 1  # what is there is left alone
 
 
-def test_two_archives_and_lists(place: Place, server: FileServer) -> None:
+def test_two_archives_and_lists(place: Place, web: FileServer) -> None:
     splits = {"train": [3, 1], "val": {2}, "test": [4]}
-    server.files |= {
+    web.files |= {
         "images.zip": zip_of("VG_100K/1.jpg"),
         "images2.zip": zip_of("VG_100K_2/2.jpg"),
         "splits.pickle": pickle.dumps(splits, 2),
         "names.txt": b"train2014/a.jpg\ntrain2014/b.jpg\n",
     }
     files = [
-        {"url": server.url("images.zip"), "take": {"VG_100K": "vg/VG_100K"}},
-        {"url": server.url("images2.zip"), "take": {"VG_100K_2": "vg/VG_100K_2"}},
-        {"url": server.url("splits.pickle"), "lists": {k: f"vg/{k}.txt" for k in splits}},
-        {"url": server.url("names.txt"), "place": "coco/names.txt", "lines": 2},
+        {"url": web.url("images.zip"), "take": {"VG_100K": "vg/VG_100K"}},
+        {"url": web.url("images2.zip"), "take": {"VG_100K_2": "vg/VG_100K_2"}},
+        {"url": web.url("splits.pickle"), "lists": {k: f"vg/{k}.txt" for k in splits}},
+        {"url": web.url("names.txt"), "place": "coco/names.txt", "lines": 2},
     ]
     assert place.fetch(files=files) == 0
     assert place.found() == {
@@ -131,25 +119,25 @@ def test_two_archives_and_lists(place: Place, server: FileServer) -> None:
 
 
 def test_a_truncated_archive_is_completed_by_the_next_run(
-    place: Place, server: FileServer, refused: Any
+    place: Place, web: FileServer, refused: Any
 ) -> None:
-    server.files["VOC.tar"] = tar_of(*VOC)
-    server.break_after["VOC.tar"] = [700, *[0] * 4]
-    entry = {"files": [{"url": server.url("VOC.tar"), "take": {"VOCdevkit/VOC2007": "VOC2007"}}]}
+    web.files["VOC.tar"] = tar_of(*VOC)
+    web.break_after["VOC.tar"] = [700, *[0] * 4]
+    entry = {"files": [{"url": web.url("VOC.tar"), "take": {"VOCdevkit/VOC2007": "VOC2007"}}]}
     message = refused(fetch_dataset, *place.table(**entry), output=place.receipt, at_last=True)
     assert "VOC.tar: it ended after 700 of" in message
     assert place.found() == set()
     assert place.fetch(**entry) == 0
-    assert server.asked[-1] == ("VOC.tar", 700)
+    assert web.asked[-1] == ("VOC.tar", 700)
     assert len(place.found()) == 2
 
 
-def test_a_wrong_checksum(place: Place, server: FileServer, refused: Any) -> None:
-    server.files["VOC.tar"] = tar_of(*VOC)
+def test_a_wrong_checksum(place: Place, web: FileServer, refused: Any) -> None:
+    web.files["VOC.tar"] = tar_of(*VOC)
     entry = {
         "files": [
             {
-                "url": server.url("VOC.tar"),
+                "url": web.url("VOC.tar"),
                 "md5": "0" * 32,
                 "take": {"VOCdevkit/VOC2007": "VOC2007"},
             }
@@ -161,11 +149,9 @@ def test_a_wrong_checksum(place: Place, server: FileServer, refused: Any) -> Non
 
 
 @pytest.mark.parametrize("archive", [tar_of, zip_of])
-def test_a_path_that_climbs_out(
-    place: Place, server: FileServer, refused: Any, archive: Any
-) -> None:
-    server.files["VOC.tar"] = archive(*VOC, "VOCdevkit/VOC2007/../../../../evil")
-    entry = {"files": [{"url": server.url("VOC.tar"), "take": {"VOCdevkit/VOC2007": "VOC2007"}}]}
+def test_a_path_that_climbs_out(place: Place, web: FileServer, refused: Any, archive: Any) -> None:
+    web.files["VOC.tar"] = archive(*VOC, "VOCdevkit/VOC2007/../../../../evil")
+    entry = {"files": [{"url": web.url("VOC.tar"), "take": {"VOCdevkit/VOC2007": "VOC2007"}}]}
     message = refused(fetch_dataset, *place.table(**entry), output=place.receipt, at_last=True)
     assert "which leads out of the folder" in message
     assert place.found() == set()
@@ -181,10 +167,10 @@ def test_a_path_that_climbs_out(
     ],
 )
 def test_other_files_than_were_meant(
-    place: Place, server: FileServer, refused: Any, file: Any, content: bytes, message: str
+    place: Place, web: FileServer, refused: Any, file: Any, content: bytes, message: str
 ) -> None:
-    server.files["file"] = content
-    options = place.table(files=[{"url": server.url("file"), **file}])
+    web.files["file"] = content
+    options = place.table(files=[{"url": web.url("file"), **file}])
     assert message in refused(fetch_dataset, *options, output=place.receipt, at_last=True)
     assert place.found() == set()
 
@@ -204,11 +190,11 @@ def test_what_a_person_is_to_do(place: Place, refused: Any) -> None:
     assert place.fetch(**entry) == 0
 
 
-def test_too_little_disk(place: Place, server: FileServer, refused: Any) -> None:
-    entry = {"gigabytes": 1e9, "files": [{"url": server.url("a.zip"), "take": {"a": "a"}}]}
+def test_too_little_disk(place: Place, web: FileServer, refused: Any) -> None:
+    entry = {"gigabytes": 1e9, "files": [{"url": web.url("a.zip"), "take": {"a": "a"}}]}
     message = refused(fetch_dataset, *place.table(**entry), output=place.receipt)
     assert "GB are needed" in message
-    assert server.asked == []
+    assert web.asked == []
 
 
 def test_the_table_that_ships() -> None:

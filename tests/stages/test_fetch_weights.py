@@ -11,12 +11,12 @@ import import_weights
 import pytest
 import torch
 import yaml
-from file_server import FileServer, serve
+from file_server import FileServer
 from small_runs import command
 from torch import nn
 from torchvision import models
 
-from bbr import downloads, weights
+from bbr import weights
 from bbr.backbone import BackboneSpec
 from bbr.backbones import build_backbone, load_backbone
 from bbr.detectors import load_detector
@@ -25,17 +25,6 @@ from bbr.weights import KINDS, read_registry
 
 ROOT = Path(__file__).parents[2]
 VIT = "vit_tiny_patch16_224"
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "_PAUSE", 0)
-
-
-@pytest.fixture
-def server() -> Any:
-    with serve() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +69,11 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def test_downloaded_checked_and_like_any_backbone(
-    folder: Folder, server: FileServer, published: bytes, vit: dict[str, torch.Tensor]
+    folder: Folder, web: FileServer, published: bytes, vit: dict[str, torch.Tensor]
 ) -> None:
-    server.files["dino.pth"] = published
+    web.files["dino.pth"] = published
     digest = hashlib.sha256(published).hexdigest()
-    folder.registry(sources=[{"file": "dino.pth", "url": server.url("dino.pth"), "sha256": digest}])
+    folder.registry(sources=[{"file": "dino.pth", "url": web.url("dino.pth"), "sha256": digest}])
     assert folder.fetch() == 0
     loaded = load_backbone(str(folder.output)).network.state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in vit.items())
@@ -92,46 +81,46 @@ def test_downloaded_checked_and_like_any_backbone(
     assert record["parameters"]["sha256"] == digest
     folder.output.unlink()
     assert folder.fetch() == 0
-    assert len(server.asked) == 1  # the download is kept
+    assert len(web.asked) == 1  # the download is kept
 
 
 def test_the_next_source_where_one_is_out_of_reach(
-    folder: Folder, server: FileServer, published: bytes
+    folder: Folder, web: FileServer, published: bytes
 ) -> None:
-    server.files["b.pth"] = published
-    sources = [{"file": f"{n}.pth", "url": server.url(f"{n}.pth")} for n in "ab"]
+    web.files["b.pth"] = published
+    sources = [{"file": f"{n}.pth", "url": web.url(f"{n}.pth")} for n in "ab"]
     folder.registry(sources=sources)
     assert folder.fetch() == 0
-    assert [path for path, _ in server.asked] == ["a.pth", "b.pth"]
+    assert [path for path, _ in web.asked] == ["a.pth", "b.pth"]
 
 
 def test_the_hub_is_asked_where_its_address_points(
-    folder: Folder, server: FileServer, published: bytes, monkeypatch: pytest.MonkeyPatch
+    folder: Folder, web: FileServer, published: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.address)
-    monkeypatch.setattr(weights, "hf_hub_url", lambda *of: server.url("/".join(of)))
-    server.files["timm/net/model.safetensors"] = published
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", web.address)
+    monkeypatch.setattr(weights, "hf_hub_url", lambda *of: web.url("/".join(of)))
+    web.files["timm/net/model.safetensors"] = published
     folder.registry(sources=[{"file": "net.pth", "hub": ["timm/net", "model.safetensors"]}])
     assert folder.fetch() == 0
 
 
 @pytest.mark.parametrize("place", ["named", "downloads"])
 def test_a_local_file_always_wins(
-    folder: Folder, server: FileServer, published: bytes, place: str
+    folder: Folder, web: FileServer, published: bytes, place: str
 ) -> None:
-    folder.registry(sources=[{"file": "dino.pth", "url": server.url("dino.pth")}])
+    folder.registry(sources=[{"file": "dino.pth", "url": web.url("dino.pth")}])
     path = folder.root / ("downloads" if place == "downloads" else "mine") / "dino.pth"
     path.parent.mkdir()
     path.write_bytes(published)
     assert folder.fetch(**({"file": path} if place == "named" else {})) == 0
-    assert server.asked == []
+    assert web.asked == []
 
 
 class TestRefusals:
-    def test_a_wrong_digest(self, folder: Folder, server: FileServer, refused: Any) -> None:
-        server.files["dino.pth"] = b"something else"
+    def test_a_wrong_digest(self, folder: Folder, web: FileServer, refused: Any) -> None:
+        web.files["dino.pth"] = b"something else"
         folder.registry(
-            sources=[{"file": "dino.pth", "url": server.url("dino.pth"), "sha256": "0" * 64}]
+            sources=[{"file": "dino.pth", "url": web.url("dino.pth"), "sha256": "0" * 64}]
         )
         message = refused(fetch_weights, *folder.options(), output=folder.output, at_last=True)
         assert "SHA-256" in message or "SHA256 is" in message
@@ -149,24 +138,24 @@ class TestRefusals:
         )
 
     def test_a_file_that_changed_since_it_first_came(
-        self, folder: Folder, server: FileServer, published: bytes, refused: Any
+        self, folder: Folder, web: FileServer, published: bytes, refused: Any
     ) -> None:
-        server.files["dino.pth"] = published
-        folder.registry(sources=[{"file": "dino.pth", "url": server.url("dino.pth")}])
+        web.files["dino.pth"] = published
+        folder.registry(sources=[{"file": "dino.pth", "url": web.url("dino.pth")}])
         assert folder.fetch() == 0
         folder.output.unlink()
         (folder.root / "downloads" / "dino.pth").unlink()
-        server.files["dino.pth"] = published + b"!"
+        web.files["dino.pth"] = published + b"!"
         message = refused(fetch_weights, *folder.options(), output=folder.output, at_last=True)
         assert "but it first was" in message
 
     def test_another_architecture(
-        self, folder: Folder, server: FileServer, published: bytes, refused: Any
+        self, folder: Folder, web: FileServer, published: bytes, refused: Any
     ) -> None:
-        server.files["dino.pth"] = published
+        web.files["dino.pth"] = published
         folder.registry(
             architecture="vit_small_patch16_224",
-            sources=[{"file": "dino.pth", "url": server.url("dino.pth")}],
+            sources=[{"file": "dino.pth", "url": web.url("dino.pth")}],
         )
         message = refused(fetch_weights, *folder.options(), output=folder.output, at_last=True)
         assert "tensors do not fit architecture vit_small_patch16_224" in message
@@ -194,8 +183,8 @@ class TestRefusals:
             f" {place}, or name the file: --config 'local_weights={{net: FILE}}'"
         )
 
-    def test_no_network(self, folder: Folder, server: FileServer, refused: Any) -> None:
-        folder.registry(sources=[{"file": "dino.pth", "url": server.url("dino.pth")}])
+    def test_no_network(self, folder: Folder, web: FileServer, refused: Any) -> None:
+        folder.registry(sources=[{"file": "dino.pth", "url": web.url("dino.pth")}])
         message = refused(fetch_weights, *folder.options(), output=folder.output)
         assert "could not be fetched" in message
         assert "404" in message
@@ -248,16 +237,16 @@ def test_clip_as_openai_has_it(folder: Folder, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_trunk_of_torchvision_s_by_the_digits_in_its_name(
-    folder: Folder, server: FileServer, tmp_path: Path
+    folder: Folder, web: FileServer, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     network = models.resnet18(weights=None)
     torch.save(network.state_dict(), tmp_path / "x.pth")
     content = (tmp_path / "x.pth").read_bytes()
     name = f"resnet18-{hashlib.sha256(content).hexdigest()[:8]}.pth"
-    server.files[name] = content
+    web.files[name] = content
     folder.registry(
-        kind="trunk", architecture="resnet18", sources=[{"file": name, "url": server.url(name)}]
+        kind="trunk", architecture="resnet18", sources=[{"file": name, "url": web.url(name)}]
     )
     assert folder.fetch() == 0
     tensors, _ = read_tensors(folder.output)
@@ -266,15 +255,15 @@ def test_a_trunk_of_torchvision_s_by_the_digits_in_its_name(
                        network.state_dict()["layer2.0.downsample.0.weight"])  # fmt: skip
 
 
-def test_files_that_a_library_reads_as_they_are(folder: Folder, server: FileServer) -> None:
-    server.files |= {"config.json": b"{}", "model.bin": b"tensors"}
+def test_files_that_a_library_reads_as_they_are(folder: Folder, web: FileServer) -> None:
+    web.files |= {"config.json": b"{}", "model.bin": b"tensors"}
     folder.registry(
         kind="folder",
-        sources=[{"file": f"net/{n}", "url": server.url(n)} for n in ("config.json", "model.bin")],
+        sources=[{"file": f"net/{n}", "url": web.url(n)} for n in ("config.json", "model.bin")],
     )
     folder.output = folder.root / "weights" / "net"
     assert folder.fetch() == 0
-    assert {p.name: p.read_bytes() for p in folder.output.iterdir()} == server.files
+    assert {p.name: p.read_bytes() for p in folder.output.iterdir()} == web.files
     assert [p.name for p in folder.output.parent.iterdir()] == ["net"]
 
 

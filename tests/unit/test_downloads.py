@@ -3,9 +3,7 @@
 import hashlib
 
 import pytest
-from file_server import serve
 
-from bbr import downloads
 from bbr.digests import Digest, check_digest, known_digest
 from bbr.downloads import Unreachable, download, require_space
 from bbr.errors import InputError
@@ -17,16 +15,10 @@ def digest_of(content, algorithm="sha256"):
     return Digest(algorithm, hashlib.new(algorithm, content).hexdigest())
 
 
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch):
-    monkeypatch.setattr(downloads, "_PAUSE", 0)
-
-
 @pytest.fixture
-def server():
-    with serve() as served:
-        served.files["a.zip"] = CONTENT
-        yield served
+def server(web):
+    web.files["a.zip"] = CONTENT
+    return web
 
 
 class TestDownload:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import ROOT, Repository
-from file_server import serve
+from file_server import FileServer
 from PIL import Image
 
 PAPER = "workflow/configs/paper.yaml"
@@ -121,15 +121,14 @@ def voc_archive() -> bytes:
     return buffer.getvalue()
 
 
-def test_from_a_server_to_the_index_in_one_command(repository: Repository) -> None:
+def test_from_a_server_to_the_index_in_one_command(repository: Repository, web: FileServer) -> None:
     target, configured = "results/voc07/index.json", ("--configfile", PAPER)
     path = repository.root / "workflow" / "sources" / "datasets.yaml"
     table: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    with serve() as server:
-        server.files["VOC.tar"] = voc_archive()
-        table["voc07"]["files"][0] |= {"url": server.url("VOC.tar"), "md5": None}
-        path.write_text(yaml.safe_dump(table), encoding="utf-8")
-        done = repository.snakemake(target, "--cores", "1", *configured)
+    web.files["VOC.tar"] = voc_archive()
+    table["voc07"]["files"][0] |= {"url": web.url("VOC.tar"), "md5": None}
+    path.write_text(yaml.safe_dump(table), encoding="utf-8")
+    done = repository.snakemake(target, "--cores", "1", *configured)
     assert "2 of 2 steps" in done.stdout
     index = json.loads((repository.root / target).read_text())
     assert [image["file_name"] for image in index["images"]] == ["a.jpg"]
