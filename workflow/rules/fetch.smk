@@ -1,4 +1,7 @@
-"""The paper's data and weights, into data/: which may be a link to a larger disk."""
+"""The paper's data and weights, into data/: which may be a link to a larger disk.
+
+The stages' code is no input here: an edit must not fetch gigabytes again.
+"""
 
 for SOURCE in sources.read(sources.DATASETS):
 
@@ -21,7 +24,7 @@ for SOURCE in sources.read(sources.DATASETS):
         params:
             sources=DATASET_SOURCES,
             name=SOURCE,
-            folder=DATA,
+            folder=lambda w, output: os.path.dirname(os.path.dirname(output.receipt)),
         shell:
             "python stages/fetch_dataset.py --sources {params.sources} --name {params.name}"
             " --folder {params.folder} --output {output.receipt} --threads {threads}"
