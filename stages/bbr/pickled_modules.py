@@ -1,8 +1,8 @@
 """Whole pickled torch modules, of which the weights are read and nothing is run.
 
 A pickle may name any function and have it called. Here a name outside a short list of harmless ones
-becomes an inert stand-in, which keeps the state it is given and refuses to be called; so that the
-weights inside a module that was saved whole can be had without its code, and without trust.
+becomes an inert stand-in, which keeps the state it is given; so that the weights inside a module
+that was saved whole can be had without its code, and without trust.
 """
 
 from __future__ import annotations
@@ -27,13 +27,22 @@ _TENSORS = {
 }
 
 
+# Functions, by the style of their names, that modules are saved with; here they do nothing either.
+_FUNCTIONS = ("functools.partial",)
+
+
 class _StandIn:
-    """An instance of a class that is not loaded; `state` is what it was saved with."""
+    """An instance of a class that is not loaded; `state` is what it was saved with.
+
+    To make one runs nothing. Files that call functions are refused all the same: weights do not.
+    """
 
     name = "?"
+    state: Any = None
 
     def __init__(self, *_: Any) -> None:
-        raise InputError(f"calls {self.name}, which could do anything")
+        if self.name.rpartition(".")[2][:1].islower() and self.name not in _FUNCTIONS:
+            raise InputError(f"calls {self.name}, which could do anything")
 
     def __setstate__(self, state: Any) -> None:
         self.state = state

@@ -23,7 +23,7 @@ from .backbones import build_backbone, load_backbone, save_backbone
 from .clip import new_open_clip
 from .detectors import save_detector
 from .digests import check_digest, file_digest, known_digest
-from .downloads import Unreachable, download
+from .downloads import Unreachable, download, require_space
 from .errors import InputError
 from .files import atomic_path
 from .grounder import published_grounder, save_grounder
@@ -70,7 +70,8 @@ class WeightEntry:
         needs: name of another entry that it is built on.
         layout: of h, see `weight_layouts.released_detector`.
         output: ending of the file of ours.
-        licence, megabytes: to be told.
+        megabytes: of the file to download.
+        licence: to be told.
     """
 
     name: str
@@ -123,6 +124,7 @@ def _obtain(
         path = folder / source.file
         if path.is_file():
             return path, check_digest(path, known_digest(source.file, source.sha256))
+    require_space(folder, entry.megabytes / 1e3)
     reasons = []
     for source in sources:
         path = folder / source.file

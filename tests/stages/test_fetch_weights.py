@@ -294,7 +294,7 @@ def test_the_registry_that_ships() -> None:
             places = (source.hub, source.url, source.page)
             assert sum(place is not None for place in places) == 1, entry.name
             assert source.sha256 is None or len(source.sha256) == 64
-    clip = registry["clip_vitb32"].sources[-1]
+    clip = registry["clip_vitb32"].sources[0]
     assert clip.sha256 is not None
     assert clip.sha256 in str(clip.url)  # OpenAI's addresses carry the digest
 
@@ -311,6 +311,6 @@ def test_the_registry_agrees_with_the_libraries() -> None:
     (vgg,) = registry["vgg16_imagenet"].sources
     assert vgg.url == models.VGG16_Weights.IMAGENET1K_V1.url
     clip = open_clip.pretrained.get_pretrained_cfg("ViT-B-32-quickgelu", "openai")
-    hub, own = registry["clip_vitb32"].sources
+    own, hub = registry["clip_vitb32"].sources
     assert (f"{(hub.hub or [None])[0]}/", own.url) == (clip["hf_hub"], clip["url"])
     assert (hub.hub or [None])[1] == "open_clip_model.safetensors"

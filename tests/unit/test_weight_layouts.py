@@ -1,6 +1,8 @@
 """Published layouts of weights, each on a file written here in that layout, key for key."""
 
 import argparse
+import enum
+import functools
 import os
 import pickle
 import sys
@@ -142,12 +144,20 @@ def save_whole(module, path, packages):
             del sys.modules[package]
 
 
+class Format(enum.Enum):
+    """Such as timm's, which is made anew by a call of its class."""
+
+    NCHW = "NCHW"
+
+
 class VisionTransformer(nn.Module):
     """Stands for DINO's: another class than timm's, under the same names."""
 
     def __init__(self, tensors):
         super().__init__()
         self.activation = nn.functional.gelu
+        self.norm_layer = functools.partial(nn.LayerNorm, eps=1e-6)
+        self.format = Format.NCHW
         self.sizes = {"patch": (16, 16)}
         for name, tensor in tensors.items():
             *parents, last = name.split(".")
