@@ -18,6 +18,7 @@ class FileServer:
         break_after: bytes of an answer after which the connection is closed, for each request of a
             path in turn; None or no more entries: all of it.
         ranges: whether parts of files are given.
+        etags: by which a path's version is told.
         status: answered instead of the file.
         asked: (path, first byte) of each request.
     """
@@ -26,6 +27,7 @@ class FileServer:
     files: dict[str, bytes] = field(default_factory=dict)
     break_after: dict[str, list[int | None]] = field(default_factory=dict)
     ranges: bool = True
+    etags: dict[str, str] = field(default_factory=dict)
     status: dict[str, int] = field(default_factory=dict)
     asked: list[tuple[str, int]] = field(default_factory=list)
 
@@ -60,6 +62,8 @@ def serve() -> Iterator[FileServer]:
 def _answer(request: http.server.BaseHTTPRequestHandler, served: FileServer) -> None:
     path = request.path.removeprefix("/")
     wanted = request.headers.get("Range") if served.ranges else None
+    if request.headers.get("If-Range") not in (None, served.etags.get(path)):
+        wanted = None
     start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
     served.asked.append((path, start))
     if path in served.status or path not in served.files:
@@ -77,6 +81,8 @@ def _answer(request: http.server.BaseHTTPRequestHandler, served: FileServer) -> 
     if wanted:
         end = len(content) - 1
         request.send_header("Content-Range", f"bytes {start}-{end}/{len(content)}")
+    if path in served.etags:
+        request.send_header("ETag", served.etags[path])
     request.end_headers()
     breaks = served.break_after.get(path, [])
     limit = breaks.pop(0) if breaks else None

@@ -117,7 +117,11 @@ def new_open_clip(architecture: str) -> nn.Module:
         InputError: open_clip does not know it.
     """
     _require_known(architecture)
-    return open_clip.create_model(architecture, pretrained=None, pretrained_text=False)
+    logging.disable(logging.WARNING)  # of random weights: others are about to take their place
+    try:
+        return open_clip.create_model(architecture, pretrained=None, pretrained_text=False)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _require_known(architecture: str) -> None:
@@ -136,8 +140,10 @@ def _open_clip(
         )
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
+        if tag is None:
+            return new_open_clip(architecture), open_clip.get_tokenizer(architecture)
         model = open_clip.create_model(
-            architecture, pretrained=tag, pretrained_text=False, require_pretrained=tag is not None
+            architecture, pretrained=tag, pretrained_text=False, require_pretrained=True
         )
         return model, open_clip.get_tokenizer(architecture)
     except Exception as error:  # hubs, caches and transformers each raise kinds of their own

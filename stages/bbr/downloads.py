@@ -49,8 +49,10 @@ def download(url: str, path: Path, digest: Digest | None = None) -> str:
         sha256 = check_digest(part, digest, path.name)
     except InputError as error:
         part.unlink()
+        _version_of(part).unlink(missing_ok=True)
         raise InputError(f"{url}: {error}. It was removed already") from None
     part.replace(path)
+    _version_of(part).unlink(missing_ok=True)
     return sha256
 
 
@@ -80,7 +82,11 @@ def _fetch(url: str, part: Path) -> None:
 def _continue(url: str, part: Path) -> int | None:
     """One request for what is missing; the file's full length where the server tells it."""
     start = part.stat().st_size if part.is_file() else 0
-    headers = _AGENT | ({"Range": f"bytes={start}-"} if start else {})
+    headers = dict(_AGENT)
+    if start:
+        headers["Range"] = f"bytes={start}-"
+        if _version_of(part).is_file():  # else a file that has changed since would be joined to it
+            headers["If-Range"] = _version_of(part).read_text(encoding="utf-8")
     try:
         response = urllib.request.urlopen(
             urllib.request.Request(url, headers=headers), timeout=_PATIENCE
@@ -91,10 +97,12 @@ def _continue(url: str, part: Path) -> int | None:
             if _length_in(error.headers.get("Content-Range")) == start:
                 return start
             part.unlink()
+            _version_of(part).unlink(missing_ok=True)
             return _continue(url, part)
         raise
     with response:
         resumed = response.status == http.client.PARTIAL_CONTENT
+        _note_version(part, response)
         total = _total(response, start if resumed else 0)
         with open(part, "ab" if resumed else "wb") as file:
             what = f"MiB of {part.name.removesuffix('.part')}"
@@ -102,6 +110,18 @@ def _continue(url: str, part: Path) -> int | None:
             for block in progress(_blocks(response), blocks, what):
                 file.write(block)
     return total
+
+
+def _version_of(part: Path) -> Path:
+    return part.with_name(f"{part.name}.version")
+
+
+def _note_version(part: Path, response: http.client.HTTPResponse) -> None:
+    """Write down which version of the file this is, as far as the server says."""
+    etag = response.headers.get("ETag") or "W/"
+    version = response.headers.get("Last-Modified") if etag.startswith("W/") else etag
+    if version is not None:
+        _version_of(part).write_text(version, encoding="utf-8")
 
 
 def _blocks(response: IO[bytes]) -> Iterator[bytes]:

@@ -52,6 +52,23 @@ class TestDownload:
         assert server.asked == [("a.zip", 1000)]
         assert (tmp_path / "a.zip").read_bytes() == CONTENT
 
+    def test_a_file_that_changed_in_between_is_not_joined_to_the_old(self, server, tmp_path):
+        server.etags["a.zip"] = '"one"'
+        server.break_after["a.zip"] = [1000, *[0] * 4]
+        with pytest.raises(Unreachable):
+            download(server.url("a.zip"), tmp_path / "a.zip")
+        server.files["a.zip"], server.etags["a.zip"] = CONTENT[::-1], '"two"'
+        download(server.url("a.zip"), tmp_path / "a.zip")
+        assert (tmp_path / "a.zip").read_bytes() == CONTENT[::-1]
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zip", "a.zip.sha256"]
+
+    def test_the_same_version_goes_on(self, server, tmp_path):
+        server.etags["a.zip"] = '"one"'
+        server.break_after["a.zip"] = [1000]
+        download(server.url("a.zip"), tmp_path / "a.zip")
+        assert server.asked == [("a.zip", 0), ("a.zip", 1000)]
+        assert (tmp_path / "a.zip").read_bytes() == CONTENT
+
     def test_a_server_that_gives_no_parts_starts_over(self, server, tmp_path):
         server.ranges = False
         (tmp_path / "a.zip.part").write_bytes(b"something else")
