@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Repository
+from conftest import BELOW, ROOT, Repository
 from support.configuration import ConfigurationError, carries_architecture, prepare
 
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -119,6 +119,9 @@ def test_overlays_name_known_keys(overlay: Path) -> None:
                 below[key] = value
 
     config = _config()
+    if overlay.stem in BELOW:
+        below = overlay.with_stem(BELOW[overlay.stem])
+        merge(config, yaml.safe_load(below.read_text(encoding="utf-8")))
     merge(config, yaml.safe_load(overlay.read_text(encoding="utf-8")))
     prepare(config, SCHEMA)
 
