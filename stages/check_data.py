@@ -10,6 +10,8 @@ import json
 import sys
 from typing import Any
 
+import bbr.startup
+
 from bbr import cli
 from bbr.data_check import check_dataset, table_of
 from bbr.errors import InputError

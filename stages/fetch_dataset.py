@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import bbr.startup
+
 from bbr import cli
 from bbr.errors import InputError
 from bbr.files import write_json

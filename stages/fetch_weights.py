@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import bbr.startup
+
 from bbr import cli
 from bbr.digests import check_digest, file_digest, known_digest
 from bbr.errors import InputError

@@ -17,6 +17,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import bbr.startup
+
 from bbr import cli
 from bbr.detectors import LAYOUTS
 from bbr.errors import InputError
