@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .errors import InputError
 from .files import atomic_path
-from .hdf5 import DAMAGE, OutputFile, create_hdf5
+from .hdf5 import DAMAGE, OutputFile, create_hdf5, read_rows
 
 if TYPE_CHECKING:  # importing timm takes seconds, and stages that only read need none of it
     from .backbone import Backbone, Maps
@@ -180,10 +180,9 @@ class DetectorInputs:
         Raises:
             InputError: a chunk's checksum does not match.
         """
-        unique, inverse = torch.unique(positions, return_inverse=True)
         try:
-            maps = self._file["maps"][unique.numpy()]
+            maps = read_rows(self._file["maps"], positions.tolist())
         except DAMAGE as error:
             raise InputError(f"inputs {self.path}: maps are damaged; make it again") from error
-        found = torch.from_numpy(maps.astype(np.float32))[inverse]
-        return found.view(len(found), *self.shape)
+        # Not by numpy, which takes five times as long from float16 to float32.
+        return torch.from_numpy(maps).float().view(len(maps), *self.shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,18 @@ def create_hdf5(path: Path | str) -> Iterator[OutputFile]:
     finally:
         # Even in place of another exception, which then is a consequence.
         file.check()
+
+
+def read_rows(dataset: h5py.Dataset, positions: Sequence[int]) -> np.ndarray:
+    """Rows at these positions, in their order, repeats allowed: (len(positions), ...).
+
+    One read each: for a list of positions h5py selects each element by itself, which for 36 maps
+    of 3 × 361 × 384 takes 0.8 s instead of 0.03 s.
+    """
+    rows = np.empty((len(positions), *dataset.shape[1:]), dataset.dtype)
+    for row, position in enumerate(positions):
+        dataset.read_direct(rows, np.s_[position], np.s_[row])
+    return rows
 
 
 class CheckedFile:

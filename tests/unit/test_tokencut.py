@@ -133,22 +133,15 @@ def test_equals_the_dense_solver_on_ties_and_zeros(batch):
     assert_equal_to_the_dense_solver(*batch)
 
 
+@pytest.mark.parametrize("way", ["_qr", "_gram_schmidt"])
 @settings(deadline=None, max_examples=50)
-@given(batches())
-def test_lanczos_equals_the_dense_solver_on_ties_and_zeros(batch):
+@given(batch=batches())
+def test_lanczos_equals_the_dense_solver_on_ties_and_zeros(way, batch):
+    """On a CPU, and as a GPU does it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spectral, "_DENSE_BELOW", 2)
         patch.setattr(spectral, "_LAPACK_PRODUCTS", 1000)
-        assert_equal_to_the_dense_solver(*batch)
-
-
-@settings(deadline=None, max_examples=50)
-@given(batches())
-def test_so_does_the_way_of_a_gpu(batch):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spectral, "_DENSE_BELOW", 2)
-        patch.setattr(spectral, "_LAPACK_PRODUCTS", 1000)
-        patch.setattr(spectral, "_qr", spectral._gram_schmidt)
+        patch.setattr(spectral, "_qr", getattr(spectral, way))
         assert_equal_to_the_dense_solver(*batch)
 
 
