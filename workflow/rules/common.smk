@@ -61,51 +61,11 @@ def datasets_of_format(*formats):
     )
 
 
-DATA = "data"  # the folder of what is fetched
-
-
 def dataset_options(w, *left_out):
     """The options by which the index of a dataset is made."""
     dataset = {**config["datasets"][w.dataset], **source_paths(w)}
     unused = {"label", "shards", "fetch", "expected", *left_out}
     return options({key: value for key, value in dataset.items() if key not in unused})
-
-
-def source_paths(w):
-    """The folder of a dataset, and the files beside it that describe it."""
-    dataset = config["datasets"][w.dataset]
-    kinds = (
-        "source",
-        "annotations",
-        "captions",
-        "image_data",
-        "image_list",
-        "phrases",
-    )
-    return {
-        kind: os.path.expanduser(dataset[kind]) for kind in kinds if kind in dataset
-    }
-
-
-def source_files(w):
-    """What the index of a dataset is made from: the data, or receipts of what is fetched."""
-    fetched = receipts(w.dataset)
-    return {"receipts": fetched} if fetched else source_paths(w)
-
-
-def receipts(dataset):
-    """The receipts of what a dataset is made of, where it is to be fetched."""
-    return [
-        f"{DATA}/receipts/{name}.json"
-        for name in config["datasets"][dataset].get("fetch") or []
-    ]
-
-
-def index_memory(w):
-    """Megabytes: the annotations of Visual Genome and COCO are files of hundreds."""
-    return {"visual_genome": 12000, "coco": 4000}.get(
-        config["datasets"][w.dataset]["format"], 2000
-    )
 
 
 def shards(dataset):

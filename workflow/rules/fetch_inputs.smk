@@ -1,15 +1,53 @@
-"""What the rules of fetch.smk bring, and for whom."""
+"""Where datasets and weights come from: files of the user's, or what the rules of fetch.smk bring."""
 
 import json
 from itertools import chain
 
 from support import sources
 
+DATA = "data"  # the folder of what is fetched
 DATASET_SOURCES = "workflow/sources/datasets.yaml"
 WEIGHT_REGISTRY = "workflow/sources/weights.yaml"
 DOWNLOADS = f"{DATA}/downloads"
 # The file of ours that each entry of the registry becomes; a folder has the entry's name.
 WEIGHTS = sources.weight_files(sources.WEIGHTS)
+
+
+def source_paths(w):
+    """The folder of a dataset, and the files beside it that describe it."""
+    dataset = config["datasets"][w.dataset]
+    kinds = (
+        "source",
+        "annotations",
+        "captions",
+        "image_data",
+        "image_list",
+        "phrases",
+    )
+    return {
+        kind: os.path.expanduser(dataset[kind]) for kind in kinds if kind in dataset
+    }
+
+
+def source_files(w):
+    """What the index of a dataset is made from: the data, or receipts of what is fetched."""
+    fetched = receipts(w.dataset)
+    return {"receipts": fetched} if fetched else source_paths(w)
+
+
+def receipts(dataset):
+    """The receipts of what a dataset is made of, where it is to be fetched."""
+    return [
+        f"{DATA}/receipts/{name}.json"
+        for name in config["datasets"][dataset].get("fetch") or []
+    ]
+
+
+def index_memory(w):
+    """Megabytes: the annotations of Visual Genome and COCO are files of hundreds."""
+    return {"visual_genome": 12000, "coco": 4000}.get(
+        config["datasets"][w.dataset]["format"], 2000
+    )
 
 
 def weights_name(file):
