@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import resource
@@ -136,3 +137,49 @@ def test_from_a_server_to_the_index_in_one_command(repository: Repository, web: 
     assert repository.planned(target, *configured) == {}
     counted = repository.snakemake("check_data", "--cores", "1", *configured).stdout
     assert "| voc07          |  1 (5,011) | 0 (15,662) |" in counted
+
+
+def paper() -> dict[str, Any]:
+    """The overlay alone."""
+    return yaml.safe_load((ROOT / PAPER).read_text(encoding="utf-8"))
+
+
+def test_what_the_paper_s_section_5_states() -> None:
+    config = paper()
+    for section in (config["detector"], config["grounding"]["detector"]):
+        assert section["num_boxes"] == 10
+        assert (section["steps"], section["batch_size"]) == (3_000, 36)
+        assert (section["lr"], section["weight_decay"]) == (1e-5, 1e-4)
+    for section, lr in ((config["refinement"], 5e-7), (config["grounding"]["refinement"], 1e-7)):
+        assert (section["steps"], section["batch_size"]) == (10_000, 36)
+        assert (section["lr"], section["weight_decay"]) == (lr, 1e-4)
+    assert (config["detector"]["network"], config["grounding"]["detector"]["network"]) == (
+        "resnet50",
+        "vgg16",
+    )
+    lambdas = ("classification_weight", "l1_weight", "giou_weight")
+    for losses in (config["losses"], config["grounding"]["losses"]):
+        assert [losses[name] for name in lambdas] == [2, 5, 2]
+    refined = config["grounding"]["refinement"]
+    lambdas = ("size_weight", "relevancy_weight", "background_weight", "foreground_weight")
+    assert [refined[name] for name in lambdas] == [1, 64, 2, 1]
+    assert refined["union_probability"] == 0.5
+    tokencut = config["heuristics"]["tokencut"]
+    assert (tokencut["threshold"], tokencut["epsilon"]) == (0.2, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "key"),
+    [
+        ("table1", "train", "train"), ("table1", "test", "test"),
+        ("table2", "train", "train"), ("table2", "test", "test"),
+        ("table4", "dataset", "datasets"), ("table6", "dataset", "datasets"),
+        ("table5", "test", "test"),
+    ],
+)  # fmt: skip
+def test_columns_are_those_of_the_published_table(table: str, column: str, key: str) -> None:
+    config = paper()
+    with open(ROOT / "workflow" / "published" / f"{table}.csv", encoding="utf-8") as lines:
+        published = {row[column] for row in csv.DictReader(lines)}
+    named = config["tables"][table][key]
+    assert {config["datasets"][name]["label"] for name in named} == published
