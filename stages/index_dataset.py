@@ -13,10 +13,12 @@ and, with the phrases of each image and the boxes they refer to (`phrase_id` and
 
   --format flickr30k      Flickr30k Entities. --source is the folder of the photographs or the one
                           above it, --annotations the folder of Sentences and Annotations [found
-                          near --source]; the images are those of the list {--image-set}.txt there.
+                          near --source]; the images are those of the list {--image-set}.txt there;
+                          several lists are joined by +.
   --format visual_genome  --source is the folder of the images or of VG_100K and VG_100K_2,
                           --annotations region_descriptions.json; --image-data image_data.json.
-  --format referit        --source is the folder of the photographs, --annotations the folder of
+  --format referit        --source is the folder of the photographs or one above it, --annotations
+                          the folder of instances.json and refs(unc).p (RefCLEF), or that of
                           referit_query_dict.json and referit_imcrop_bbox_dict.json.
 
 Of phrases, info.phrases has the counts, and how many have no box to find, by reason.
@@ -38,16 +40,7 @@ from bbr import cli
 from bbr.errors import InputError
 from bbr.index import Index, save_index
 from bbr.provenance import provenance
-from bbr.readers import (
-    Listing,
-    measure_images,
-    read_coco,
-    read_flickr30k,
-    read_folder,
-    read_referit,
-    read_visual_genome,
-    read_voc,
-)
+from bbr.readers import IMAGE_SETS, LAYOUTS, measure_images, read_layout
 
 _LAYOUTS_OF_OPTION = {
     "image_set": ("voc", "flickr30k"),
@@ -57,14 +50,9 @@ _LAYOUTS_OF_OPTION = {
     "image_data": ("visual_genome",),
     "image_list": ("coco", "visual_genome", "referit"),
     "round_boxes": ("coco",),
+    "texts_per_image": ("coco", "flickr30k", "visual_genome", "referit"),
 }
-_IMAGE_SETS = {"voc": "trainval", "flickr30k": "test"}
 _WITH_PHRASES = ("flickr30k", "visual_genome", "referit")
-_NEEDED = {
-    "coco": "instances_*.json",
-    "visual_genome": "region_descriptions.json",
-    "referit": "FOLDER",
-}
 
 
 def run(
@@ -79,6 +67,7 @@ def run(
     image_data: Path | None = None,
     image_list: Path | None = None,
     round_boxes: bool = False,
+    texts_per_image: int | None = None,
     limit: int | None = None,
     max_skipped: int | None = None,
 ) -> Index:
@@ -99,16 +88,19 @@ def run(
         "image_list": image_list,
         "round_boxes": round_boxes,
     }
-    _refuse_misplaced(layout, options)
-    listing = _read(layout, source, **options)
+    _refuse_misplaced(layout, {**options, "texts_per_image": texts_per_image})
+    listing = read_layout(layout, source, **options)
     listing = listing.only(listing.images[:limit])
+    if texts_per_image is not None:
+        listing = listing.with_texts(texts_per_image)
     # The number that --threads set, or the machine's default.
     measured, skipped = measure_images(listing, cli.thread_count(), max_skipped)
 
     parameters = {
         "format": layout,
-        "image_set": image_set or _IMAGE_SETS.get(layout),
+        "image_set": image_set or IMAGE_SETS.get(layout),
         "round_boxes": round_boxes,
+        "texts_per_image": texts_per_image,
         "limit": limit,
         "max_skipped": max_skipped,
         "image_files_sha256": listing.digest(),
@@ -135,34 +127,6 @@ def _refuse_misplaced(layout: str, options: dict[str, object]) -> None:
             )
 
 
-def _read(
-    layout: str,
-    source: Path,
-    *,
-    image_set: str | None,
-    annotations: Path | None,
-    captions: Path | None,
-    phrases: Path | None,
-    image_data: Path | None,
-    image_list: Path | None,
-    round_boxes: bool,
-) -> Listing:
-    image_set = image_set or _IMAGE_SETS.get(layout)
-    if layout == "folder":
-        return read_folder(source, phrases)
-    if layout == "voc":
-        return read_voc(source, image_set)
-    if layout == "flickr30k":
-        return read_flickr30k(source, image_set, annotations)
-    if annotations is None:
-        raise InputError(f"--format {layout} needs --annotations {_NEEDED[layout]}")
-    if layout == "visual_genome":
-        return read_visual_genome(annotations, source, image_data, image_list)
-    if layout == "referit":
-        return read_referit(annotations, source, image_list)
-    return read_coco(annotations, source, round_boxes, image_list, captions)
-
-
 def _relative(folder: Path, start: Path) -> str:
     # Links are resolved first: "..", below a linked folder, is not the parent that its name shows.
     return Path(os.path.relpath(os.path.realpath(folder), os.path.realpath(start))).as_posix()
@@ -172,8 +136,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = cli.stage_parser(__doc__)
     add = parser.add_argument
-    add("--format", dest="layout", required=True,
-        choices=("voc", "coco", "folder", "flickr30k", "visual_genome", "referit"))  # fmt: skip
+    add("--format", dest="layout", required=True, choices=LAYOUTS)
     add("--source", type=Path, required=True, help="folder of the dataset or of its images")
     add("--output", type=Path, required=True, help="index.json")
     add("--image-set", help="voc: which list of ImageSets/Main [trainval]; flickr30k: which split"
@@ -185,6 +148,8 @@ def main(argv: list[str] | None = None) -> int:
     add("--image-list", type=Path,
         help="coco, visual_genome, referit: take only the images that this file lists")  # fmt: skip
     add("--round-boxes", action="store_true", help="coco: round box corners to integers")
+    add("--texts-per-image", type=cli.positive_int,
+        help="keep so many captions and phrases of an image, drawn once [all]")  # fmt: skip
     add("--limit", type=cli.positive_int, help="take only the first N images [all]")
     add("--max-skipped", type=cli.non_negative_int,
         help="fail if more images are unusable [1 %% of them, but at least 10]")  # fmt: skip

@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import render_scenes
+from file_server import FileServer, serve
+
+from bbr import downloads
 
 STAGES = Path(render_scenes.__file__).parent
 TINY_VIT = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2}
@@ -65,19 +68,31 @@ def one_line_error() -> Callable[[str, int, str], str]:
 
 
 @pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    """A web server on this machine, which downloads ask again without a pause."""
+    monkeypatch.setattr(downloads, "_PAUSE", 0)
+    with serve() as served:
+        yield served
+
+
+@pytest.fixture
 def refused(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     one_line_error: Callable[[str, int, str], str],
 ) -> Callable[..., str]:
-    """Call a stage that must refuse its options in one line and leave no output; its message."""
+    """Call a stage that must refuse its options in one line and leave no output; its message.
 
-    def call(stage: ModuleType, *arguments: object, output: Path) -> str:
+    With at_last, other lines may go before that one: of what was done until then.
+    """
+
+    def call(stage: ModuleType, *arguments: object, output: Path, at_last: bool = False) -> str:
         name = stage.__name__
         monkeypatch.setattr(sys, "argv", [f"{name}.py"])
         capsys.readouterr()
         status = stage.main([*map(str, arguments), "--output", str(output)])
-        message = one_line_error(name, status, capsys.readouterr().err)
+        stderr = capsys.readouterr().err
+        message = one_line_error(name, status, stderr.splitlines()[-1] if at_last else stderr)
         assert not output.is_file()
         left = list(output.parent.glob(f".{output.name}*")) if output.parent.is_dir() else []
         assert left == []

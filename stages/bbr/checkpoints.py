@@ -36,13 +36,13 @@ def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path}: holds pickled objects, which could run any code and are not loaded; where"
-            " you trust the file, convert it in the environment that it comes from: save the"
-            " module's state_dict() with torch.save"
+            f"{path}: holds pickled objects, which could run any code and are not loaded;"
+            " import_weights.py reads the weights alone, or save the module's state_dict() with"
+            " torch.save where the file comes from"
         ) from error
     except Exception as error:  # torch raises many kinds for a damaged archive
         raise InputError(f"{path}: not a readable weights file ({type(error).__name__})") from error
-    return _without_prefix(_network(content, path)), {}
+    return without_prefix(_network(content, path)), {}
 
 
 def _network(content: Any, path: Path | str) -> dict[str, Tensor]:
@@ -57,7 +57,8 @@ def _network(content: Any, path: Path | str) -> dict[str, Tensor]:
     return tensors
 
 
-def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under names without DataParallel's prefix, however often it is there."""
     while all(name.startswith(_PARALLEL_PREFIX) for name in tensors):
         tensors = {name.removeprefix(_PARALLEL_PREFIX): t for name, t in tensors.items()}
     return tensors

@@ -96,8 +96,7 @@ def load_clip(weights: str, architecture: str | None = None) -> Clip:
         return _load_small(path, tensors, metadata["clip"])
     if architecture is None:
         raise InputError(f"--clip {weights} does not name a network; add --clip-architecture")
-    if architecture not in open_clip.list_models():
-        raise InputError(f"--clip-architecture {architecture!r} is not one of open_clip's models")
+    _require_known(architecture)
     model, tokenize = _open_clip(architecture, None if path else weights)
     if path:
         fit_weights(model, tensors, str(path), architecture)
@@ -113,6 +112,25 @@ def weights_path(weights: str) -> Path | None:
     return path if path.suffix in _FILE_ENDINGS or path.exists() else None
 
 
+def new_open_clip(architecture: str) -> nn.Module:
+    """A network of open_clip, randomly initialised.
+
+    Raises:
+        InputError: open_clip does not know it.
+    """
+    _require_known(architecture)
+    logging.disable(logging.WARNING)  # of random weights: others are about to take their place
+    try:
+        return open_clip.create_model(architecture, pretrained=None, pretrained_text=False)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _require_known(architecture: str) -> None:
+    if architecture not in open_clip.list_models():
+        raise InputError(f"--clip-architecture {architecture!r} is not one of open_clip's models")
+
+
 def _open_clip(
     architecture: str, tag: str | None
 ) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
@@ -124,8 +142,10 @@ def _open_clip(
         )
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
+        if tag is None:
+            return new_open_clip(architecture), open_clip.get_tokenizer(architecture)
         model = open_clip.create_model(
-            architecture, pretrained=tag, pretrained_text=False, require_pretrained=tag is not None
+            architecture, pretrained=tag, pretrained_text=False, require_pretrained=True
         )
         return model, open_clip.get_tokenizer(architecture)
     except Exception as error:  # hubs, caches and transformers each raise kinds of their own

@@ -209,6 +209,15 @@ def load_grounder(path: Path | str) -> Grounder:
             tensors |= {f"E.{name}": t for name, t in grounder.E.state_dict().items()}
         fit_weights(grounder, tensors, str(path), "of g")
         return grounder.eval()
+    return published_grounder(tensors, path)
+
+
+def published_grounder(tensors: dict[str, Tensor], path: Path | str) -> Grounder:
+    """g from the tensors of a published checkpoint, WWbL's or the paper's, in evaluation mode.
+
+    Raises:
+        InputError: they are of another network.
+    """
     grounder = Grounder(GrounderSpec())
     used = {name: t for name, t in tensors.items() if not name.startswith(_UNUSED)}
     if set(used) != set(grounder.state_dict()):

@@ -8,19 +8,22 @@ import torch
 from torch import Tensor
 
 from .backbone import Backbone, SegmenterSpec
-from .checkpoints import read_checkpoint
 from .errors import InputError
 from .segmenter import Segmenter
 from .tensor_files import fit_weights
+from .weight_layouts import read_foreign
 
 _FEATURES, _NORM, _HEAD = "feature_extractor.model.", "feature_extractor.norm.", "segmenter_head."
+# f^h of the paper's release keeps the published head beside the one that it trained.
+_REFINED_HEAD = "random_segmenter."
 
 
 def load_published_segmenter(path: Path | str, features: Backbone) -> Segmenter:
     """MOVE's segmenter from a checkpoint of its training, or from a state dict of the segmenter.
 
     Such a file has the normalisation and the head, and may or may not have f, the frozen DINO; if
-    it has, that replaces the weights of `features`. What else it holds is passed over.
+    it has, that replaces the weights of `features`. A head that the paper's release refined goes
+    before the one that it was refined from. What else it holds is passed over.
 
     Args:
         features: f, of the architecture that the segmenter was trained on.
@@ -28,8 +31,9 @@ def load_published_segmenter(path: Path | str, features: Backbone) -> Segmenter:
     Raises:
         InputError: the file holds no segmenter, or one that does not fit f.
     """
-    tensors, _ = read_checkpoint(path)
+    tensors = read_foreign(path)
     parts = {prefix: _below(tensors, prefix) for prefix in (_FEATURES, _NORM, _HEAD)}
+    parts[_HEAD] = _below(tensors, _REFINED_HEAD) or parts[_HEAD]
     if not parts[_NORM] or not parts[_HEAD]:
         raise InputError(
             f"{path}: holds no {_NORM}* and {_HEAD}*; give a checkpoint of MOVE's segmenter"

@@ -136,7 +136,7 @@ def test_vgg16_starts_from_a_file(tmp_path):
 def test_whole_pickled_modules_are_refused(tmp_path):
     path = tmp_path / "whole.pth"
     torch.save(torch.nn.Linear(2, 2), path)
-    with pytest.raises(InputError, match="convert it"):
+    with pytest.raises(InputError, match="import_weights"):
         load_grounder(path)
 
 

@@ -1,32 +1,22 @@
 """Readers of datasets with phrases, on small datasets written here, and on a real sample."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from PIL import Image
+from reader_data import dump, photo, phrases
 
 from bbr.errors import InputError
-from bbr.readers import read_coco, read_flickr30k, read_folder, read_referit, read_visual_genome
+from bbr.readers import (
+    Listing,
+    read_coco,
+    read_flickr30k,
+    read_folder,
+    read_visual_genome,
+)
 
 SAMPLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "flickr30k_sample"
-
-
-def photo(path, width=20, height=10):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (width, height), "green").save(path)
-
-
-def dump(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return path
-
-
-def phrases(listing):
-    return [(a["image_id"], a["phrase_id"], a["phrases"], a["bbox"]) for a in listing.annotations]
 
 
 class TestFlickr30k:
@@ -114,7 +104,8 @@ class TestFlickr30k:
     @pytest.mark.parametrize(
         ("split", "counts"),
         [("test", (285, 1447, 3868, 2035)), ("val", (80, 412, 1079, 649)),
-         ("train", (420, 2009, 5392, 2876))],
+         ("train", (420, 2009, 5392, 2876)),
+         ("train+val+test", (785, 3868, 10339, 5560))],
     )  # fmt: skip
     def test_a_real_sample_completely(self, split, counts):
         listing = read_flickr30k(SAMPLE, split)
@@ -190,46 +181,29 @@ class TestVisualGenome:
             read_visual_genome(dump(tmp_path / "r.json", content), tmp_path)
 
 
-class TestReferIt:
-    @pytest.fixture
-    def folder(self, tmp_path):
-        queries = {"25_2": ["sky"], "25_1": ["man left", "guy"], "7_1": ["dog"], "7_3": ["tree"]}
-        boxes = {"25_1": [0, 0, 4, 4], "25_2": [5, 0, 19, 9], "7_1": [1, 2, 3, 4]}
-        dump(tmp_path / "referit_query_dict.json", queries)
-        dump(tmp_path / "referit_imcrop_bbox_dict.json", boxes)
-        return tmp_path
+class TestFewTexts:
+    def test_so_many_of_each_image_and_always_the_same(self, tmp_path):
+        regions = [
+            {"id": image, "regions": [
+                {"region_id": 100 * image + i, "phrase": f"thing {i}",
+                 "x": i, "y": 0, "width": 2, "height": 2} for i in range(count)
+            ]} for image, count in ((1, 9), (2, 3))
+        ]  # fmt: skip
+        path = dump(tmp_path / "region_descriptions.json", regions)
+        listing = read_visual_genome(path, tmp_path)
+        few = listing.with_texts(4)
+        kept = [a["phrase_id"] for a in few.annotations]
+        assert Counter(a["image_id"] for a in few.annotations) == {1: 4, 2: 3}
+        assert kept == sorted(kept)
+        assert listing.with_texts(4) == few
+        assert listing.with_texts(9) == listing
 
-    def test_regions(self, folder):
-        listing = read_referit(folder, folder)
-        # corners are inclusive
-        assert phrases(listing) == [
-            (7, 1, ["dog"], [1, 2, 3, 3]),
-            (25, 1, ["man left", "guy"], [0, 0, 5, 5]),
-            (25, 2, ["sky"], [5, 0, 15, 10]),
-        ]
-        assert listing.left_out == [{"image_id": 7, "phrase_id": 3, "reason": "has no box"}]
-        assert [image["file_name"] for image in listing.images] == ["7.jpg", "25.jpg"]
-
-    def test_split_list(self, folder):
-        lines = dump(folder / "referit_test_imlist.txt", "25\n")
-        assert [image["id"] for image in read_referit(folder, folder, lines).images] == [25]
-        with pytest.raises(InputError, match="x is not the number of an image"):
-            read_referit(folder, folder, dump(lines, "x\n"))
-        with pytest.raises(InputError, match="none of the 1 images"):
-            read_referit(folder, folder, dump(lines, "99\n"))
-
-    @pytest.mark.parametrize(
-        ("file", "content", "message"),
-        [
-            ("referit_query_dict.json", {"25": ["x"]}, "regions such as 25_1"),
-            ("referit_query_dict.json", [], "regions such as 25_1"),
-            ("referit_imcrop_bbox_dict.json", {"25_1": [1, 2]}, "box of region 25_1 is not 4"),
-        ],
-    )
-    def test_other_json(self, folder, file, content, message):
-        dump(folder / file, content)
-        with pytest.raises(InputError, match=message):
-            read_referit(folder, folder)
+    def test_captions(self, tmp_path):
+        listing = Listing(tmp_path, [{"id": 3, "captions": ["a", "b", "c"]}, {"id": 4}])
+        few = listing.with_texts(2)
+        assert len(few.images[0]["captions"]) == 2
+        assert set(few.images[0]["captions"]) < {"a", "b", "c"}
+        assert few.images[1] == {"id": 4}
 
 
 class TestCocoCaptions:

@@ -178,15 +178,30 @@ class TestPublished:
         ours = segmenter.features.network.state_dict()
         assert all(torch.equal(t, ours[k]) for k, t in theirs.items())
 
+    def test_the_head_that_the_release_refined(self, f, published, tmp_path):
+        """f^h of MOVE: the whole module, with the head that it was refined from beside it."""
+        refined = {
+            name.replace("segmenter_head.", "random_segmenter."): torch.rand(tensor.shape)
+            if tensor.is_floating_point()
+            else tensor
+            for name, tensor in published.items()
+            if name.startswith("segmenter_head.")
+        }
+        whole = {f"module.{name}": tensor for name, tensor in (published | refined).items()}
+        torch.save(whole, tmp_path / "move.pt")
+        segmenter = load_published_segmenter(tmp_path / "move.pt", f)
+        head = segmenter.head.state_dict()
+        assert all(torch.equal(t, refined[f"random_segmenter.{k}"]) for k, t in head.items())
+
     def test_of_another_width_is_refused(self, published, tmp_path):
         torch.save(published, tmp_path / "move.pth")
         other = build_backbone(replace(VIT, arguments=VIT.arguments | {"embed_dim": 48}))
         with pytest.raises(InputError, match="do not fit architecture"):
             load_published_segmenter(tmp_path / "move.pth", other)
 
-    def test_whole_pickles_are_refused(self, f, segmenter, tmp_path):
+    def test_whole_modules_are_read_and_ours_is_of_other_names(self, f, segmenter, tmp_path):
         torch.save(segmenter, tmp_path / "move.pt")
-        with pytest.raises(InputError, match=r"pickled objects.*state_dict\(\) with torch\.save"):
+        with pytest.raises(InputError, match="holds no feature_extractor"):
             load_published_segmenter(tmp_path / "move.pt", f)
 
     @pytest.mark.parametrize(

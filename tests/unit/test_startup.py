@@ -19,7 +19,8 @@ LARGE = ("torch", "torchvision", "timm", "torch._dynamo", "lightning_fabric", "p
 
 # By stage, what it may import; what counts and prints, and reads and writes boxes, nothing.
 COUNTING = ["evaluate", "compare_metrics", "merge_boxes", "tabulate_metrics", "tabulate_runtime",
-            "propose_regions", "render_scenes", "index_dataset"]  # fmt: skip
+            "propose_regions", "render_scenes", "index_dataset", "fetch_dataset",
+            "check_data"]  # fmt: skip
 # torch, which has tqdm with it.
 RUNNING = ["pseudo_boxes", "discover_objects", "predict_boxes", "extract_features",
            "cache_detector_inputs"]  # fmt: skip

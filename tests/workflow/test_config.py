@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Repository
+from conftest import BELOW, ROOT, Repository
 from support.configuration import ConfigurationError, carries_architecture, prepare
 
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -88,6 +88,16 @@ def _config(changes: dict[str, Any] | None = None) -> dict[str, Any]:
         ("grounding.own", "foo", 'grounding.own: "foo" is unknown'),
         ("tables.table1.train", ["foo"], 'tables.table1.train: "foo" is unknown'),
         ("tables.table5.ablations", {"foo": "Foo"}, 'tables.table5.variant: "foo" is unknown'),
+        (
+            "local_weights",
+            {"dino": "x"},
+            'local_weights: "dino" is unknown; choose from dino_vits16,',
+        ),
+        (
+            "datasets.x",
+            {"format": "voc", "source": ".", "fetch": ["voc"]},
+            'datasets.x.fetch: "voc" is unknown; did you mean',
+        ),
         ("images", "/no/such", "images: /no/such: no such folder"),
         ("weights", "no.safetensors", "weights: no.safetensors: no such file"),
     ],
@@ -109,6 +119,9 @@ def test_overlays_name_known_keys(overlay: Path) -> None:
                 below[key] = value
 
     config = _config()
+    if overlay.stem in BELOW:
+        below = overlay.with_stem(BELOW[overlay.stem])
+        merge(config, yaml.safe_load(below.read_text(encoding="utf-8")))
     merge(config, yaml.safe_load(overlay.read_text(encoding="utf-8")))
     prepare(config, SCHEMA)
 
@@ -215,7 +228,7 @@ _NOT_OPTIONS = {
     "label", "format", "shards", "heuristics", "dataset", "backbone", "checkpoint",
     "detector_inputs", "detector", "refinement", "dataset_steps", "second_layer",
     "variant", "methods", "cad",
-    "datasets", "train",
+    "datasets", "train", "fetch", "expected",
 }  # fmt: skip
 _SHOW_HELP = """
 import contextlib, importlib, io, json, sys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from conftest import ROOT, TINY, TINY_TARGETS, Repository
+from conftest import BELOW, ROOT, TINY, TINY_TARGETS, Repository
 
 OTHER_TARGETS = (
     "results/table6.csv", "results/table7.csv", "results/figures/figure1.png",
@@ -132,7 +132,9 @@ OVERLAYS = sorted(path.stem for path in (ROOT / "workflow" / "configs").glob("*.
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_overlays(pristine: Repository, overlay: str) -> None:
     targets = (*TINY_TARGETS, *OTHER_TARGETS)
-    pristine.planned(*targets, "--configfile", f"workflow/configs/{overlay}.yaml")
+    names = [BELOW[overlay]] if overlay in BELOW else []
+    files = [f"workflow/configs/{name}.yaml" for name in (*names, overlay)]
+    pristine.planned(*targets, "--configfile", *files)
 
 
 def test_the_test_configuration_plans_both_shards(pristine: Repository) -> None:

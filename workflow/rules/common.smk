@@ -6,6 +6,7 @@ form of the names.
 """
 
 import os
+import shlex
 import shutil
 import sys
 from dataclasses import replace
@@ -62,25 +63,9 @@ def datasets_of_format(*formats):
 
 def dataset_options(w, *left_out):
     """The options by which the index of a dataset is made."""
-    dataset = {**config["datasets"][w.dataset], **source_files(w)}
-    unused = {"label", "shards", *left_out}
+    dataset = {**config["datasets"][w.dataset], **source_paths(w)}
+    unused = {"label", "shards", "fetch", "expected", *left_out}
     return options({key: value for key, value in dataset.items() if key not in unused})
-
-
-def source_files(w):
-    """The folder of a dataset, and the files beside it that describe it."""
-    dataset = config["datasets"][w.dataset]
-    kinds = (
-        "source",
-        "annotations",
-        "captions",
-        "image_data",
-        "image_list",
-        "phrases",
-    )
-    return {
-        kind: os.path.expanduser(dataset[kind]) for kind in kinds if kind in dataset
-    }
 
 
 def shards(dataset):
@@ -249,6 +234,18 @@ def detector_file(w):
     return f"{replace(training, variant=shared).folder(w.base)}/detector.safetensors"
 
 
+def init_file(section):
+    """The file of weights that a network starts from, or nothing where there is none."""
+    init = section.get("init")
+    unread = init is None or init in configuration.NOT_FILES
+    return [] if unread else os.path.expanduser(init)
+
+
+def detector_init_file(w):
+    """The file that h starts from, or nothing."""
+    return init_file(variant_section("detector", w.method, w.variant))
+
+
 def first_like(variant, methods, *sections):
     """The first configured variant that has these sections as this one, for these methods."""
 
@@ -273,9 +270,7 @@ def _training(w):
 
 def cad_init_file(w):
     """The file that CAD starts from, or nothing where its weights come from elsewhere."""
-    init = config["cad"].get("init")
-    unread = init is None or init in configuration.NOT_FILES
-    return [] if unread else os.path.expanduser(init)
+    return init_file(config["cad"])
 
 
 def cad_options(w):

@@ -43,7 +43,7 @@ rule index_dataset:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=2000,
+        mem_mb=index_memory,
         runtime=60,
     params:
         options=dataset_options,

@@ -37,6 +37,7 @@ rule train_detector:
         inputs=detector_inputs_file,
         boxes="results/{dataset}/{base}/{method}/boxes.json",
         weights=weights_file,
+        init=detector_init_file,
         code=code("train_detector"),
     output:
         detector="results/{dataset}/{base}/{method}/{variant}/seed{seed}/detector.safetensors",

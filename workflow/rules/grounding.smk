@@ -6,6 +6,7 @@ rule train_grounder:
     input:
         index="results/{dataset}/index.json",
         clip=clip_file(),
+        init=init_file(config["grounding"]["grounder"]),
         code=code("train_grounder"),
     output:
         grounder="results/{dataset}/grounding/grounder.safetensors",
@@ -154,6 +155,7 @@ rule train_phrase_detector:
         index="results/{dataset}/index.json",
         heatmaps="results/{dataset}/grounding/training/heatmaps.h5",
         boxes="results/{dataset}/grounding/training/boxes.json",
+        init=lambda w: init_file(grounding_section("detector", w.lesson)),
         code=code("train_detector"),
     output:
         detector="results/{dataset}/grounding/{lesson}/seed{seed}/detector.safetensors",

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
+from . import sources
 from .artifacts import COLLECTION_METHODS, IMAGE_METHODS, PIXELS
 
 MINE = "mine"  # the dataset of a user's own photographs
@@ -21,7 +22,7 @@ CUSTOM = "custom"  # the backbone of a user's own weights
 LAYER = "second_layer"  # a heuristic's key that names another backbone
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 GROUNDING_TABLES = ("table1", "table2", "table5")
-NOT_FILES = ("timm", "random", "efficientnet_lite0", "none")
+NOT_FILES = ("timm", "random", "efficientnet_lite0", "none", "imagenet")
 
 
 class ConfigurationError(Exception):
@@ -214,6 +215,11 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
     datasets = config["datasets"]
     backbones = [name for name in config["backbones"] if name != PIXELS]
     methods, variants = config["heuristics"], config["variants"]
+    for name, dataset in datasets.items():
+        for source in dataset.get("fetch") or ():
+            yield f"datasets.{name}.fetch", source, sources.read(sources.DATASETS)
+    for name in config["local_weights"]:
+        yield "local_weights", name, sources.read(sources.WEIGHTS)
     yield "backbone", config["backbone"], config["backbones"]
     yield "method", config["method"], methods
     for section in ("pretraining", "inpainter_training", "segmenter_training"):

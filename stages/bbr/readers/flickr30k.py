@@ -28,7 +28,8 @@ def read_flickr30k(
 
     Args:
         source: the folder of the photographs, or one above it.
-        split: the list of image ids, {split}.txt, beside or in the folder of the annotations.
+        split: the list of image ids, {split}.txt, beside or in the folder of the annotations;
+            several are joined by +, as train+val+test.
         annotations: the folder that holds Sentences and Annotations; found below `source` if None.
 
     Raises:
@@ -36,8 +37,9 @@ def read_flickr30k(
     """
     root = existing_folder(source)
     entities = _entities(root, annotations)
-    split_file = _first_file(f"{split}.txt", (entities, entities.parent, root))
-    names = read_list(split_file)
+    folders = (entities, entities.parent, root)
+    splits = {part: _first_file(f"{part}.txt", folders) for part in split.split("+")}
+    names = [name for file in splits.values() for name in read_list(file)]
     photographs = _photographs(root, names[0])
     images, found = [], PhraseAnnotations()
     for image_id, name in enumerate(names, 1):
@@ -52,7 +54,7 @@ def read_flickr30k(
         images,
         found.annotations,
         [{"id": i, "name": name} for i, name in enumerate(TYPES, 1)],
-        {"split": split_file},
+        splits if len(splits) > 1 else {"split": splits[split]},
         found.left_out,
     )
 

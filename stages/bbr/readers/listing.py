@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,30 @@ class Listing:
         left_out = [entry for entry in self.left_out if entry["image_id"] in ids]
         return replace(self, images=images, annotations=kept, left_out=left_out)
 
+    def with_texts(self, most: int) -> Listing:
+        """The same listing with at most so many captions, and phrase ids, of each image.
+
+        Which ones is drawn at random, from the image's id alone, so that it stays the same.
+        """
+        images, kept = [], set()
+        phrases: dict[int, dict[int, None]] = {}
+        for annotation in self.annotations:
+            if "phrase_id" in annotation:
+                phrases.setdefault(annotation["image_id"], {})[annotation["phrase_id"]] = None
+        for image in self.images:
+            draw = random.Random(image["id"])
+            of_image = _drawn(list(phrases.get(image["id"], ())), most, draw)
+            kept |= {(image["id"], phrase) for phrase in of_image}
+            if "captions" in image:
+                image = {**image, "captions": _drawn(image["captions"], most, draw)}
+            images.append(image)
+        annotations = [
+            a
+            for a in self.annotations
+            if "phrase_id" not in a or (a["image_id"], a["phrase_id"]) in kept
+        ]
+        return replace(self, images=images, annotations=annotations)
+
     def count_phrases(self) -> dict[str, Any]:
         """How many phrase ids, phrases and boxes there are, and phrases left out by reason."""
         words = {(a["image_id"], a["phrase_id"]): a["phrases"] for a in self.annotations}
@@ -62,6 +87,13 @@ class Listing:
         return digest.hexdigest()
 
 
+def _drawn(items: list[Any], most: int, draw: random.Random) -> list[Any]:
+    """At most so many of them, in their order."""
+    if len(items) <= most:
+        return items
+    return [items[i] for i in sorted(draw.sample(range(len(items)), most))]
+
+
 def existing_folder(path: Path | str) -> Path:
     """The folder that --source names.
 
@@ -72,6 +104,16 @@ def existing_folder(path: Path | str) -> Path:
     if not path.is_dir():
         raise InputError(f"--source {path}: no such folder")
     return path
+
+
+def numbered_files(root: Path) -> dict[int, str]:
+    """Photographs {number}.jpg in a folder or below it, by number, relative to it."""
+    found = sorted(root.rglob("*.jpg"), key=lambda file: (len(file.parts), file))
+    return {
+        int(file.stem): file.relative_to(root).as_posix()
+        for file in reversed(found)
+        if file.stem.isdecimal()
+    }
 
 
 def read_list(path: Path) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from ..cli import existing_file
 from ..errors import InputError
 from ..files import read_json
-from .listing import Listing, existing_folder, read_list
+from .listing import Listing, existing_folder, numbered_files, read_list
 from .phrase_annotations import PhraseAnnotations
 
 
@@ -43,7 +43,7 @@ def read_visual_genome(
     if image_list is not None:
         sources["image_list"] = existing_file(image_list, "--image-list")
         wanted = _wanted(sources["image_list"], regions)
-    files = _files(root)
+    files = numbered_files(root)
     images, found = [], PhraseAnnotations()
     for image_id in wanted:
         image = {"id": image_id, "file_name": files.get(image_id, f"VG_100K/{image_id}.jpg")}
@@ -87,16 +87,6 @@ def _wanted(path: Path, regions: dict[int, Any]) -> list[int]:
             " the annotations"
         )
     return list(dict.fromkeys(map(int, stems)))
-
-
-def _files(root: Path) -> dict[int, str]:
-    """Where the image of each id lies: in `root` or a folder of it."""
-    found = sorted(root.glob("*.jpg")) + sorted(root.glob("*/*.jpg"))
-    return {
-        int(file.stem): file.relative_to(root).as_posix()
-        for file in reversed(found)
-        if file.stem.isdecimal()
-    }
 
 
 def _add_region(

@@ -1,0 +1,50 @@
+"""Print what is there of each dataset: images, boxes and phrases, and what is missing.
+
+In brackets is what was expected, where it differs: the paper's counts, some of which it rounds.
+Nothing is opened but the annotations, and nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import bbr.startup
+
+from bbr import cli
+from bbr.data_check import check_dataset, table_of
+from bbr.errors import InputError
+
+
+def run(*, datasets: dict[str, dict[str, Any]]) -> None:
+    """Print the table."""
+    found = {}
+    for name in cli.progress(datasets, len(datasets), "datasets"):
+        found[name] = check_dataset(datasets[name])
+    print(table_of(datasets, found))
+
+
+def parse_datasets(text: str) -> dict[str, dict[str, Any]]:
+    """`--datasets`: a JSON object of sections of the configuration.
+
+    Raises:
+        InputError: it is not one.
+    """
+    try:
+        content = json.loads(text)
+        return {name: {**section} for name, section in content.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"--datasets is not an object of datasets by name ({error})") from error
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the stage; returns the exit status."""
+    parser = cli.stage_parser(__doc__)
+    parser.add_argument("--datasets", type=parse_datasets, required=True,
+                        help="JSON: sections of the configuration by name")  # fmt: skip
+    return cli.execute(run, parser, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""The paper's tables can be planned from nothing, with its data and weights still to be fetched."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import resource
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT, Repository
+from file_server import FileServer
+from PIL import Image
+
+PAPER = "workflow/configs/paper.yaml"
+RELEASE = "workflow/configs/release.yaml"
+DISCOVERY = {
+    "fetch_voc07": 1, "fetch_voc12": 1, "fetch_coco_train2014": 1, "fetch_coco_annotations": 1,
+    "fetch_coco20k": 1, "index_dataset": 3,
+}  # fmt: skip
+GROUNDING_TESTS = {
+    "fetch_visual_genome": 1, "fetch_visual_genome_splits": 1, "fetch_flickr30k": 1,
+    "fetch_flickr30k_entities": 1, "fetch_referit": 1, "fetch_referit_splits": 1,
+}  # fmt: skip
+BOTH_TRAINED = {
+    **GROUNDING_TESTS, "fetch_coco_train2014": 1, "fetch_coco_annotations": 1, "index_dataset": 5,
+    # CLIP, VGG16 and two g, which are not trained here
+    "fetch_one_weights": 4, "extract_training_heatmaps": 2, "train_phrase_detector": 2,
+    "refine_grounder": 2,
+}  # fmt: skip
+JOBS: dict[str, dict[str, int]] = {
+    "table4": {
+        **DISCOVERY,
+        # DINO ViT-S/16 and S/8, MOVE's segmenter on the latter, ResNet-50, structured edges
+        "fetch_one_weights": 5, "train_detector": 9, "refine_backbone": 9, "train_cad": 18,
+        "evaluate_boxes": 66,
+    },
+    "table6": {
+        **DISCOVERY, "fetch_one_weights": 2, "train_detector": 12, "refine_backbone": 15,
+    },
+    "table7": {**DISCOVERY, "fetch_one_weights": 4, "train_detector": 9, "refine_backbone": 9},
+    "table1": {**BOTH_TRAINED, "evaluate_phrases": 21},
+    "table2": {**BOTH_TRAINED, "evaluate_phrases": 18},
+    "table5": {
+        **GROUNDING_TESTS, "fetch_one_weights": 3, "train_phrase_detector": 2,
+        "refine_grounder": 4, "evaluate_phrases": 24,
+    },
+}  # fmt: skip
+
+
+def cpu_seconds() -> float:
+    """Of all processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+# Those that every run of the tests plans; the rest are alike, and seconds each.
+QUICK = ("table4", "table1")
+
+
+@pytest.mark.parametrize(
+    "table", [pytest.param(t, marks=() if t in QUICK else pytest.mark.slow) for t in JOBS]
+)
+def test_every_table(pristine: Repository, table: str) -> None:
+    before = cpu_seconds()
+    planned = pristine.planned(f"results/{table}.csv", "--configfile", PAPER)
+    assert cpu_seconds() - before < 10
+    assert {rule: planned.get(rule) for rule in JOBS[table]} == JOBS[table]
+    assert "render_scenes" not in planned
+    assert "train_grounder" not in planned
+
+
+@pytest.mark.parametrize("table", ["table4", pytest.param("table1", marks=pytest.mark.slow)])
+def test_as_the_released_code_has_it(pristine: Repository, table: str) -> None:
+    planned = pristine.planned(f"results/{table}.csv", "--configfile", PAPER, RELEASE)
+    assert {rule: planned.get(rule) for rule in JOBS[table]} == JOBS[table]
+
+
+def test_all_weights_and_all_data(pristine: Repository) -> None:
+    planned = pristine.planned("fetch_weights", "fetch_data", "--configfile", PAPER)
+    # without BLIP and what the paper released, which no key names
+    assert planned.pop("fetch_one_weights") == 9
+    table = yaml.safe_load((ROOT / "workflow/sources/datasets.yaml").read_text(encoding="utf-8"))
+    assert set(planned) - {"fetch_weights", "fetch_data"} == {f"fetch_{name}" for name in table}
+
+
+def test_data_of_one_s_own_is_not_fetched(repository: Repository, tmp_path: Path) -> None:
+    changes = {"datasets": {"voc07": {"source": str(tmp_path), "fetch": None}}}
+    target = "results/voc07/index.json"
+    planned = repository.planned(target, *repository.configured(changes, PAPER))
+    assert planned == {"index_dataset": 1}
+
+
+def test_a_published_file_at_hand(repository: Repository, tmp_path: Path) -> None:
+    (tmp_path / "mine.pth").touch()
+    changes = {"local_weights": {"dino_vits16": str(tmp_path / "mine.pth")}}
+    output = repository.snakemake(
+        "data/weights/dino_vits16.safetensors", *repository.configured(changes, PAPER), "-np"
+    ).stdout
+    assert f"--name dino_vits16 --downloads data/downloads --file {tmp_path}/mine.pth" in output
+
+
+def voc_archive() -> bytes:
+    """VOC2007 of one photograph, in a tar archive."""
+    photograph = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(photograph, "JPEG")
+    files = {
+        "ImageSets/Main/trainval.txt": b"a\n",
+        "Annotations/a.xml": b"<annotation><filename>a.jpg</filename></annotation>",
+        "JPEGImages/a.jpg": photograph.getvalue(),
+    }
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"VOCdevkit/VOC2007/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def test_from_a_server_to_the_index_in_one_command(repository: Repository, web: FileServer) -> None:
+    target, configured = "results/voc07/index.json", ("--configfile", PAPER)
+    path = repository.root / "workflow" / "sources" / "datasets.yaml"
+    table: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    web.files["VOC.tar"] = voc_archive()
+    table["voc07"]["files"][0] |= {"url": web.url("VOC.tar"), "md5": None}
+    path.write_text(yaml.safe_dump(table), encoding="utf-8")
+    done = repository.snakemake(target, "--cores", "1", *configured)
+    assert "2 of 2 steps" in done.stdout
+    index = json.loads((repository.root / target).read_text())
+    assert [image["file_name"] for image in index["images"]] == ["a.jpg"]
+    assert index["info"]["image_root"] == "../../data/VOCdevkit/VOC2007/JPEGImages"
+    assert repository.planned(target, *configured) == {}
+    counted = repository.snakemake("check_data", "--cores", "1", *configured).stdout
+    assert "| voc07          |  1 (5,011) | 0 (15,662) |" in counted
+
+
+def paper() -> dict[str, Any]:
+    """The overlay alone."""
+    return yaml.safe_load((ROOT / PAPER).read_text(encoding="utf-8"))
+
+
+def test_what_the_paper_s_section_5_states() -> None:
+    config = paper()
+    for section in (config["detector"], config["grounding"]["detector"]):
+        assert section["num_boxes"] == 10
+        assert (section["steps"], section["batch_size"]) == (3_000, 36)
+        assert (section["lr"], section["weight_decay"]) == (1e-5, 1e-4)
+    for section, lr in ((config["refinement"], 5e-7), (config["grounding"]["refinement"], 1e-7)):
+        assert (section["steps"], section["batch_size"]) == (10_000, 36)
+        assert (section["lr"], section["weight_decay"]) == (lr, 1e-4)
+    assert (config["detector"]["network"], config["grounding"]["detector"]["network"]) == (
+        "resnet50",
+        "vgg16",
+    )
+    lambdas = ("classification_weight", "l1_weight", "giou_weight")
+    for losses in (config["losses"], config["grounding"]["losses"]):
+        assert [losses[name] for name in lambdas] == [2, 5, 2]
+    refined = config["grounding"]["refinement"]
+    lambdas = ("size_weight", "relevancy_weight", "background_weight", "foreground_weight")
+    assert [refined[name] for name in lambdas] == [1, 64, 2, 1]
+    assert refined["union_probability"] == 0.5
+    tokencut = config["heuristics"]["tokencut"]
+    assert (tokencut["threshold"], tokencut["epsilon"]) == (0.2, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "key"),
+    [
+        ("table1", "train", "train"), ("table1", "test", "test"),
+        ("table2", "train", "train"), ("table2", "test", "test"),
+        ("table4", "dataset", "datasets"), ("table6", "dataset", "datasets"),
+        ("table5", "test", "test"),
+    ],
+)  # fmt: skip
+def test_columns_are_those_of_the_published_table(table: str, column: str, key: str) -> None:
+    config = paper()
+    with open(ROOT / "workflow" / "published" / f"{table}.csv", encoding="utf-8") as lines:
+        published = {row[column] for row in csv.DictReader(lines)}
+    named = config["tables"][table][key]
+    assert {config["datasets"][name]["label"] for name in named} == published
