@@ -64,6 +64,34 @@ rule extract_heatmaps:
         " > {log} 2>&1"
 
 
+rule excite_classifier:
+    """Heatmaps of the phrases of a dataset by excitation backprop of a classifier."""
+    input:
+        index="results/{dataset}/index.json",
+        weights=classifier_file(),
+        code=code("excite_classifier"),
+    output:
+        heatmaps="results/{dataset}/grounding/td/heatmaps.h5",
+    log:
+        "results/logs/{dataset}/grounding/excite_classifier.log",
+    benchmark:
+        "results/benchmarks/{dataset}/grounding/excite_classifier.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=8000,
+        runtime=720,
+        gpu=GPUS,
+        device=config["device"],
+    params:
+        options=classifier_options(),
+    shell:
+        "python stages/excite_classifier.py --index {input.index} {params.options}"
+        " --output {output.heatmaps} --device {resources.device} --threads {threads}"
+        " > {log} 2>&1"
+
+
 rule extract_training_heatmaps:
     """Heatmaps that g draws of the texts that it was trained on: what h reads."""
     input:

@@ -52,6 +52,19 @@ def map_source_options(w):
     )
 
 
+def classifier_file():
+    """The file of a classifier's weights, or nothing."""
+    weights = config["grounding"]["classifier"]["classifier_weights"]
+    return [] if weights is None else os.path.expanduser(weights)
+
+
+def classifier_options():
+    """Options of the classifier's maps, which are of the size of all others."""
+    given = {k: v for k, v in config["grounding"]["classifier"].items() if k != "label"}
+    given["size"] = config["grounding"]["heatmaps"]["size"]
+    return options(given, {"classifier_weights": classifier_file() or None})
+
+
 def heatmap_options():
     """Options of every heatmap: CLIP, and sizes."""
     return options(config["grounding"]["clip"], config["grounding"]["heatmaps"])
@@ -108,6 +121,7 @@ def grounding_labels(w):
     method, backbone = {
         "random": ("Random", "Random"),
         "center": ("Center", "Center"),
+        "td": ("TD", config["grounding"]["classifier"]["label"]),
         "gae": ("GAE", "CLIP"),
         "g": ("WWbL", own),
         "gh": ("Ours", own),
@@ -141,9 +155,9 @@ def grounding_scores(datasets, scored, task):
 
 
 def table1_metrics(w):
-    """The pointing game of controls, CLIP's relevancy, g and g^h on every test set."""
+    """The pointing game of controls, a classifier, CLIP, g and g^h on every test set."""
     table = config["tables"]["table1"]
-    scored = [*grounding_names.CONTROLS, grounding_names.GAE]
+    scored = [*grounding_names.CONTROLS, grounding_names.TD, grounding_names.GAE]
     scored += [f"g.{d}" for d in table["train"]]
     scored += [f"gh.{t}" for t in teachings(table["train"], table["variant"])]
     return grounding_scores(table["test"], scored, "pointing_game")
@@ -168,9 +182,31 @@ def table5_metrics(w):
     ]
     return [
         path
-        for task in ("pointing_game", "bbox_accuracy")
+        for task in grounding_names.TASKS
         for path in grounding_scores(table["test"], scored, task)
     ]
+
+
+def grounding_study_metrics(w):
+    """Comparisons of g^h with g for what Tables 2 and 5 list, and the box accuracy of h."""
+    main, ablated = config["tables"]["table2"], config["tables"]["table5"]
+    paths = []
+    for task in grounding_names.TASKS:
+        for dataset in main["train"]:
+            taught = teachings([dataset], main["variant"])
+            names = [f"gh.{t}" for t in taught]
+            paths += grounding_scores(main["test"], names, f"{task}.comparison")
+            if task == "bbox_accuracy":
+                paths += grounding_scores(
+                    main["test"], [f"h.{t}" for t in taught], task
+                )
+        names = [
+            f"gh.{t}"
+            for variant in ablated["ablations"]
+            for t in teachings([ablated["train"]], variant)
+        ]
+        paths += grounding_scores(ablated["test"], names, f"{task}.comparison")
+    return list(dict.fromkeys(paths))
 
 
 def grounding_pair(w):
