@@ -220,8 +220,12 @@ def grounding_pair(w):
 
 
 def figure3_files(w):
-    """What figure 3 shows: g and g^h of the first seed."""
-    figure = config["grounding"]["figure3"]
+    """What figure 3 shows."""
+    return g_and_refined(config["grounding"]["figure3"])
+
+
+def g_and_refined(figure):
+    """An index of phrases, and the boxes and heatmaps of g and of g^h of the first seed."""
     folder = f"results/{figure['dataset']}/grounding"
     taught = teachings([figure["train"]], figure["variant"])[0]
     shown = [f"g.{figure['train']}", f"gh.{taught}"]
