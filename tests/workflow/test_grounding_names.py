@@ -29,6 +29,7 @@ def test_names_are_taken_apart_as_they_were_put_together() -> None:
         ("maps", "gh.coco.no_reg.3", True),
         ("maps", "h.coco.no_reg.3", False),
         ("maps", "training", False),
+        ("drawn", "training", True),
         ("maps", "g.other", False),
         ("scored", "h.coco.no_reg.3", True),
         ("scored", "random", True),
@@ -71,6 +72,22 @@ def test_tables_share_what_is_alike(repository: Repository) -> None:
         "tabulate_table1": 1,
         "tabulate_table2": 1,
         "tabulate_table5": 1,
+    }
+
+
+def test_a_dataset_in_shards_is_read_as_one(repository: Repository) -> None:
+    split = {"datasets": {"captions": {"shards": 3}, "regions_test": {"shards": 2}}}
+    target = "results/regions_test/grounding/gh.captions.default.0/pointing_game.json"
+    jobs = repository.planned(target, *repository.configured(split))
+    assert jobs == {
+        "render_scenes": 2,
+        "extract_training_heatmap_shard": 3,
+        "merge_heatmaps": 2,
+        "heatmap_pseudo_boxes": 1,
+        "train_phrase_detector": 1,
+        "refine_grounder": 1,
+        "extract_heatmap_shard": 2,
+        "evaluate_phrases": 1,
     }
 
 

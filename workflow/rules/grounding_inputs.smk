@@ -34,6 +34,16 @@ def grounder_file(dataset):
     return f"results/{dataset}/grounding/grounder.safetensors"
 
 
+def datasets_in_shards():
+    """A pattern for the names of the datasets that are split into several jobs."""
+    return artifacts.one_of(name for name in config["datasets"] if shards(name) > 1)
+
+
+def shard_option(w):
+    """Which part of a dataset a job is for."""
+    return options({"shard": f"{w.shard}/{shards(w.dataset)}"})
+
+
 def map_source(w):
     """The weights that draw heatmaps; none for CLIP's relevancy."""
     kind, taught = grounding_names.split_scored(w.maps)

@@ -1,6 +1,7 @@
 """Names of phrase grounding's artifacts, below results/{dataset}/grounding/.
 
 {maps}    what draws heatmaps: gae (CLIP's relevancy), g.{trained on}, or g^h as gh.{taught}
+{drawn}   {maps}, or training: what g draws of its own training texts
 {scored}  what is scored: {maps}, the boxes of h as h.{taught}, a classifier's maps as td, random or
           center
 {taught}  how h was trained and g refined: {trained on}.{variant}.{seed}
@@ -62,5 +63,6 @@ def wildcard_patterns(datasets: Iterable[str], variants: Iterable[str]) -> dict[
         "taught": taught,
         "lesson": variant,
         "maps": maps,
+        "drawn": rf"{maps}|training",
         "scored": rf"{maps}|{TD}|h\.{taught}|{'|'.join(CONTROLS)}",
     }
