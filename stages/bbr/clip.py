@@ -109,7 +109,8 @@ def load_clip(weights: str, architecture: str | None = None) -> Clip:
 def _normalization(architecture: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std for a file of weights, which does not say.
 
-    Those of open_clip's own weights of the network, the first listed, or OpenAI's if there are none.
+    Those of open_clip's own weights of the network, the first that are listed; OpenAI's where
+    there are none.
     """
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     known = open_clip.get_pretrained_cfg(architecture, tags[0]) if tags else {}
