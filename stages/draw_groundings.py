@@ -6,24 +6,17 @@ ground truth is green. Phrases are chosen at random with --seed, without a look 
 
 from __future__ import annotations
 
-import random
 import sys
 from pathlib import Path
 
 import bbr.startup
 
-import numpy as np
-
 from bbr import cli
-from bbr.box_files import read_boxes
 from bbr.errors import InputError
 from bbr.files import write_bytes
-from bbr.grounding import LEAST_AREA, Unit, record_unions, require_phrases
-from bbr.grounding_figure import Example, Result, draw_groundings
-from bbr.heatmaps import HeatmapFile
-from bbr.images import read_rgb
-from bbr.index import Index, load_index
-from bbr.phrases import Phrase, index_phrases
+from bbr.grounding_figure import draw_groundings
+from bbr.index import load_index
+from bbr.phrase_examples import load_examples
 
 _MOST_PHRASES = 100
 
@@ -51,57 +44,8 @@ def run(
     if not len(boxes) == len(names) == len(heatmaps or boxes):
         raise InputError("--boxes, --names and --heatmaps, where given: name as many of each")
     dataset = load_index(index)
-    phrases = {(phrase.image_id, phrase.phrase_id): phrase for phrase in index_phrases(dataset)}
-    chosen = _choose(dataset, phrases, count, seed)
-    unions = []
-    for path in boxes:
-        records = read_boxes(path)
-        require_phrases(records, phrases, path)
-        unions.append(record_unions(records))
-    maps = [_maps(path, chosen) for path in heatmaps] if heatmaps else [{} for _ in boxes]
-    images = {image["id"]: image for image in dataset.images}
-    examples = [
-        Example(
-            phrase=phrases[unit].texts[0],
-            image=read_rgb(dataset.image_path(images[unit[0]])),
-            truths=phrases[unit].boxes,
-            results=[Result(u.get(unit), m.get(unit)) for u, m in zip(unions, maps, strict=True)],
-        )
-        for unit in chosen
-    ]
+    examples = load_examples(dataset, boxes, heatmaps, count, seed)
     write_bytes(output, draw_groundings(examples, names, columns))
-
-
-def _choose(
-    dataset: Index, phrases: dict[Unit, Phrase], count: int, seed: int | None
-) -> list[Unit]:
-    """Phrases whose targets are evaluated, or that have none, in the order of the index."""
-    sizes = {image["id"]: dataset.image_size(image) for image in dataset.images}
-    units = [unit for unit, phrase in phrases.items() if _counts(phrase, sizes[unit[0]])]
-    if not units:
-        raise InputError(f"{dataset.path}: has no phrase to draw")
-    if seed is None or count >= len(units):
-        return units[:count]
-    return [units[i] for i in sorted(random.Random(seed).sample(range(len(units)), count))]
-
-
-def _counts(phrase: Phrase, size: tuple[int, int]) -> bool:
-    areas = (phrase.boxes[:, 2:] - phrase.boxes[:, :2]).prod(1)
-    return not len(areas) or bool((areas >= LEAST_AREA * np.prod(size)).any())
-
-
-def _maps(path: Path, units: list[Unit]) -> dict[Unit, np.ndarray]:
-    with HeatmapFile(path) as file:
-        known = zip(file.image_id.tolist(), file.phrase_id.tolist(), strict=True)
-        positions = {unit: position for position, unit in enumerate(known)}
-        missing = [unit for unit in units if unit not in positions]
-        if missing:
-            raise InputError(
-                f"heatmaps {path}: no map of phrase {missing[0][1]} of image {missing[0][0]}; make "
-                "them from the same index"
-            )
-        maps = file.read(np.array([positions[unit] for unit in units]))
-    return dict(zip(units, maps, strict=True))
 
 
 def main(argv: list[str] | None = None) -> int:

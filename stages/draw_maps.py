@@ -3,7 +3,8 @@
 Rows are images; the first column shows the image with its ground truth, and each --panel adds a
 column: the map of a heuristic on one network's features, with the heuristic's box and, if there is
 one, CAD's. Images are those of --image-ids, else a random choice by --seed, else the first ones: no
-ground truth enters the choice. A PDF twin is written beside the PNG file.
+ground truth enters the choice. With --phrase-index, --phrase-heatmaps and --phrase-boxes a phrase
+stands below, with what g and g^h make of it. A PDF twin is written beside the PNG file.
 """
 
 from __future__ import annotations
@@ -11,41 +12,25 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import bbr.startup
 
 from bbr import cli
-from bbr.box_files import box_xyxy, read_boxes, require_known_images, top_boxes
 from bbr.choice import choose_images
 from bbr.errors import InputError
-from bbr.features import FeatureFile
 from bbr.files import write_bytes
-from bbr.heuristics import heuristic_options
 from bbr.images import UnreadableImage, read_rgb
 from bbr.index import Index, load_index
-from bbr.map_figures import Cell, Column, Row, draw_figure
-from bbr.method_maps import method_maps
-from bbr.metric_files import parse_labels
+from bbr.map_figures import Cell, Row, Section, draw_figure, phrase_section
+from bbr.map_panels import REQUIRED, panel_cells, parse_panel
+from bbr.phrase_examples import load_examples
 
 log = logging.getLogger("bbr")
 
-_REQUIRED = ("title", "network", "method", "features", "boxes")
+_PHRASE_NETWORKS = ("g", "g^h")
 _MOST_IMAGES = 40  # rows; more make a figure taller than a page
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A column of the figure and where it comes from."""
-
-    column: Column
-    method: str
-    options: Any
-    features: list[Path]
-    boxes: Path
-    cad: Path | None
 
 
 def run(
@@ -55,6 +40,9 @@ def run(
     count: int,
     seed: int | None,
     image_ids: list[int] | None,
+    phrase_index: Path | None,
+    phrase_heatmaps: list[Path] | None,
+    phrase_boxes: list[Path] | None,
     width: float,
     output: Path,
 ) -> None:
@@ -74,79 +62,27 @@ def run(
     dataset = load_index(index)
     chosen = choose_images(dataset, count, seed, image_ids or ())
     ids = [image["id"] for image in chosen]
-    cells = [_cells(each, ids, dataset) for each in panels]
+    cells = [panel_cells(each, ids, dataset) for each in panels]
     rows = [_row(image, dataset, cells) for image in chosen]
     shown = [row for row in rows if row is not None]
     if not shown:
         raise InputError(f"{index}: none of the {len(chosen)} images to draw can be shown")
-    made = draw_figure(shown, [each.column for each in panels], width)
+    sections = [Section([each.column for each in panels], shown)]
+    sections += _phrase_sections(phrase_index, phrase_heatmaps, phrase_boxes, seed)
+    made = draw_figure(sections, width)
     write_bytes(output.with_suffix(".pdf"), made["pdf"])
     write_bytes(output, made["png"])
 
 
-def parse_panel(words: Sequence[str]) -> Panel:
-    """`title=... network=f|f^h method=... features=... boxes=...`, in any order.
-
-    Further keys: `cad`, boxes; `shards`, how many files `features` with `{shard}` stands for; and
-    the options of the method.
-
-    Raises:
-        InputError: a key is missing or unknown, or a value is not of its kind.
-    """
-    given = parse_labels(words, "--panel")
-    missing = [key for key in _REQUIRED if key not in given]
-    if missing:
-        raise InputError(f"--panel: {missing[0]} is missing; it needs {', '.join(_REQUIRED)}")
-    title, network, method, features, boxes = (given.pop(key) for key in _REQUIRED)
-    cad, shards = given.pop("cad", None), given.pop("shards", "1")
-    if not shards.isdecimal():
-        raise InputError(f"--panel: shards is {shards}, not a number")
-    return Panel(
-        column=Column(title, network),
-        method=method,
-        options=heuristic_options(method, _typed(method, given)),
-        features=[Path(features.replace("{shard}", str(i))) for i in range(int(shards))],
-        boxes=Path(boxes),
-        cad=None if cad is None else Path(cad),
-    )
-
-
-def _typed(method: str, texts: dict[str, str]) -> dict[str, Any]:
-    """Options of a method as the types that its defaults have."""
-    defaults = {f.name: f.default for f in fields(heuristic_options(method, {}))}
-    typed: dict[str, Any] = {}
-    for name, text in texts.items():
-        kind = type(defaults.get(name, ""))
-        try:
-            typed[name] = text == "True" if kind is bool else kind(text)
-        except ValueError:
-            raise InputError(f"--panel: {name} is {text}, not of type {kind.__name__}") from None
-    return typed
-
-
-def _cells(panel: Panel, ids: Sequence[int], dataset: Index) -> dict[int, Cell]:
-    """The panel's cell of each of these images that it has features of."""
-    proposed = _read_top(panel.boxes, dataset)
-    found_by_cad = {} if panel.cad is None else _read_top(panel.cad, dataset)
-    cells = {}
-    for path in panel.features:
-        with FeatureFile(path) as file:
-            positions = {image: i for i, image in enumerate(file.image_id.tolist())}
-            for image in (image for image in ids if image in positions):
-                at = positions[image]
-                (batch,) = file.batches(1, among=range(at, at + 1))
-                cells[image] = Cell(
-                    map=method_maps(batch, panel.method, panel.options)[0],
-                    heuristic=proposed.get(image),
-                    cad=found_by_cad.get(image),
-                )
-    return cells
-
-
-def _read_top(path: Path, dataset: Index) -> dict[int, list[float]]:
-    records = read_boxes(path)
-    require_known_images(records, {image["id"] for image in dataset.images}, path)
-    return {image: box_xyxy(record) for image, record in top_boxes(records).items()}
+def _phrase_sections(
+    index: Path | None, heatmaps: list[Path] | None, boxes: list[Path] | None, seed: int | None
+) -> list[Section]:
+    if (index, heatmaps, boxes) == (None, None, None):
+        return []
+    if index is None or heatmaps is None or boxes is None:
+        raise InputError("--phrase-index, --phrase-heatmaps and --phrase-boxes: give all or none")
+    (example,) = load_examples(load_index(index), boxes, heatmaps, 1, seed)
+    return [phrase_section(example, _PHRASE_NETWORKS)]
 
 
 def _row(image: dict[str, Any], dataset: Index, cells: Sequence[dict[int, Cell]]) -> Row | None:
@@ -168,11 +104,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--index", type=Path, required=True)
     parser.add_argument(
         "--panel", nargs="+", action="append", required=True, metavar="KEY=VALUE",
-        help=f"a column: {', '.join(_REQUIRED)}; and cad, shards, options of the method",
+        help=f"a column: {', '.join(REQUIRED)}; and cad, shards, options of the method",
     )  # fmt: skip
     parser.add_argument("--count", type=cli.positive_int, default=4, help="images [4]")
     parser.add_argument("--seed", type=int, help="choose images at random [the first ones]")
     parser.add_argument("--image-ids", type=int, nargs="+", help="these images instead")
+    names = [name.upper() for name in _PHRASE_NETWORKS]
+    parser.add_argument("--phrase-index", type=Path, help="index.json with phrases [none]")
+    parser.add_argument("--phrase-heatmaps", type=Path, nargs=2, metavar=tuple(names))
+    parser.add_argument("--phrase-boxes", type=Path, nargs=2, metavar=tuple(names))
     parser.add_argument("--width", type=float, default=3.3, help="inches [3.3]")
     parser.add_argument("--output", type=Path, required=True, help="figure.png")
     return cli.execute(run, parser, argv)

@@ -24,7 +24,7 @@ from bbr.grounder import Grounder, load_grounder
 from bbr.grounding_texts import TEXTS, Entry, by_image, entries
 from bbr.heatmaps import create_heatmaps
 from bbr.image_batches import SquareImages, chunks
-from bbr.index import load_index
+from bbr.index import load_index, parse_shard
 from bbr.provenance import provenance
 from bbr.relevancy import relevancy_maps
 
@@ -41,6 +41,7 @@ def run(
     source: str,
     weights: Path | None,
     texts: str,
+    shard: tuple[int, int],
     image_size: int,
     size: int | None,
     batch_size: int,
@@ -48,7 +49,7 @@ def run(
     precision: str,
     **rest: Any,
 ) -> None:
-    """Write heatmaps.h5.
+    """Write heatmaps.h5 of one shard of an index.
 
     Raises:
         InputError: the index has no phrases, an image cannot be read, or weights do not fit.
@@ -63,8 +64,8 @@ def run(
     dataset = load_index(index)
     side = size or image_size
     parameters = {
-        **used, "source": source, "texts": texts, "image_size": image_size, "size": side,
-        "precision": precision,
+        **used, "source": source, "texts": texts, "shard": list(shard), "image_size": image_size,
+        "size": side, "precision": precision,
     }  # fmt: skip
     record = provenance(
         "extract_heatmaps",
@@ -72,7 +73,8 @@ def run(
         {"index": index, "weights": weights, "clip": clip_file},
         device_name(place),
     )
-    groups = by_image(entries(dataset, texts))
+    kept = {image["id"] for image in dataset.shard(*shard)}
+    groups = [g for g in by_image(entries(dataset, texts)) if g[0].image_id in kept]
     images = SquareImages(dataset, image_size)
     with create_heatmaps(output, size=(side, side), provenance=record) as file:
         batches = list(chunks(groups, batch_size))
@@ -126,6 +128,8 @@ def main(argv: list[str] | None = None) -> int:
     add_clip_options(parser)
     parser.add_argument("--output", type=Path, required=True, help="heatmaps.h5")
     parser.add_argument("--texts", choices=TEXTS, default="phrases")
+    parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n",
+                        help="which part of the images, i from 0 [0/1]")  # fmt: skip
     parser.add_argument("--image-size", type=cli.positive_int, default=304,
                         help="side in pixels to which images are resized [304]")  # fmt: skip
     parser.add_argument("--size", type=cli.positive_int, help="side of the maps [image size]")

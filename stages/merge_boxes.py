@@ -6,7 +6,6 @@ The order in which the shards are named does not matter.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ import bbr.startup
 
 from bbr import cli
 from bbr.box_files import Record, read_boxes, read_meta, write_boxes
-from bbr.errors import InputError
 from bbr.files import encode_json, sha256
 from bbr.provenance import provenance
+from bbr.shards import claim
 
 
 def run(*, boxes: list[Path], output: Path) -> None:
@@ -31,7 +30,7 @@ def run(*, boxes: list[Path], output: Path) -> None:
     sources: list[dict[str, Any] | None] = []
     for path in boxes:
         records, meta = read_boxes(path), read_meta(path)
-        _claim({entry["image_id"] for entry in [*records, *meta["skipped"]]}, path, owners)
+        claim({entry["image_id"] for entry in [*records, *meta["skipped"]]}, path, owners)
         merged += records
         skipped += meta["skipped"]
         sources.append(meta["provenance"])
@@ -43,16 +42,6 @@ def run(*, boxes: list[Path], output: Path) -> None:
 
 def _image_id(entry: dict[str, Any]) -> int:
     return entry["image_id"]
-
-
-def _claim(image_ids: Iterable[int], path: Path, owners: dict[int, Path]) -> None:
-    for image_id in image_ids:
-        if image_id in owners:
-            raise InputError(
-                f"image {image_id} is in both {owners[image_id]} and {path}: "
-                "name each shard once, and shards of one run"
-            )
-        owners[image_id] = path
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -2,8 +2,9 @@
 
 Labels given to evaluate.py and compare_metrics.py place each number. A table of the paper shows
 its published values beside the measured ones where the dataset is the paper's. `--table gains`
-takes comparisons of f with f^h, and metrics of h (label output=h) if there are any. Table 6 has a
-row for each variant named in --ablations. A Markdown twin is written beside the CSV file.
+takes comparisons of f with f^h, and metrics of h (label output=h) if there are any; `--table
+phrase_gains` likewise of g with g^h. Table 6 has a row for each variant named in --ablations. A
+Markdown twin is written beside the CSV file.
 """
 
 from __future__ import annotations
@@ -20,15 +21,14 @@ import bbr.startup
 from bbr import cli
 from bbr.errors import InputError
 from bbr.files import write_bytes
+from bbr.gains import GAIN_LAYOUTS, Gain, gains_table
 from bbr.layouts import LAYOUTS, NOT_REFINED
 from bbr.metric_files import is_comparison, read_comparison, read_metrics
 from bbr.tables import (
-    Gain,
     Score,
     Table,
     encode_csv,
     encode_markdown,
-    gains_table,
     paper_table,
 )
 
@@ -52,8 +52,8 @@ def run(
         )
     if (table == "6") != (ablations is not None):
         raise InputError("--ablations: names the rows of --table 6, and of no other table")
-    if table == "gains":
-        made = _gains_table(metrics, published)
+    if table in GAIN_LAYOUTS:
+        made = _gains_table(table, metrics, published)
     else:
         made = _paper_table(table, metrics, published, ablations)
     write_bytes(output.with_suffix(".md"), encode_markdown(made))
@@ -96,15 +96,15 @@ def _ablation_scores(scores: list[Score], names: dict[str, list[str]]) -> Iterat
             raise InputError(f"{score.source}: variant {variant} is not named in --ablations")
 
 
-def _gains_table(metrics: list[Path], published: Path | None) -> Table:
+def _gains_table(table: str, metrics: list[Path], published: Path | None) -> Table:
     if published is not None:
         raise InputError("--published: the paper has no table of gains; leave it out")
     comparisons = [path for path in metrics if is_comparison(path)]
     detectors = [_read_score(path) for path in metrics if path not in comparisons]
-    return gains_table(map(_read_gain, comparisons), detectors)
+    return gains_table(GAIN_LAYOUTS[table], map(_read_gain, comparisons), detectors)
 
 
-TABLES = (*LAYOUTS, "gains")
+TABLES = (*LAYOUTS, *GAIN_LAYOUTS)
 
 
 def _read_score(path: Path) -> Score:
@@ -116,7 +116,7 @@ def _read_score(path: Path) -> Score:
 def _read_gain(path: Path) -> Gain:
     content = read_comparison(path)
     return Gain(
-        labels=content["labels"],
+        labels={**content["labels"], "metric": content["task"]},
         baseline=content["baseline"]["score"],
         candidate=content["candidate"]["score"],
         difference=content["difference"],

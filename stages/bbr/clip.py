@@ -103,7 +103,20 @@ def load_clip(weights: str, architecture: str | None = None) -> Clip:
     cfg = open_clip.get_model_preprocess_cfg(model)
     side = cfg["size"]
     size = (side, side) if isinstance(side, int) else tuple(side)
-    return Clip(model, tokenize, size, cfg["mean"], cfg["std"])
+    mean, std = _normalization(architecture) if path else (cfg["mean"], cfg["std"])
+    return Clip(model, tokenize, size, mean, std)
+
+
+def _normalization(architecture: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std for a file of weights, which does not say.
+
+    Those of open_clip's own weights of the network, the first that are listed; OpenAI's where
+    there are none.
+    """
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    known = open_clip.get_pretrained_cfg(architecture, tags[0]) if tags else {}
+    mean, std = known.get("mean"), known.get("std")
+    return tuple(mean or open_clip.OPENAI_DATASET_MEAN), tuple(std or open_clip.OPENAI_DATASET_STD)
 
 
 def weights_path(weights: str) -> Path | None:
@@ -147,12 +160,18 @@ def _open_clip(
         model = open_clip.create_model(
             architecture, pretrained=tag, pretrained_text=False, require_pretrained=True
         )
-        return model, open_clip.get_tokenizer(architecture)
     except Exception as error:  # hubs, caches and transformers each raise kinds of their own
         raise InputError(
-            f"CLIP {architecture}: weights or tokenizer could not be fetched"
-            f" ({type(error).__name__}); give --clip FILE, or the embedded"
-            " workflow/resources/scenes_clip.safetensors"
+            f"CLIP {architecture}: weights could not be fetched ({type(error).__name__}); give"
+            " --clip FILE, or the embedded workflow/resources/scenes_clip.safetensors"
+        ) from error
+    try:
+        return model, open_clip.get_tokenizer(architecture)
+    except Exception as error:  # likewise
+        raise InputError(
+            f"CLIP {architecture}: its tokenizer could not be fetched ({type(error).__name__}),"
+            " which some come with only on the hub; fetch it where there is a network, and take"
+            " the folder HF_HOME along"
         ) from error
 
 

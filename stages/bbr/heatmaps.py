@@ -45,7 +45,7 @@ class HeatmapWriter:
             )
         }  # fmt: skip
 
-    def append(self, image_id: int, phrase_id: int, heatmap: Tensor) -> None:
+    def append(self, image_id: int, phrase_id: int, heatmap: Tensor | np.ndarray) -> None:
         """Add the map (H, W), in [0, 1] and on any device, of a phrase of an image.
 
         Raises:
@@ -58,7 +58,9 @@ class HeatmapWriter:
             raise ValueError(f"{what}: size {tuple(heatmap.shape)}, not {self._size}")
         if (image_id, phrase_id) in self._seen:
             raise InputError(f"{what}: comes twice; each phrase has one map")
-        values = heatmap.detach().float().cpu().numpy()
+        values = heatmap
+        if not isinstance(heatmap, np.ndarray):
+            values = heatmap.detach().float().cpu().numpy()
         if not ((values >= -_SLACK) & (values <= 1 + _SLACK)).all():  # false for NaN
             raise InputError(f"{what}: holds values outside [0, 1] or NaN; check the weights")
         self._seen.add((image_id, phrase_id))
@@ -93,6 +95,7 @@ class HeatmapFile(CheckedFile):
         image_id: (n,) int64.
         phrase_id: (n,) int64; the pair of both is unique.
         size: (H, W) of every map.
+        provenance: JSON.
 
     Raises:
         InputError: not a heatmaps file, not complete, or its parts do not fit together.
@@ -113,6 +116,7 @@ class HeatmapFile(CheckedFile):
                 "ids and maps do not fit together, or a phrase is there twice; make it again"
             )
         self.size: tuple[int, int] = maps.shape[1:]
+        self.provenance = str(attributes["provenance"])
 
     def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Every map in the file's order, `size` at a time.

@@ -1,5 +1,8 @@
 """Figures of maps: images in rows, networks and heuristics in columns (paper, figures 1 and 4).
 
+A figure has one section or more below each other, each with its own columns, as the upper and the
+lower row of Figure 1: what a heuristic looks at, and where g finds a phrase.
+
 Sizes are in points; the figure is meant to be printed at its own width.
 """
 
@@ -7,7 +10,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from string import ascii_lowercase
@@ -20,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
 from .drawing import PALETTE, draw_outlines, drawn_shares
+from .grounding_figure import Example
 from .method_maps import MethodMap
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph
@@ -33,6 +37,8 @@ _HEAD, _LEGEND = 21.0, 15.0
 _TITLES, _RULE, _LETTERS = 7.5, 10.0, 18.0  # baselines and a line, from the top
 _TALLEST = 1.35  # of a cell, as a multiple of its width
 _TEXT = 7.0  # points; readers ask for 6 at least
+_NETWORKS = {name: f"${name[0]}$" for name in ("f", "g")}
+_NETWORKS |= {f"{name}^h": f"${name}^{{\\,h}}$" for name in ("f", "g")}
 _INK, _FAINT = "#222222", "#888888"
 _COLOURS = colormaps["gray"]  # every colour of the palette stands out from it, in print too
 _BOX, _TRUTH_BOX, _EDGE, _DASHES = 1.1, 0.7, 0.8, 7.0
@@ -48,11 +54,11 @@ _METADATA = {
 
 @dataclass(frozen=True)
 class Column:
-    """What a column shows: the map of a heuristic on one network.
+    """What a column shows: the map of a heuristic on one network, or of g.
 
     Attributes:
-        title: of the heuristic; neighbours of one title share it.
-        network: `f` or `f^h`.
+        title: of the heuristic, or a phrase; neighbours of one title share it.
+        network: `f`, `f^h`, `g` or `g^h`.
     """
 
     title: str
@@ -65,7 +71,7 @@ class Cell:
 
     Attributes:
         map: what the heuristic looks at, high where the object is.
-        heuristic, cad: boxes `xyxy` in image pixels, or None.
+        heuristic, cad: boxes `xyxy` in image pixels, or None; of g's map, `heuristic` is its box.
     """
 
     map: MethodMap
@@ -82,34 +88,63 @@ class Row:
     cells: Sequence[Cell]
 
 
-def draw_figure(rows: Sequence[Row], columns: Sequence[Column], width: float) -> dict[str, bytes]:
+@dataclass(frozen=True)
+class Section:
+    """Rows below one head; `columns` are one for each cell of a row, and there is a row."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+
+
+def phrase_section(example: Example, names: Sequence[str]) -> Section:
+    """A phrase with the maps and boxes that the networks called `names` have for it."""
+    size = (float(example.image.shape[0]), float(example.image.shape[1]))
+    cells = [Cell(MethodMap(r.heatmap, size), r.box, None) for r in example.results]
+    columns = [Column(f"“{example.phrase}”", name) for name in names]
+    return Section(columns, [Row(example.image, example.truths, cells)])
+
+
+def draw_figure(sections: Sequence[Section], width: float) -> dict[str, bytes]:
     """The figure as `png` and as `pdf`.
 
     The first column shows the images, with ground truth where there is one; each other column
     a map, grey from its least to its greatest value, with the boxes of the heuristic and of CAD.
 
     Args:
-        rows: at least one.
-        columns: one for each cell of a row.
+        sections: at least one, from the top.
         width: in inches.
     """
     total = width * _POINTS
-    side = (total - 2 * _MARGIN - _GAP * len(columns)) / (1 + len(columns))
-    lefts = [_MARGIN + i * (side + _GAP) for i in range(1 + len(columns))]
-    heights = [side * min(row.image.shape[0] / row.image.shape[1], _TALLEST) for row in rows]
-    total_height = _HEAD + sum(heights) + _GAP * len(rows) + _LEGEND
+    heights = [_row_heights(section, total) for section in sections]
+    total_height = sum(_HEAD + sum(own) + _GAP * len(own) for own in heights) + _LEGEND
     figure = Figure(figsize=(width, total_height / _POINTS), facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    _draw_head(axes, columns, lefts, side)
-    top = _HEAD
-    for row, height in zip(rows, heights, strict=True):
-        _draw_row(axes, row, lefts, top, side, height)
-        top += height + _GAP
-    _draw_legend(axes, rows, total, top + _LEGEND / 2)
+    top, letters = 0.0, iter(ascii_lowercase)
+    for section, own in zip(sections, heights, strict=True):
+        lefts, side = _places(section, total)
+        _draw_head(axes, section.columns, lefts, side, top, letters)
+        top += _HEAD
+        for row, height in zip(section.rows, own, strict=True):
+            _draw_row(axes, row, lefts, top, side, height)
+            top += height + _GAP
+    _draw_legend(axes, [row for s in sections for row in s.rows], total, top + _LEGEND / 2)
     axes.set_xlim(0, total)  # images have moved them
     axes.set_ylim(total_height, 0)
     return {kind: _encode(figure, kind) for kind in _METADATA}
+
+
+def _places(section: Section, total: float) -> tuple[list[float], float]:
+    """The left edges of a section's cells, the image's first, and their width."""
+    count = 1 + len(section.columns)
+    side = (total - 2 * _MARGIN - _GAP * (count - 1)) / count
+    return [_MARGIN + i * (side + _GAP) for i in range(count)], side
+
+
+def _row_heights(section: Section, total: float) -> list[float]:
+    _, side = _places(section, total)
+    shapes = [row.image.shape for row in section.rows]
+    return [side * min(height / width, _TALLEST) for height, width, _ in shapes]
 
 
 def _encode(figure: Figure, kind: str) -> bytes:
@@ -119,19 +154,36 @@ def _encode(figure: Figure, kind: str) -> bytes:
     return content.getvalue()
 
 
-def _draw_head(axes: Axes, columns: Sequence[Column], lefts: Sequence[float], side: float) -> None:
+def _draw_head(
+    axes: Axes,
+    columns: Sequence[Column],
+    lefts: Sequence[float],
+    side: float,
+    top: float,
+    letters: Iterator[str],
+) -> None:
     """Titles over the columns that share them, and a letter and a network for each."""
-    _write(axes, lefts[0] + side / 2, _TITLES, "image")
-    _write(axes, lefts[0] + side / 2, _LETTERS, "(a)")
-    spots = zip(columns, lefts[1:], ascii_lowercase[1:], strict=False)
+    _write(axes, lefts[0] + side / 2, top + _TITLES, "image")
+    _write(axes, lefts[0] + side / 2, top + _LETTERS, f"({next(letters)})")
+    spots = [(column, x, next(letters)) for column, x in zip(columns, lefts[1:], strict=True)]
     for title, group in groupby(spots, key=lambda spot: spot[0].title):
         members = list(group)
         left, right = members[0][1], members[-1][1] + side
-        _write(axes, (left + right) / 2, _TITLES, title)
-        axes.plot((left + 1, right - 1), (_RULE, _RULE), color=_FAINT, linewidth=0.4)
+        _write(axes, (left + right) / 2, top + _TITLES, _fit(title, right - left))
+        rule = top + _RULE
+        axes.plot((left + 1, right - 1), (rule, rule), color=_FAINT, linewidth=0.4)
         for column, x, letter in members:
-            name = {"f": "$f$", "f^h": "$f^{\\,h}$"}.get(column.network, column.network)
-            _write(axes, x + side / 2, _LETTERS, f"({letter}) {name}", math=True)
+            name = _NETWORKS.get(column.network, column.network)
+            _write(axes, x + side / 2, top + _LETTERS, f"({letter}) {name}", math=True)
+
+
+def _fit(text: str, width: float) -> str:
+    """As much of the beginning of `text` as fits into `width` points."""
+    if not text or _text_width(text) <= width:
+        return text
+    while text and _text_width(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text}…"
 
 
 def _draw_row(
@@ -179,7 +231,7 @@ def _draw_legend(axes: Axes, rows: Sequence[Row], total: float, middle: float) -
     """What the colours of the boxes mean, of those that are there."""
     cells = [cell for row in rows for cell in row.cells]
     entries = [
-        ("heuristic", _HEURISTIC, any(cell.heuristic is not None for cell in cells)),
+        ("box of the map", _HEURISTIC, any(cell.heuristic is not None for cell in cells)),
         ("CAD", _CAD, any(cell.cad is not None for cell in cells)),
         ("ground truth", _TRUTH, any(len(row.truths) for row in rows)),
     ]

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import InputError
-from .layouts import ANY, Key, Layout, name_discovery_row
+from .layouts import ANY, Key, Layout
 from .metric_files import Labels
-from .statistics import mean_and_deviation, seed_interval
+from .statistics import mean_and_deviation
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,11 @@ class _Cells:
                 f"{score.source}: output is {labels['output']}; this table has "
                 f"{' and '.join(outputs)}"
             )
-        row = tuple(_label(labels, key, score.source) for key in self.layout.rows)
-        column = tuple(_label(labels, key, score.source) for key in self.layout.columns)
+        row = tuple(label_of(labels, key, score.source) for key in self.layout.rows)
+        column = tuple(label_of(labels, key, score.source) for key in self.layout.columns)
         self.rows[row] = self.columns[column] = None
         by_seed = self._values.setdefault((row, column, labels["output"]), {})
-        _put_once(by_seed, labels["seed"], score)
+        put_once(by_seed, labels["seed"], score)
 
     def text(self, row: Key, column: Key) -> str:
         """`62.0`, `62.0 (42.1)`, `62.0 ± 0.4 (42.1 ± 1.0)`, `(42.1)` or nothing."""
@@ -143,107 +143,29 @@ class _Cells:
         return text if len(scores) == 1 else f"{text} ± {deviation:.{places}f}"
 
 
-def _label(labels: Mapping[str, str], key: str, source: str) -> str:
+def label_of(labels: Mapping[str, str], key: str, source: str) -> str:
+    """A label's value.
+
+    Raises:
+        InputError: it is missing; `source` is the file that lacks it.
+    """
     if key not in labels:
         raise InputError(f"{source}: has no label {key}; evaluate it with --label {key}=...")
     return labels[key]
 
 
-def _put_once(by_seed: dict[str, Any], seed: str, entry: Any) -> None:
+def put_once(by_seed: dict[str, Any], seed: str, entry: Any) -> None:
+    """Put an entry, which has a `source`, in the place of its seed.
+
+    Raises:
+        InputError: the place is taken.
+    """
     if seed in by_seed:
         raise InputError(
             f"{by_seed[seed].source} and {entry.source} have the same labels: name each file "
             "once, and give each seed its own --label seed=..."
         )
     by_seed[seed] = entry
-
-
-@dataclass(frozen=True)
-class Gain:
-    """f^h against f for one seed, from a comparison.json."""
-
-    labels: Labels
-    baseline: float
-    candidate: float
-    difference: float
-    p_value: float
-    source: str
-
-
-_STUDY_KEYS = ("dataset", "images", "method", "cad")
-_NOTHING = "–"
-
-
-def gains_table(gains: Iterable[Gain], detectors: Iterable[Score] = ()) -> Table:
-    """What refinement gains, seed by seed: one row per dataset, images, method and CAD or none.
-
-    Cells that differ from seed to seed list one value per seed, in the order of the column
-    `seeds`.
-
-    Args:
-        gains: one per row and seed.
-        detectors: scores of h's own boxes, labelled as the gain that they belong to.
-
-    Raises:
-        InputError: a label is missing, two entries have the same place and seed, or h was
-            measured where f^h was not.
-    """
-    rows = _by_row_and_seed(gains)
-    own = _by_row_and_seed(detectors)
-    for key, by_seed in own.items():
-        for seed, score in by_seed.items():
-            if score.labels.get("output") != "h":
-                raise InputError(
-                    f"{score.source}: gains are made from comparisons, and from metrics that have "
-                    "the label output=h"
-                )
-            if seed not in rows.get(key, {}):
-                raise InputError(
-                    f"{score.source}: no comparison of {' '.join(key)}, seed {seed or 'unset'}"
-                )
-    return Table(
-        header=["dataset", "images", "method", "seeds", "f", "f^h", "h", "gain",
-                "McNemar p", "mean gain", "95 % interval"],
-        rows=[_gain_row(key, rows[key], own.get(key, {})) for key in rows],
-        caption="CorLoc in percent of f, f^h and the boxes of h, one value per seed; gain of f^h "
-        "over f in points, and McNemar's exact p-value, likewise. The interval of the mean gain "
-        "is Student's over seeds.",
-    )  # fmt: skip
-
-
-def _by_row_and_seed(entries: Iterable[Any]) -> dict[Key, dict[str, Any]]:
-    rows: dict[Key, dict[str, Any]] = {}
-    for entry in entries:
-        labels = {"cad": "no", **entry.labels}
-        key = tuple(_label(labels, name, entry.source) for name in _STUDY_KEYS)
-        _put_once(rows.setdefault(key, {}), entry.labels.get("seed", ""), entry)
-    return rows
-
-
-def _gain_row(key: Key, gains: dict[str, Gain], detectors: dict[str, Score]) -> list[str]:
-    seeds = sorted(gains, key=lambda seed: (len(seed), seed))  # 2 before 10
-    ordered = [gains[seed] for seed in seeds]
-    baselines = [gain.baseline for gain in ordered]
-    differences = [gain.difference for gain in ordered]
-    low, high = seed_interval(differences)
-    dataset, images, *row = key
-    return [
-        dataset,
-        images,
-        name_discovery_row(tuple(row)),
-        _join(seeds),
-        _join(f"{score:.2f}" for score in (baselines if len({*baselines}) > 1 else baselines[:1])),
-        _join(f"{gain.candidate:.2f}" for gain in ordered),
-        _join(f"{detectors[s].value:.2f}" if s in detectors else _NOTHING for s in seeds),
-        _join(f"{difference:+.2f}" for difference in differences),
-        _join(f"{gain.p_value:.2g}" for gain in ordered),
-        f"{mean_and_deviation(differences)[0]:+.2f}",
-        f"[{low:+.2f}, {high:+.2f}]" if len(seeds) > 1 else _NOTHING,
-    ]
-
-
-def _join(values: Iterable[str]) -> str:
-    return ", ".join(values)
 
 
 def encode_csv(table: Table) -> bytes:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from bbr.features import create_features
+from bbr.heatmaps import create_heatmaps
 
 COUNT = 5
 
@@ -122,3 +123,26 @@ def test_bad_input_is_one_line(dataset, capsys, more, changes, message):
 def test_output_must_be_png(dataset, capsys):
     assert draw(dataset, output="figure.pdf") == 1
     assert re.fullmatch(r".* error: .*\.png.*\n", capsys.readouterr().err)
+
+
+def test_a_phrase_below(dataset, capsys):
+    annotations = [
+        {"image_id": 2, "bbox": [4, 4, 20, 22], "category_id": 1, "iscrowd": 0, "phrase_id": 1,
+         "phrases": ["a cat"]},
+    ]  # fmt: skip
+    index = json.loads((dataset / "index.json").read_text())
+    (dataset / "phrases.json").write_text(json.dumps({**index, "annotations": annotations}))
+    with create_heatmaps(dataset / "maps.h5", size=(4, 4), provenance={}) as writer:
+        writer.append(2, 1, torch.eye(4))
+    found = [{"image_id": 2, "phrase_id": 1, "bbox": [2, 3, 20, 30], "score": 1.0}]
+    (dataset / "found.json").write_text(json.dumps(found))
+    maps, boxes = [str(dataset / "maps.h5")] * 2, [str(dataset / "found.json")] * 2
+    phrase = ["--phrase-index", str(dataset / "phrases.json")]
+    assert draw(dataset, "--count", "1", output="without.png") == 0
+    more = [*phrase, "--phrase-heatmaps", *maps, "--phrase-boxes", *boxes]
+    assert draw(dataset, "--count", "1", *more, output="with.png") == 0
+    without, both = (Image.open(dataset / f"{n}.png") for n in ("without", "with"))
+    assert both.height > 1.7 * without.height
+    capsys.readouterr()
+    assert draw(dataset, *phrase) == 1
+    assert "give all or none" in capsys.readouterr().err

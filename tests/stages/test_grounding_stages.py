@@ -7,6 +7,7 @@ from pathlib import Path
 
 import extract_heatmaps
 import heatmap_boxes
+import merge_heatmaps
 import numpy as np
 import predict_boxes
 import pytest
@@ -102,6 +103,21 @@ def test_there_is_one_map_a_phrase(files):
     with HeatmapFile(files.maps) as file:
         assert set(zip(file.image_id.tolist(), file.phrase_id.tolist(), strict=True)) == phrases
         assert file.size == (32, 32)
+
+
+def test_shards_are_together_the_whole(files, tmp_path):
+    """Not bit by bit: a batch of other images may be summed in another order."""
+    parts = [tmp_path / f"{i}.h5" for i in range(3)]
+    for i, part in enumerate(parts):
+        assert files.extract(part, "--weights", str(files.g), "--texts", "training",
+                             "--shard", f"{i}/3") == 0  # fmt: skip
+    options = ["--heatmaps", *map(str, parts), "--output", str(tmp_path / "all.h5")]
+    assert merge_heatmaps.main(options) == 0
+    with HeatmapFile(files.maps) as whole, HeatmapFile(tmp_path / "all.h5") as merged:
+        assert np.array_equal(whole.image_id, merged.image_id)
+        assert np.array_equal(whole.phrase_id, merged.phrase_id)
+        everything = np.arange(len(whole))
+        np.testing.assert_allclose(whole.read(everything), merged.read(everything), atol=1e-3)
 
 
 def test_a_map_is_the_mean_over_the_sentences(files):

@@ -42,7 +42,9 @@ def test_joined_and_sorted(tmp_path, shards):
     assert [source["shard"] for source in meta["provenance"]["sources"]] == [0, 1, 2]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=6)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=6, deadline=None
+)
 @given(order=st.permutations(range(3)))
 def test_order_of_the_shards_does_not_matter(tmp_path, shards, order):
     assert merge(tmp_path / "boxes.json", *shards) == 0

@@ -1,5 +1,8 @@
 """CLIP's relevancy map, against one pair at a time with the attention as part of the graph."""
 
+import math
+
+import open_clip
 import pytest
 import timm
 import torch
@@ -8,7 +11,7 @@ from open_clip.timm_model import TimmModel
 from torch import nn
 from torch.nn import functional
 
-from bbr.clip import Clip
+from bbr.clip import Clip, load_clip
 from bbr.errors import InputError
 from bbr.relevancy import patch_relevancy, relevancy_maps
 
@@ -72,7 +75,8 @@ def slow_map(run, text, prefix):
     update = (gradient * weights).clamp(min=0).mean(dim=1)[0]
     if len(update) == update.shape[1]:
         update = torch.eye(len(update)) + update
-    return update[0, prefix:].detach().view(4, 4)
+    row = update[0, prefix:].detach()
+    return row.view(math.isqrt(len(row)), -1)
 
 
 def timm_clip(**arguments):
@@ -120,6 +124,34 @@ def test_it_is_the_slow_one_on_timms_transformers(arguments, attention, slow):
         pixels = clip.prepare(image.unsqueeze(0))
         literal = slow_map(lambda p=pixels: slow(tower, module, p), text, prefix)
         torch.testing.assert_close(relevancy, literal, **TOLERANCE)
+
+
+@pytest.mark.slow
+def test_siglip_as_open_clip_builds_it(tmp_path, monkeypatch):
+    """Key for key from a file, without weights; its tokenizer alone comes from the hub."""
+    name = "ViT-B-16-SigLIP"
+    torch.manual_seed(0)
+    model = open_clip.create_model(name)
+    torch.save(model.state_dict(), tmp_path / "siglip.pt")
+    numbers = {"image of a mug": 7, "image of a disc": 8}
+    monkeypatch.setattr(
+        open_clip, "get_tokenizer",
+        lambda _: lambda texts: torch.tensor([[numbers[t]] * 64 for t in texts]),
+    )  # fmt: skip
+    clip = load_clip(str(tmp_path / "siglip.pt"), name)
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(clip.model.state_dict()[key], tensor), key
+    assert clip.size == (224, 224)
+    assert clip.mean.flatten().tolist() == [0.5] * 3
+    texts = clip.encode_texts(list(numbers))
+    assert texts.shape == (2, 768)
+    tower, images = clip.model.visual, noise(2, 224, 224)
+    found = patch_relevancy(clip, images, texts)
+    assert found.shape == (2, 14, 14)
+    pixels = clip.prepare(images[:1])
+    literal = slow_map(lambda: slow_pool(tower, tower.trunk.attn_pool, pixels), texts[0], 0)
+    assert literal.max() > 0
+    torch.testing.assert_close(found[0] / literal.max(), literal / literal.max(), **TOLERANCE)
 
 
 def test_a_batch_is_its_pairs():

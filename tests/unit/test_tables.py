@@ -8,12 +8,10 @@ import pytest
 from bbr.errors import InputError
 from bbr.layouts import LAYOUTS, NOT_REFINED
 from bbr.tables import (
-    Gain,
     Score,
     Table,
     encode_csv,
     encode_markdown,
-    gains_table,
     paper_table,
 )
 
@@ -22,17 +20,6 @@ def score(value, source="m.json", **labels):
     return Score(
         {"dataset": "scenes07", "method": "LOST", "metric": "corloc", **labels}, value, source
     )
-
-
-def gain(difference=2.0, source="c.json", baseline=60.0, **labels):
-    full = {
-        "dataset": "scenes07",
-        "images": "train",
-        "method": "Ours (LOST)",
-        "seed": "0",
-        **labels,
-    }
-    return Gain(full, baseline, baseline + difference, difference, 0.012, source)
 
 
 def discovery(measured, published=()):
@@ -116,55 +103,6 @@ def test_rows_follow_the_paper_then_ours_then_the_controls():
 def test_scores_without_a_place(measured, message):
     with pytest.raises(InputError, match=message):
         discovery(measured)
-
-
-def test_gains_list_every_seed_and_the_mean():
-    gains = [gain(d, seed=s) for d, s in ((2.0, "10"), (1.0, "2"), (3.0, "0"))]
-    detectors = [score(45.0, method="Ours (LOST)", images="train", seed="2", output="h")]
-    row = dict(zip(*_header_and_row(gains_table(gains, detectors)), strict=True))
-    assert row == {
-        "dataset": "scenes07", "images": "train", "method": "Ours (LOST)", "seeds": "0, 2, 10",
-        "f": "60.00", "f^h": "63.00, 61.00, 62.00", "h": "–, 45.00, –",
-        "gain": "+3.00, +1.00, +2.00", "McNemar p": "0.012, 0.012, 0.012", "mean gain": "+2.00",
-        "95 % interval": "[-0.48, +4.48]",
-    }  # fmt: skip
-
-
-def _header_and_row(table):
-    (row,) = table.rows
-    return table.header, row
-
-
-def test_gains_of_one_seed_have_no_interval():
-    assert gains_table([gain()]).rows[0][-2:] == ["+2.00", "–"]
-
-
-def test_baselines_that_differ_are_listed():
-    table = gains_table([gain(seed="0"), gain(seed="1", baseline=61.0)])
-    assert dict(zip(table.header, table.rows[0], strict=True))["f"] == "60.00, 61.00"
-
-
-def test_one_row_per_dataset_images_and_method():
-    table = gains_table([gain(), gain(images="held-out"), gain(method="Ours (DINO-seg)")])
-    assert len(table.rows) == 3
-
-
-@pytest.mark.parametrize(
-    ("gains", "detectors", "message"),
-    [
-        ([gain(), gain(source="d.json")], [], r"c\.json and d\.json have the same labels"),
-        ([gain()], [score(1.0, images="train", seed="0", output="h")], "no comparison of scenes07"),
-        ([gain()], [score(1.0, images="train", method="Ours (LOST)", seed="0")], "output=h"),
-    ],
-)
-def test_bad_gains(gains, detectors, message):
-    with pytest.raises(InputError, match=message):
-        gains_table(gains, detectors)
-
-
-def test_gains_need_their_labels():
-    with pytest.raises(InputError, match="no label images"):
-        gains_table([Gain({"dataset": "d", "method": "m"}, 1.0, 2.0, 1.0, 0.5, "c.json")])
 
 
 def test_csv_reads_back():

@@ -211,6 +211,7 @@ _STAGES_OF_SECTIONS = {
     "referit": ("index_dataset",),
     "clip": ("extract_heatmaps", "train_grounder", "refine_grounder"),
     "heatmaps": ("extract_heatmaps",),
+    "classifier": ("excite_classifier",),
     "grounder": ("train_grounder",),
     "grounder_refinement": ("refine_grounder",),
     "figure3": ("draw_groundings",),

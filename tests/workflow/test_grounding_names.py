@@ -18,6 +18,7 @@ def test_names_are_taken_apart_as_they_were_put_together() -> None:
     assert split_scored(f"h.{TAUGHT}") == ("h", TAUGHT)
     assert split_scored("g.coco") == ("g", Teaching("coco", "", 0))
     assert split_scored("gae") == ("gae", None)
+    assert split_scored("td") == ("td", None)
 
 
 @pytest.mark.parametrize(
@@ -28,9 +29,12 @@ def test_names_are_taken_apart_as_they_were_put_together() -> None:
         ("maps", "gh.coco.no_reg.3", True),
         ("maps", "h.coco.no_reg.3", False),
         ("maps", "training", False),
+        ("drawn", "training", True),
         ("maps", "g.other", False),
         ("scored", "h.coco.no_reg.3", True),
         ("scored", "random", True),
+        ("scored", "td", True),
+        ("maps", "td", False),
         ("scored", "gh.coco.other.3", False),
         ("taught", "coco.default.0", True),
         ("lesson", "default", True),
@@ -61,12 +65,48 @@ def test_tables_share_what_is_alike(repository: Repository) -> None:
         "train_phrase_detector": 3,  # no_union and no_reg share h with default; k1 does not
         "refine_grounder": 5,  # default on both, and three ablations
         "extract_heatmaps": 3 * 8,  # on each test set GAE, g, g^h, and three ablations
+        "excite_classifier": 3,
         "heatmap_boxes": 3 * 7,
         "predict_phrase_boxes": 3 * 2,
-        "evaluate_phrases": 3 * (7 + 6 + 3 * 2),
+        "evaluate_phrases": 3 * (8 + 6 + 3 * 2),
         "tabulate_table1": 1,
         "tabulate_table2": 1,
         "tabulate_table5": 1,
+    }
+
+
+def test_a_dataset_in_shards_is_read_as_one(repository: Repository) -> None:
+    split = {"datasets": {"captions": {"shards": 3}, "regions_test": {"shards": 2}}}
+    target = "results/regions_test/grounding/gh.captions.default.0/pointing_game.json"
+    jobs = repository.planned(target, *repository.configured(split))
+    assert jobs == {
+        "render_scenes": 2,
+        "extract_training_heatmap_shard": 3,
+        "merge_heatmaps": 2,
+        "heatmap_pseudo_boxes": 1,
+        "train_phrase_detector": 1,
+        "refine_grounder": 1,
+        "extract_heatmap_shard": 2,
+        "evaluate_phrases": 1,
+    }
+
+
+def test_study_of_five_seeds(repository: Repository) -> None:
+    overlay = "workflow/configs/study_grounding.yaml"
+    jobs = repository.planned("results/grounding_study.csv", "--configfile", overlay)
+    taught = 5 * (2 + 3)  # five seeds of default on both training sets, and three ablations
+    assert jobs == {
+        "render_scenes": 5,
+        "extract_training_heatmaps": 2,
+        "heatmap_pseudo_boxes": 2,
+        "train_phrase_detector": 5 * 3,
+        "refine_grounder": taught,
+        "extract_heatmaps": 3 * (2 + taught),
+        "heatmap_boxes": 3 * (2 + taught),
+        "predict_phrase_boxes": 3 * 5 * 2,
+        "evaluate_phrases": 3 * (2 * (2 + taught) + 5 * 2),
+        "compare_phrases": 3 * 2 * taught,
+        "tabulate_grounding_study": 1,
     }
 
 

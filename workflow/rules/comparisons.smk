@@ -283,7 +283,15 @@ def map_files(w):
         "boxes": [
             panel[key] for panel in panels for key in ("boxes", "cad") if key in panel
         ],
+        **phrase_files(config["map_figures"][w.figure]["phrases"]),
     }
+
+
+def phrase_files(shown):
+    """What the lower row of a figure of maps shows: a phrase by g and g^h, if there is one."""
+    if shown is None:
+        return {}
+    return {f"phrase_{kind}": files for kind, files in g_and_refined(shown).items()}
 
 
 def map_options(w):
@@ -294,7 +302,9 @@ def map_options(w):
         options({"panel": [f"{key}={value}" for key, value in panel.items()]})
         for panel in map_panels(w)
     )
-    return " ".join([*panels, options({name: figure[name] for name in names})])
+    phrases = phrase_files(figure["phrases"])
+    given = {**{name: figure[name] for name in names}, **phrases}
+    return " ".join([*panels, options(given)])
 
 
 def own_images(w):

@@ -30,7 +30,7 @@ rule draw_refined_boxes:
 
 
 rule draw_maps:
-    """Figures 1 (top) and 4: what heuristics look at, before and after refinement."""
+    """Figures 1 and 4: what heuristics look at, and g, before and after refinement."""
     input:
         unpack(map_files),
         code=code("draw_maps"),

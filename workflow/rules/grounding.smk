@@ -57,11 +57,40 @@ rule extract_heatmaps:
     params:
         source=map_source_options,
         options=heatmap_options(),
+        shard="",
         precision=config["precision"],
     shell:
         "python stages/extract_heatmaps.py --index {input.index} {params.source} {params.options}"
-        " --output {output.heatmaps}"
+        " {params.shard} --output {output.heatmaps}"
         " --precision {params.precision} --device {resources.device} --threads {threads}"
+        " > {log} 2>&1"
+
+
+rule excite_classifier:
+    """Heatmaps of the phrases of a dataset by excitation backprop of a classifier."""
+    input:
+        index="results/{dataset}/index.json",
+        weights=classifier_file(),
+        code=code("excite_classifier"),
+    output:
+        heatmaps="results/{dataset}/grounding/td/heatmaps.h5",
+    log:
+        "results/logs/{dataset}/grounding/excite_classifier.log",
+    benchmark:
+        "results/benchmarks/{dataset}/grounding/excite_classifier.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=8000,
+        runtime=720,
+        gpu=GPUS,
+        device=config["device"],
+    params:
+        options=classifier_options(),
+    shell:
+        "python stages/excite_classifier.py --index {input.index} {params.options}"
+        " --output {output.heatmaps} --device {resources.device} --threads {threads}"
         " > {log} 2>&1"
 
 
@@ -88,12 +117,72 @@ rule extract_training_heatmaps:
         device=config["device"],
     params:
         options=heatmap_options(),
+        shard="",
         precision=config["precision"],
     shell:
         "python stages/extract_heatmaps.py --index {input.index} --source g --weights {input.weights}"
-        " --texts training {params.options} --output {output.heatmaps}"
+        " --texts training {params.options} {params.shard} --output {output.heatmaps}"
         " --precision {params.precision} --device {resources.device} --threads {threads}"
         " > {log} 2>&1"
+
+
+use rule extract_heatmaps as extract_heatmap_shard with:
+    output:
+        heatmaps="results/{dataset}/grounding/{maps}/shards/{shard}.h5",
+    log:
+        "results/logs/{dataset}/grounding/{maps}/extract_heatmaps.{shard}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/grounding/{maps}/extract_heatmaps.{shard}.tsv"
+    params:
+        source=map_source_options,
+        options=heatmap_options(),
+        shard=shard_option,
+        precision=config["precision"],
+
+
+use rule extract_training_heatmaps as extract_training_heatmap_shard with:
+    output:
+        heatmaps="results/{dataset}/grounding/training/shards/{shard}.h5",
+    log:
+        "results/logs/{dataset}/grounding/extract_training_heatmaps.{shard}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/grounding/extract_training_heatmaps.{shard}.tsv"
+    params:
+        options=heatmap_options(),
+        shard=shard_option,
+        precision=config["precision"],
+
+
+rule merge_heatmaps:
+    """The heatmaps of all shards of a dataset."""
+    input:
+        heatmaps=lambda w: [
+            f"results/{w.dataset}/grounding/{w.drawn}/shards/{shard}.h5"
+            for shard in range(shards(w.dataset))
+        ],
+        code=code("merge_heatmaps"),
+    output:
+        heatmaps="results/{dataset}/grounding/{drawn}/heatmaps.h5",
+    log:
+        "results/logs/{dataset}/grounding/{drawn}/merge_heatmaps.log",
+    benchmark:
+        "results/benchmarks/{dataset}/grounding/{drawn}/merge_heatmaps.tsv"
+    wildcard_constraints:
+        dataset=datasets_in_shards(),
+    conda:
+        "../../envs/stages.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    shell:
+        "python stages/merge_heatmaps.py --heatmaps {input.heatmaps} --output {output.heatmaps}"
+        " --threads {threads} > {log} 2>&1"
+
+
+# For a dataset in shards, both `merge_heatmaps` and the rule for a whole dataset could make the file.
+ruleorder: merge_heatmaps > extract_heatmaps
+ruleorder: merge_heatmaps > extract_training_heatmaps
 
 
 rule heatmap_pseudo_boxes:

@@ -34,6 +34,16 @@ def grounder_file(dataset):
     return f"results/{dataset}/grounding/grounder.safetensors"
 
 
+def datasets_in_shards():
+    """A pattern for the names of the datasets that are split into several jobs."""
+    return artifacts.one_of(name for name in config["datasets"] if shards(name) > 1)
+
+
+def shard_option(w):
+    """Which part of a dataset a job is for."""
+    return options({"shard": f"{w.shard}/{shards(w.dataset)}"})
+
+
 def map_source(w):
     """The weights that draw heatmaps; none for CLIP's relevancy."""
     kind, taught = grounding_names.split_scored(w.maps)
@@ -50,6 +60,19 @@ def map_source_options(w):
     return options(
         {"source": "g" if weights else "relevancy", "weights": weights or None}
     )
+
+
+def classifier_file():
+    """The file of a classifier's weights, or nothing."""
+    weights = config["grounding"]["classifier"]["classifier_weights"]
+    return [] if weights is None else os.path.expanduser(weights)
+
+
+def classifier_options():
+    """Options of the classifier's maps, which are of the size of all others."""
+    given = {k: v for k, v in config["grounding"]["classifier"].items() if k != "label"}
+    given["size"] = config["grounding"]["heatmaps"]["size"]
+    return options(given, {"classifier_weights": classifier_file() or None})
 
 
 def heatmap_options():
@@ -108,6 +131,7 @@ def grounding_labels(w):
     method, backbone = {
         "random": ("Random", "Random"),
         "center": ("Center", "Center"),
+        "td": ("TD", config["grounding"]["classifier"]["label"]),
         "gae": ("GAE", "CLIP"),
         "g": ("WWbL", own),
         "gh": ("Ours", own),
@@ -141,9 +165,9 @@ def grounding_scores(datasets, scored, task):
 
 
 def table1_metrics(w):
-    """The pointing game of controls, CLIP's relevancy, g and g^h on every test set."""
+    """The pointing game of controls, a classifier, CLIP, g and g^h on every test set."""
     table = config["tables"]["table1"]
-    scored = [*grounding_names.CONTROLS, grounding_names.GAE]
+    scored = [*grounding_names.CONTROLS, grounding_names.TD, grounding_names.GAE]
     scored += [f"g.{d}" for d in table["train"]]
     scored += [f"gh.{t}" for t in teachings(table["train"], table["variant"])]
     return grounding_scores(table["test"], scored, "pointing_game")
@@ -168,9 +192,31 @@ def table5_metrics(w):
     ]
     return [
         path
-        for task in ("pointing_game", "bbox_accuracy")
+        for task in grounding_names.TASKS
         for path in grounding_scores(table["test"], scored, task)
     ]
+
+
+def grounding_study_metrics(w):
+    """Comparisons of g^h with g for what Tables 2 and 5 list, and the box accuracy of h."""
+    main, ablated = config["tables"]["table2"], config["tables"]["table5"]
+    paths = []
+    for task in grounding_names.TASKS:
+        for dataset in main["train"]:
+            taught = teachings([dataset], main["variant"])
+            names = [f"gh.{t}" for t in taught]
+            paths += grounding_scores(main["test"], names, f"{task}.comparison")
+            if task == "bbox_accuracy":
+                paths += grounding_scores(
+                    main["test"], [f"h.{t}" for t in taught], task
+                )
+        names = [
+            f"gh.{t}"
+            for variant in ablated["ablations"]
+            for t in teachings([ablated["train"]], variant)
+        ]
+        paths += grounding_scores(ablated["test"], names, f"{task}.comparison")
+    return list(dict.fromkeys(paths))
 
 
 def grounding_pair(w):
@@ -184,8 +230,12 @@ def grounding_pair(w):
 
 
 def figure3_files(w):
-    """What figure 3 shows: g and g^h of the first seed."""
-    figure = config["grounding"]["figure3"]
+    """What figure 3 shows."""
+    return g_and_refined(config["grounding"]["figure3"])
+
+
+def g_and_refined(figure):
+    """An index of phrases, and the boxes and heatmaps of g and of g^h of the first seed."""
     folder = f"results/{figure['dataset']}/grounding"
     taught = teachings([figure["train"]], figure["variant"])[0]
     shown = [f"g.{figure['train']}", f"gh.{taught}"]

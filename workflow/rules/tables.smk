@@ -222,3 +222,30 @@ rule tabulate_study:
     shell:
         "python stages/tabulate_metrics.py --table gains --metrics {input.metrics}"
         " --output {output.csv} --threads {threads} > {log} 2>&1"
+
+
+rule tabulate_grounding_study:
+    """What refinement of g gains, seed by seed, and its ablations."""
+    input:
+        metrics=grounding_study_metrics,
+        code=code("tabulate_metrics"),
+    output:
+        csv=report(
+            "results/grounding_study.csv",
+            caption="../report/grounding_study.rst",
+            category="Tables",
+        ),
+        markdown="results/grounding_study.md",
+    log:
+        "results/logs/tabulate_grounding_study.log",
+    benchmark:
+        "results/benchmarks/tabulate_grounding_study.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python stages/tabulate_metrics.py --table phrase_gains --metrics {input.metrics}"
+        " --output {output.csv} --threads {threads} > {log} 2>&1"

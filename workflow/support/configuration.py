@@ -248,6 +248,8 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
         for method, backbone in figure["methods"].items():
             yield f"{where}.methods", method, methods
             yield f"{where}.methods.{method}", backbone, backbones
+        if figure["phrases"] is not None:
+            yield from _phrase_figure_references(f"{where}.phrases", figure["phrases"], config)
     for dataset in config["cad"]["dataset_steps"]:
         yield "cad.dataset_steps", dataset, datasets
     study = config["study"]
@@ -264,10 +266,15 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
     yield "grounding.own", grounding["own"], datasets
     for dataset in grounding["weights"]:
         yield "grounding.weights", dataset, datasets
-    figure, where = grounding["figure3"], "grounding.figure3"
-    for key, allowed in (("dataset", datasets), ("train", datasets)):
-        yield f"{where}.{key}", figure[key], allowed
-    yield f"{where}.variant", figure["variant"], grounding["variants"]
+    yield from _phrase_figure_references("grounding.figure3", grounding["figure3"], config)
+
+
+def _phrase_figure_references(
+    where: str, figure: Mapping[str, Any], config: dict[str, Any]
+) -> Iterator[tuple[str, str, Iterable[str]]]:
+    for key in ("dataset", "train"):
+        yield f"{where}.{key}", figure[key], config["datasets"]
+    yield f"{where}.variant", figure["variant"], config["grounding"]["variants"]
 
 
 def _table_references(

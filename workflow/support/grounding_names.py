@@ -1,7 +1,9 @@
 """Names of phrase grounding's artifacts, below results/{dataset}/grounding/.
 
 {maps}    what draws heatmaps: gae (CLIP's relevancy), g.{trained on}, or g^h as gh.{taught}
-{scored}  what is scored: {maps}, the boxes of h as h.{taught}, random or center
+{drawn}   {maps}, or training: what g draws of its own training texts
+{scored}  what is scored: {maps}, the boxes of h as h.{taught}, a classifier's maps as td, random or
+          center
 {taught}  how h was trained and g refined: {trained on}.{variant}.{seed}
 """
 
@@ -13,7 +15,9 @@ from dataclasses import dataclass
 from .artifacts import one_of
 
 GAE = "gae"
+TD = "td"
 CONTROLS = ("random", "center")
+TASKS = ("pointing_game", "bbox_accuracy")
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Teaching:
 
 
 def split_scored(name: str) -> tuple[str, Teaching | None]:
-    """(kind, how it was taught): kind is gae, random, center, g, gh or h.
+    """(kind, how it was taught): kind is gae, td, random, center, g, gh or h.
 
     A g that was not refined has a Teaching of its dataset alone: variant "" and seed 0.
     """
@@ -59,5 +63,6 @@ def wildcard_patterns(datasets: Iterable[str], variants: Iterable[str]) -> dict[
         "taught": taught,
         "lesson": variant,
         "maps": maps,
-        "scored": rf"{maps}|h\.{taught}|{'|'.join(CONTROLS)}",
+        "drawn": rf"{maps}|training",
+        "scored": rf"{maps}|{TD}|h\.{taught}|{'|'.join(CONTROLS)}",
     }

@@ -1,0 +1,122 @@
+"""Heatmaps of an index's phrases by excitation backprop of a classifier: row TD of Table 1.
+
+The classifier is asked for a class whose name ends in a word of the phrase, else for the class that
+it finds likeliest in the image; the log says how many phrases named none. A phrase id's sentences
+are averaged into one map, each with its greatest value at 1.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import bbr.startup
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bbr import cli
+from bbr.backbones import PACKAGED
+from bbr.classifiers import asked_class, class_names, last_words, load_classifier, named_classes
+from bbr.clip import to_unit
+from bbr.devices import choose_device, device_name
+from bbr.excitation import ExcitationNetwork
+from bbr.grounding_texts import by_image, entries
+from bbr.heatmaps import create_heatmaps
+from bbr.image_batches import SquareImages, chunks
+from bbr.index import load_index
+from bbr.provenance import provenance
+
+
+def run(
+    *,
+    index: Path,
+    output: Path,
+    classifier: str,
+    classifier_weights: Path | None,
+    image_size: int,
+    stride: int,
+    size: int | None,
+    batch_size: int,
+    device: str,
+) -> None:
+    """Write heatmaps.h5.
+
+    Raises:
+        InputError: the index has no phrases, an image cannot be read, or the classifier is of no
+            kind that is known.
+    """
+    place = choose_device(device)
+    weights = None if classifier_weights is None else str(classifier_weights)
+    loaded = load_classifier(classifier, weights)
+    network = ExcitationNetwork(loaded.network.to(place))
+    dataset = load_index(index)
+    side = size or image_size
+    parameters = {
+        "classifier": classifier, "image_size": image_size, "stride": stride, "size": side,
+    }  # fmt: skip
+    inputs = {"index": index, "classifier_weights": classifier_weights}
+    record = provenance("excite_classifier", parameters, inputs, device_name(place))
+    groups = by_image(entries(dataset, "phrases"))
+    by_word = last_words(class_names())
+    named = {s: named_classes(s, by_word) for g in groups for e in g for s in e.sentences}
+    images = SquareImages(dataset, image_size)
+    with create_heatmaps(output, size=(side, side), provenance=record) as file:
+        batches = list(chunks(groups, batch_size))
+        for batch in cli.progress(batches, len(batches), "batches of images"):
+            pixels = to_unit(images.batch([group[0].position for group in batch]).to(place))
+            seen, read = network.observe(loaded.prepare(pixels, image_size), stride)
+            logits = network.last(read).detach()
+            asked = [
+                [[asked_class(logits[i], named[s]) for s in e.sentences] for e in group]
+                for i, group in enumerate(batch)
+            ]
+            classes = [sorted({c for own in of_image for c in own}) for of_image in asked]
+            maps = _class_maps(network, seen, read, classes, side)
+            for group, of_image, own_maps in zip(batch, asked, maps, strict=True):
+                for entry, own in zip(group, of_image, strict=True):
+                    heatmap = torch.stack([own_maps[c] for c in own]).mean(dim=0)
+                    file.append(entry.image_id, entry.phrase_id, heatmap)
+    texts = [s for group in groups for entry in group for s in entry.sentences]
+    without = sum(not named[text] for text in texts)
+    cli.log.info("%d of %d texts name no class of the classifier", without, len(texts))
+
+
+def _class_maps(
+    network: ExcitationNetwork, seen: Tensor, read: Tensor, classes: list[list[int]], side: int
+) -> list[dict[int, Tensor]]:
+    """The map of every class of every image: (side, side) in [0, 1]."""
+    maps: list[dict[int, Tensor]] = [{} for _ in classes]
+    for turn in range(max(map(len, classes))):
+        # Images that have fewer classes than others are asked for their last one again.
+        asked = [own[min(turn, len(own) - 1)] for own in classes]
+        won = network.contrast(seen, read, torch.tensor(asked, device=read.device))
+        drawn = functional.interpolate(won.unsqueeze(1), (side, side), mode="bilinear").squeeze(1)
+        top = drawn.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(drawn.dtype).tiny)
+        for own, wanted, heatmap in zip(maps, asked, drawn / top, strict=True):
+            own[wanted] = heatmap
+    return maps
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the stage; returns the exit status."""
+    parser = cli.stage_parser(__doc__)
+    parser.add_argument("--index", type=Path, required=True)
+    parser.add_argument("--classifier", default=PACKAGED[0],
+                        help=f"{PACKAGED[0]}, or one of torchvision's [{PACKAGED[0]}]")  # fmt: skip
+    parser.add_argument("--classifier-weights", type=Path,
+                        help="a file of that network [ImageNet's]")  # fmt: skip
+    parser.add_argument("--output", type=Path, required=True, help="heatmaps.h5")
+    parser.add_argument("--image-size", type=cli.positive_int, default=224,
+                        help="side in pixels to which images are resized [224]")  # fmt: skip
+    parser.add_argument("--stride", type=cli.positive_int, default=16,
+                        help="of the map at which chances of winning are read [16]")  # fmt: skip
+    parser.add_argument("--size", type=cli.positive_int, help="side of the maps [image size]")
+    parser.add_argument("--batch-size", type=cli.positive_int, default=16)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    return cli.execute(run, parser, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

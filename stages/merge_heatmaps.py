@@ -1,0 +1,57 @@
+"""Join the heatmaps of several shards into one file, in the order in which they are named."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import bbr.startup
+
+from bbr import cli
+from bbr.errors import InputError
+from bbr.heatmaps import HeatmapFile, create_heatmaps
+from bbr.provenance import provenance
+from bbr.shards import claim
+
+_BATCH = 64
+
+
+def run(*, heatmaps: list[Path], output: Path) -> None:
+    """Write the maps of all files in `heatmaps` to `output`.
+
+    Raises:
+        InputError: a file is not whole, maps are of two sizes, or an image is in two shards.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(HeatmapFile(path)) for path in heatmaps]
+        size, owners = files[0].size, {}
+        for path, file in zip(heatmaps, files, strict=True):
+            claim(set(file.image_id.tolist()), path, owners)
+            if file.size != size:
+                raise InputError(
+                    f"heatmaps {file.path}: maps of {file.size}, those of {files[0].path} are of"
+                    f" {size}; name shards of one run"
+                )
+        inputs = {f"heatmaps_{i}": path for i, path in enumerate(heatmaps)}
+        history = provenance("merge_heatmaps", {}, inputs)
+        history["sources"] = [json.loads(file.provenance) for file in files]
+        with create_heatmaps(output, size=size, provenance=history) as merged:
+            for file in cli.progress(files, len(files), "shards"):
+                for positions, maps in file.batches(_BATCH):
+                    for i, heatmap in zip(positions, maps, strict=True):
+                        merged.append(int(file.image_id[i]), int(file.phrase_id[i]), heatmap)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the stage; returns the exit status."""
+    parser = cli.stage_parser(__doc__)
+    parser.add_argument("--heatmaps", type=Path, nargs="+", required=True,
+                        help="heatmaps.h5 of each shard")  # fmt: skip
+    parser.add_argument("--output", type=Path, required=True, help="heatmaps.h5")
+    return cli.execute(run, parser, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
