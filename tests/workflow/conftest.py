@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 TINY_FILE = "workflow/configs/test.yaml"
 TINY = ("--configfile", TINY_FILE)
 # Overlays that name what another one brings, and that one.
-BELOW = {"released": "paper"}
+BELOW = {"released": "paper", "study_methods": "study", "study_ablations": "study"}
 TINY_TARGETS = ("results/table4.csv", "results/study.csv", "all")
 
 
