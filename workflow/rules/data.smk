@@ -15,8 +15,8 @@ rule render_scenes:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=growing(1000),
+        runtime=growing(60),
     params:
         options=lambda w: dataset_options(w, "format"),
     shell:
@@ -43,8 +43,8 @@ rule index_dataset:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         options=dataset_options,
     shell:

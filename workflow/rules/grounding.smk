@@ -17,8 +17,8 @@ rule train_grounder:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=12000,
-        runtime=2880,
+        mem_mb=growing(12000),
+        runtime=growing(2880),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -49,8 +49,8 @@ rule extract_heatmaps:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=growing(8000),
+        runtime=growing(720),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -81,8 +81,8 @@ rule extract_training_heatmaps:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=growing(8000),
+        runtime=growing(720),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -112,8 +112,8 @@ rule heatmap_pseudo_boxes:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=growing(2000),
+        runtime=growing(120),
     params:
         options=options({"nms_boxes": config["grounding"]["nms_boxes"]}),
     shell:
@@ -138,8 +138,8 @@ rule heatmap_boxes:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=growing(2000),
+        runtime=growing(120),
     params:
         options=options({"nms_boxes": config["grounding"]["nms_boxes"]}),
     shell:
@@ -165,8 +165,8 @@ rule train_phrase_detector:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=growing(8000),
+        runtime=growing(720),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -201,8 +201,8 @@ rule refine_grounder:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=16000,
-        runtime=2880,
+        mem_mb=growing(16000),
+        runtime=growing(2880),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -239,8 +239,8 @@ rule predict_phrase_boxes:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -270,8 +270,8 @@ rule evaluate_phrases:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         options=scored_options,
     shell:
@@ -296,8 +296,8 @@ rule compare_phrases:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=growing(1000),
+        runtime=growing(20),
     shell:
         "python stages/compare_metrics.py --baseline {input.baseline} --candidate {input.candidate}"
         " --output {output.comparison} --threads {threads} > {log} 2>&1"
@@ -322,8 +322,8 @@ rule draw_figure3:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         options=options(
             {
@@ -352,8 +352,8 @@ rule list_own_groundings:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     shell:
         "python stages/list_groundings.py --index {input.index} --heatmaps {input.heatmaps}"
         " --boxes {input.boxes} --output {output.grounding} --threads {threads} > {log} 2>&1"
