@@ -24,7 +24,7 @@ import numpy as np
 
 from bbr.cli import execute, progress, stage_parser
 from bbr.errors import InputError
-from bbr.files import write_json
+from bbr.files import only_user_of, write_json
 from bbr.provenance import provenance
 from bbr.scenes import (
     CATEGORY_IDS,
@@ -50,6 +50,13 @@ def run(preset: str, count: int, seed: int, output: Path, size: int) -> None:
         InputError: an option is out of range, or `output` cannot be written there.
     """
     style = _style(preset, count, seed, size)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    # Two runs would render into one folder, and the index of one be of images of both.
+    with only_user_of(output.parent):
+        _render(style, count, seed, output)
+
+
+def _render(style: SceneStyle, count: int, seed: int, output: Path) -> None:
     folder, partial, stale = _prepare_folders(output)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -59,7 +66,9 @@ def run(preset: str, count: int, seed: int, output: Path, size: int) -> None:
         name = f"{number:06d}.jpg"
         _write_jpeg(partial / name, scene.image)
         captions = {"captions": scene.captions} if scene.captions else {}
-        images.append({"id": number, "file_name": name, "width": size, "height": size, **captions})
+        images.append(
+            {"id": number, "file_name": name, "width": style.size, "height": style.size, **captions}
+        )
         annotations += _annotate(scene, number, phrase_id)
         phrase_id += len(scene.mentions)
     annotations = [{"id": i, **annotation} for i, annotation in enumerate(annotations, 1)]
