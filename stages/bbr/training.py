@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.multiprocessing import ProcessRaisedException
@@ -149,6 +150,8 @@ def launch(device: str, precision: str, devices: int = 1) -> Fabric:
             else DDPStrategy(start_method="spawn", find_unused_parameters=True)
         ),
         precision=_FABRIC_PRECISION[precision],
+        # A job of SLURM's is one task that starts its processes itself, wherever it was submitted.
+        plugins=[LightningEnvironment()],
     )
 
 
