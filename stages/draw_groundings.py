@@ -19,7 +19,7 @@ from bbr.files import write_bytes
 from bbr.grounding import LEAST_AREA, Unit, record_unions, require_phrases
 from bbr.grounding_figure import Example, Result, draw_groundings
 from bbr.heatmaps import HeatmapFile
-from bbr.images import read_rgb
+from bbr.images import read_indexed
 from bbr.index import Index, load_index
 from bbr.phrases import Phrase, index_phrases
 
@@ -61,7 +61,7 @@ def run(
     examples = [
         Example(
             phrase=phrases[unit].texts[0],
-            image=read_rgb(dataset.image_path(images[unit[0]])),
+            image=read_indexed(dataset.image_path(images[unit[0]]), images[unit[0]]),
             truths=phrases[unit].boxes,
             results=[Result(u.get(unit), m.get(unit)) for u, m in zip(unions, maps, strict=True)],
         )

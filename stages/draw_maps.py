@@ -22,7 +22,7 @@ from bbr.errors import InputError
 from bbr.features import FeatureFile
 from bbr.files import write_bytes
 from bbr.heuristics import heuristic_options
-from bbr.images import UnreadableImage, read_rgb
+from bbr.images import UnreadableImage, read_indexed
 from bbr.index import Index, load_index
 from bbr.map_figures import Cell, Column, Row, draw_figure
 from bbr.method_maps import method_maps
@@ -149,7 +149,7 @@ def _read_top(path: Path, dataset: Index) -> dict[int, list[float]]:
 
 def _row(image: dict[str, Any], dataset: Index, cells: Sequence[dict[int, Cell]]) -> Row | None:
     try:
-        pixels = read_rgb(dataset.image_path(image))
+        pixels = read_indexed(dataset.image_path(image), image)
     except UnreadableImage as error:
         log.warning("left out: %s", error)
         return None

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from .cli import thread_count
-from .images import UnreadableImage, read_rgb
+from .images import UnreadableImage, read_indexed
 from .index import Index
 
 T = TypeVar("T")
@@ -59,8 +59,9 @@ class SquareImages:
     def _read(self, position: int) -> Tensor:
         if position in self._kept:
             return self._kept[position]
-        path = self.index.image_path(self.index.images[position])
-        image = to_tensor(resize(read_rgb(path), self.size))
+        record = self.index.images[position]
+        pixels = read_indexed(self.index.image_path(record), record)
+        image = to_tensor(resize(pixels, self.size))
         if self._keep:
             self._kept[position] = image
         return image
@@ -76,7 +77,7 @@ def native_size_windows(
 
     def read(image: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray | UnreadableImage]:
         try:
-            return image, read_rgb(index.image_path(image))
+            return image, read_indexed(index.image_path(image), image)
         except UnreadableImage as error:
             return image, error
 

@@ -56,7 +56,7 @@ SelectTypeParameters=CR_Core_Memory
 SlurmdParameters=config_overrides
 # No accounting, as on many small clusters; ended jobs stay in squeue for MinJobAge seconds.
 AccountingStorageType=accounting_storage/none
-MinJobAge=300
+MinJobAge=3600
 # A job over its time or memory has this long to leave by itself.
 KillWait=5
 OverTimeLimit=0

@@ -14,7 +14,7 @@ import pytest
 from outcomes import outcome
 from stage_runs import STAGES, Runs, inputs_of
 
-QUICK_TRIES, SLOW_TRIES = 2, 12
+QUICK_TRIES, SLOW_TRIES = 2, 4
 
 
 def made_by_us(runs: Runs, stage: str) -> list[tuple[str, str]]:
