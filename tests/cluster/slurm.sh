@@ -5,10 +5,10 @@
 #     tests/cluster/slurm.sh restart FOLDER [SECONDS]   # the controller alone, as after a crash
 #     tests/cluster/slurm.sh stop FOLDER
 #
-# Needs root and Debian's slurm-wlm and munge. All that it writes is in FOLDER, but for links to it in
-# /etc/slurm: Snakemake's plugin drops SLURM_CONF. Where a slurm.conf is there already, it refuses.
-# Memory is limited by sampling, as control groups cannot be had in
-# many containers; CPUs and memory of the node are declared, not measured.
+# Needs root and what install.sh installs. All that it writes is in FOLDER, but for links to it in
+# /etc/slurm, since Snakemake's plugin drops SLURM_CONF; where a slurm.conf is there already, it
+# refuses. Memory is limited by sampling, as control groups cannot be had in many containers; CPUs and
+# memory of the node are declared, not measured.
 set -euo pipefail
 shopt -s inherit_errexit
 readonly verb=${1:?start, restart or stop} folder=$(realpath -m "${2:?a folder}") outage=${3:-0}

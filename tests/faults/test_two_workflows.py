@@ -1,4 +1,4 @@
-"""Two workflows at once in one folder: Snakemake lets one of them work, and the other say why not."""
+"""Two workflows at once in one folder: Snakemake lets one work, and the other say why not."""
 
 from __future__ import annotations
 
