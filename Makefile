@@ -38,7 +38,7 @@ test: lint
 	python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not gpu and not bench and not cluster"
 
 cluster: $(STAMP)
-	python -m pytest -s -rA -m cluster
+	python -m pytest -s -v -m cluster tests/workflow
 
 # Half an hour on one core.
 faults: $(STAMP)

@@ -12,20 +12,29 @@ from outcomes import outcome
 from stage_runs import Runs, contents
 
 _PAGE = 4096
-_SIZE = 8 * 2**20
+_SIZE = 128 * 2**20  # room for training states with an EfficientNet in them
 
 
 @pytest.fixture(scope="module")
-def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A file system of 8 MB in memory."""
+def mounted(runs: Runs) -> Iterator[Path]:
+    """A small file system in memory, beside the unbroken runs, as paths in indices are relative."""
     if os.getuid() != 0:
         pytest.skip("needs root, to mount a small file system")
-    place = tmp_path_factory.mktemp("disk")
+    place = runs.root / "disk"
+    place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", str(place)]
     if (done := subprocess.run(mount, capture_output=True, text=True)).returncode:
         pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
     yield place
     subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.fixture
+def disk(mounted: Path) -> Iterator[Path]:
+    """That, empty."""
+    yield mounted
+    for path in mounted.iterdir():
+        subprocess.run(["rm", "-r", str(path)], check=True)
 
 
 def leave_room(disk: Path, room: int) -> Path:
@@ -40,25 +49,24 @@ def leave_room(disk: Path, room: int) -> Path:
 @pytest.mark.parametrize("part", [0, 0.5])
 def test_a_full_disk(runs: Runs, table, stage, disk, part):
     expected = runs.output(stage).parent
-    folder = disk / stage
-    arguments = runs.arguments(stage, folder)
+    arguments = runs.arguments(stage, disk)
     filler = leave_room(disk, int(part * sum(map(len, contents(expected).values()))))
-    found = outcome(stage, *runs.attempt(stage, arguments), folder, expected)
+    found = outcome(stage, *runs.attempt(stage, arguments), disk, expected)
     assert found == "refused in one line"
     filler.unlink()
     # With room again, the same command finishes.
-    assert runs.attempt(stage, arguments)[0] == 0
-    assert contents(folder) == contents(expected)
-    subprocess.run(["rm", "-r", str(folder)], check=True)
+    status, log = runs.attempt(stage, arguments)
+    assert status == 0, log
+    assert contents(disk) == contents(expected)
     table.note("disk full, at once or half-way; then room again", stage, found)
 
 
 def test_a_read_only_disk(runs: Runs, table, stage, disk):
     expected = runs.output(stage).parent
-    arguments = runs.arguments(stage, disk / stage)
+    arguments = runs.arguments(stage, disk)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     try:
-        found = outcome(stage, *runs.attempt(stage, arguments), disk / stage, expected)
+        found = outcome(stage, *runs.attempt(stage, arguments), disk, expected)
     finally:
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
     assert found == "refused in one line"
