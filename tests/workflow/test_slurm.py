@@ -106,7 +106,7 @@ class Submitted:
 
 def squeue(columns: str) -> str:
     """Jobs of all states, also those that have ended."""
-    command = ["squeue", "--noheader", "--states=all", f"--format={columns}"]
+    command = ["squeue", "--noheader", "--states=all", "--sort=i", f"--format={columns}"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
