@@ -8,7 +8,7 @@ STAMP := .venv/installed
 # Not `source .venv/bin/activate`: what follows needs only this.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help table4 tables figures test cluster faults lint bench lock resources clean
+.PHONY: help table4 tables figures test cluster faults lint bench bench-gpu lock resources clean
 
 help:
 	@echo "make table4     Table 4 on the embedded scenes: results/table4.csv"
@@ -19,6 +19,7 @@ help:
 	@echo "make faults     all faults on all stages, into docs/faults.md; needs root"
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make bench      throughput against straightforward versions, as one table"
+	@echo "make bench-gpu  the same work at the paper's sizes on a GPU, beside what it could do at most"
 	@echo "make resources  remake the embedded weights (hours on two cores)"
 	@echo "make lock       resolve envs/requirements.txt into envs/lock.txt again"
 	@echo "make clean      remove results and caches; .venv stays"
@@ -52,6 +53,10 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	python -m pytest -m bench -s
+
+bench-gpu: $(STAMP)
+	mkdir -p results
+	python tests/bench/gpu_throughput.py --json results/gpu_throughput.json
 
 resources: $(STAMP)
 	snakemake --cores $(CORES) results/resources/scenes_vit.safetensors \

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 import torch
 
 from bbr import cli
@@ -65,9 +67,13 @@ def run(
     ) as file:
         file["image_id"][:] = [image["id"] for image in dataset.images]
         batches = list(chunks(range(len(images)), batch_size))
-        for positions in cli.progress(batches, len(batches), "batches of images"):
+        following = [*batches[1:], []]
+        pairs = zip(batches, following, strict=True)
+        for positions, coming in cli.progress(pairs, len(batches), "batches of images"):
+            pixels = images.batch(positions)
+            images.prefetch(coming)
             with autocast(place, precision):
-                maps = stack_parts(backbone(backbone.prepare(images.batch(positions))), parts)
+                maps = stack_parts(backbone(backbone.prepare(pixels)), parts)
             rows = slice(positions[0], positions[-1] + 1)
             file["maps"][rows] = maps.float().cpu().numpy().reshape(file["maps"][rows].shape)
             file.check()

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 from bbr import cli
 from bbr.errors import InputError
 from bbr.files import write_json

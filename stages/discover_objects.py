@@ -14,6 +14,8 @@ from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 
+import bbr.startup
+
 from bbr import cli
 from bbr.box_files import write_boxes
 from bbr.devices import choose_device, device_name

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 from bbr import cli
 from bbr.box_files import Record, box_xyxy, read_boxes, require_known_images, top_boxes
 from bbr.choice import choose_images

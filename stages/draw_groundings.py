@@ -10,6 +10,8 @@ import random
 import sys
 from pathlib import Path
 
+import bbr.startup
+
 import numpy as np
 
 from bbr import cli

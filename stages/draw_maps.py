@@ -15,6 +15,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 from bbr import cli
 from bbr.box_files import box_xyxy, read_boxes, require_known_images, top_boxes
 from bbr.choice import choose_images

@@ -20,6 +20,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 import numpy as np
 
 from bbr import cli

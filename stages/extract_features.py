@@ -6,8 +6,11 @@ Images of one padded size go through the network together; memory does not grow 
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import bbr.startup
 
 import numpy as np
 import torch
@@ -18,7 +21,7 @@ from bbr.backbone_options import add_backbone_options, take_backbone, weights_fi
 from bbr.cli import log
 from bbr.devices import autocast, choose_device, device_name
 from bbr.errors import InputError
-from bbr.features import create_features
+from bbr.features import FeatureWriter, create_features
 from bbr.image_batches import groups_of_equal, native_size_windows, to_tensor
 from bbr.images import UnreadableImage
 from bbr.index import load_index, parse_shard
@@ -58,16 +61,21 @@ def run(
         "extract_features", parameters, {"index": index, "weights": weights}, device_name(place)
     )
     skipped: list[dict[str, Any]] = []
-    with create_features(
-        output,
-        backbone=backbone.spec.architecture,
-        patch_size=backbone.patch_pixels,
-        dim=backbone.dim,
-        heads=getattr(backbone, "heads", 0),
-        dtype=dtype,
-        provenance=record,
-        masks=isinstance(backbone, Segmenter),
-    ) as writer:
+    with (
+        create_features(
+            output,
+            backbone=backbone.spec.architecture,
+            patch_size=backbone.patch_pixels,
+            dim=backbone.dim,
+            heads=getattr(backbone, "heads", 0),
+            dtype=dtype,
+            provenance=record,
+            masks=isinstance(backbone, Segmenter),
+        ) as writer,
+        ThreadPoolExecutor(max_workers=1) as thread,
+    ):
+        # One window is written while the network sees the next.
+        writing = thread.submit(_write, writer, [], [])
         windows = native_size_windows(dataset, images, _WINDOW)
         total = -(-len(images) // _WINDOW)
         for window in cli.progress(windows, total, f"windows of {_WINDOW} images"):
@@ -82,9 +90,17 @@ def run(
             for _, error in failed:
                 log.warning("skipped: %s", error)
             features = _window_features(backbone, readable, batch_size, precision)
-            for (image, pixels), found in zip(readable, features, strict=True):
-                writer.append(image["id"], pixels.shape[:2], *found)
+            writing.result()
+            writing = thread.submit(_write, writer, readable, features)
+        writing.result()
         writer.note_skipped(skipped)
+
+
+def _write(
+    writer: FeatureWriter, images: list[tuple[dict[str, Any], np.ndarray]], features: list[_Found]
+) -> None:
+    for (image, pixels), found in zip(images, features, strict=True):
+        writer.append(image["id"], pixels.shape[:2], *found)
 
 
 @torch.inference_mode()
@@ -98,12 +114,15 @@ def _window_features(
     for group in groups_of_equal(range(len(images)), lambda i: pixels[i].shape, size):
         with autocast(place, precision):
             maps = backbone(torch.cat([pixels[i] for i in group]))
+        # A whole batch at once: each copy waits for a GPU.
+        key, attentions = maps.key.cpu(), maps.cls_attention
+        attentions = None if attentions is None else attentions.cpu()
         for row, position in enumerate(group):
-            attention = None if maps.cls_attention is None else maps.cls_attention[row]
+            attention = None if attentions is None else attentions[row]
             mask = None
             if maps.mask is not None:
                 mask = backbone.image_mask(maps.mask[row], images[position][1].shape[:2])
-            found[position] = (maps.grid, maps.key[row], attention, mask)
+            found[position] = (maps.grid, key[row], attention, mask)
     return [found[position] for position in range(len(images))]
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import bbr.startup
+
 import numpy as np
 
 from bbr import cli

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 from bbr import cli
 from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
 from bbr.backbones import save_backbone

@@ -32,6 +32,8 @@ import os
 import sys
 from pathlib import Path
 
+import bbr.startup
+
 from bbr import cli
 from bbr.errors import InputError
 from bbr.index import Index, save_index

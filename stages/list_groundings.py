@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import bbr.startup
+
 from bbr import cli
 from bbr.box_files import Record, read_boxes
 from bbr.files import write_json

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 from bbr import cli
 from bbr.box_files import Record, read_boxes, read_meta, write_boxes
 from bbr.errors import InputError

@@ -8,12 +8,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import bbr.startup
+
 import torch
-from torchvision.ops import box_convert, clip_boxes_to_image
 
 from bbr import cli
 from bbr.box_files import write_boxes
-from bbr.boxes import denormalize_boxes
+from bbr.boxes import clip_boxes, denormalize_boxes, to_xywh
 from bbr.criterion import choose_boxes
 from bbr.detector_inputs import arrange
 from bbr.detectors import load_detector, require_channels
@@ -61,8 +62,8 @@ def run(
                 if isinstance(cached, HeatmapInputs):
                     of_map["phrase_id"] = int(cached.phrase_id[position])
                 size = sizes[of_map["image_id"]]
-                pixels = clip_boxes_to_image(denormalize_boxes(best.cpu(), size), size)
-                xywh = box_convert(pixels, "xyxy", "xywh").tolist()
+                pixels = clip_boxes(denormalize_boxes(best.cpu(), size), size)
+                xywh = to_xywh(pixels).tolist()
                 records += [
                     {**of_map, "bbox": box, "score": score}
                     for box, score in zip(xywh, scores.tolist(), strict=True)

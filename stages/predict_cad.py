@@ -8,12 +8,14 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 import numpy as np
 import torch
-from torchvision.ops import box_convert
 
 from bbr import cli
 from bbr.box_files import Record, write_boxes
+from bbr.boxes import to_xywh
 from bbr.cad_network import Cad, load_cad
 from bbr.cad_options import CadPrediction
 from bbr.devices import autocast, choose_device, device_name
@@ -85,7 +87,7 @@ def _detect(
 
 
 def _records(image_id: int, detections: dict[str, torch.Tensor]) -> list[Record]:
-    xywh = box_convert(detections["boxes"], "xyxy", "xywh").tolist()
+    xywh = to_xywh(detections["boxes"]).tolist()
     scores = detections["scores"].tolist()
     return [
         {"image_id": image_id, "bbox": box, "score": score}

@@ -6,17 +6,21 @@ box, category or phrase of the index is read.
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import bbr.startup
 
 import torch
 from torch import Tensor
 
 from bbr import cli
 from bbr.backbone import BackboneSpec
-from bbr.backbones import build_backbone, parse_arguments, save_backbone
+from bbr.backbone_options import parse_arguments
+from bbr.backbones import build_backbone, save_backbone
 from bbr.devices import device_name, seed_everything
 from bbr.errors import InputError
 from bbr.image_batches import SquareImages
@@ -55,13 +59,14 @@ def run(
         InputError: the architecture is not a plain vision transformer.
     """
     schedule = pop_schedule(rest)
+    options = PretrainingOptions(**rest)
     fabric = launch(device, precision)
     seed_everything(seed)
     spec = BackboneSpec(architecture, architecture_args, normalization="center")
     backbone = build_backbone(spec)
     if not isinstance(backbone, TransformerBackbone):
         raise InputError(f"architecture {architecture} is not a vision transformer")
-    options = PretrainingOptions()
+    _check_crops(options, backbone.stride)
     parameters = {
         "backbone": vars(spec), "options": vars(options), "schedule": vars(schedule),
         "image_size": image_size, "seed": seed, "precision": precision,
@@ -87,6 +92,32 @@ def run(
     checkpoint.discard()
 
 
+def _check_crops(options: PretrainingOptions, patch: int) -> None:
+    for name in ("crop_size", "local_size"):
+        if getattr(options, name) % patch:
+            raise InputError(
+                f"--{name.replace('_', '-')} {getattr(options, name)} is not a multiple of the"
+                f" patch size, {patch}"
+            )
+
+
+def _add_crop_options(parser: argparse.ArgumentParser) -> None:
+    defaults = PretrainingOptions()
+
+    def add(name: str, kind: Callable[[str], Any], text: str, **rest: Any) -> None:
+        value = getattr(defaults, name.replace("-", "_"))
+        shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
+        parser.add_argument(f"--{name}", type=kind, default=value, help=f"{text} [{shown}]", **rest)
+
+    add("crop-size", cli.positive_int, "side of the two large crops, pixels")
+    add("crop-scale", cli.positive_fraction, "their least and greatest area", nargs=2)
+    add("local-crops", cli.non_negative_int, "small crops of each image")
+    add("local-size", cli.positive_int, "their side, pixels")
+    add("local-scale", cli.positive_fraction, "their least and greatest area", nargs=2)
+    add("prototypes", cli.positive_int, "outputs of the projection head")
+    add("momentum", cli.fraction, "of the teacher, at the start")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
     parser = cli.stage_parser(__doc__)
@@ -96,6 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--architecture-args", type=parse_arguments, default={},
                         help="JSON of overrides for timm.create_model")  # fmt: skip
     parser.add_argument("--image-size", type=cli.positive_int, default=128)
+    _add_crop_options(parser)
     add_schedule_options(
         parser,
         Schedule(steps=3600, batch_size=48, lr=1e-3, weight_decay=0.05, warmup=180, shape="cosine"),

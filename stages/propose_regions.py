@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 from bbr import cli
 from bbr.box_files import Record, write_boxes
 from bbr.cli import log

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 from bbr import cli
 from bbr.box_files import write_boxes
 from bbr.devices import choose_device, device_name

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -172,6 +174,8 @@ def _refine(
                 fixed = batches.batch(chosen, generator, model, fabric)
             losses = wrapped(fixed, grid, generator)
             yield losses | {"total": losses["total"] / accumulate}
+        if step + 1 < whole.steps:
+            batches.prefetch(step + 1, fabric)
 
     optimize(
         wrapped, loss, optimizer, whole, checkpoint, fabric, "refinement steps of f^h", compare

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 import torch
 from torch import Tensor
 

@@ -19,6 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 import cv2
 import numpy as np
 

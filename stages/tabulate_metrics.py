@@ -15,13 +15,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import bbr.startup
+
 from bbr import cli
 from bbr.errors import InputError
 from bbr.files import write_bytes
+from bbr.layouts import LAYOUTS, NOT_REFINED
 from bbr.metric_files import is_comparison, read_comparison, read_metrics
 from bbr.tables import (
-    LAYOUTS,
-    NOT_REFINED,
     Gain,
     Score,
     Table,

@@ -11,6 +11,8 @@ import logging
 import sys
 from pathlib import Path
 
+import bbr.startup
+
 from bbr import cli
 from bbr.errors import InputError
 from bbr.files import write_bytes

@@ -12,6 +12,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+import bbr.startup
+
 import torch
 from lightning_fabric import Fabric
 from timm.layers import convert_sync_batchnorm

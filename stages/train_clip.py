@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 import torch
 from torch import Tensor
 
@@ -115,12 +117,16 @@ def run(
         )
         model, optimizer = fabric.setup(detector.train(), optimizer)
 
+        def indices(step: int) -> Tensor:
+            return batch_indices(len(positions), schedule.batch_size, seed, step)
+
         def loss(step: int) -> Iterator[dict[str, Tensor]]:
-            chosen = batch_indices(len(positions), schedule.batch_size, seed, step)
-            maps, boxes_of_batch = source.batch(chosen, step_generator(seed, step))
+            maps, boxes_of_batch = source.batch(indices(step), step_generator(seed, step))
             logits, predicted = model(fabric.to_device(maps))
             wanted = as_target_list(fabric.to_device(boxes_of_batch))
             yield set_loss(logits.float(), predicted.float(), wanted, loss_weights)
+            if step + 1 < schedule.steps:
+                source.prefetch(indices(step + 1))
 
         checkpoint = Checkpoint(output, record, checkpoint_seconds)
         optimize(model, loss, optimizer, schedule, checkpoint, fabric, "training steps of h")

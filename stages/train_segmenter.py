@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bbr.startup
+
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor

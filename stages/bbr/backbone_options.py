@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 from .backbone import NORMALIZATIONS, Backbone
-from .backbones import load_backbone, parse_arguments
 from .devices import seed_everything
+from .errors import InputError
+from .startup import large_imports
 
 _NAMES = ("weights", "architecture", "architecture_args", "normalization", "scale")
 _NOT_FILES = ("timm", "random", "efficientnet_lite0")
@@ -38,6 +40,9 @@ def take_backbone(options: dict[str, Any], seed: int = 0) -> tuple[Backbone, dic
     Returns:
         The backbone in evaluation mode, and the parameters for the provenance record.
     """
+    with large_imports():  # timm; a stage may have these options and no use for f
+        from .backbones import load_backbone
+
     given = {name: options.pop(name) for name in _NAMES}
     seed_everything(seed)
     file = weights_file(given["weights"])
@@ -56,3 +61,18 @@ def take_backbone(options: dict[str, Any], seed: int = 0) -> tuple[Backbone, dic
 def weights_file(weights: str) -> Path | None:
     """The path in --weights, or None where it names a source instead."""
     return None if weights in _NOT_FILES else Path(os.path.expanduser(weights))
+
+
+def parse_arguments(text: str) -> dict[str, Any]:
+    """`--architecture-args`: a JSON object.
+
+    Raises:
+        InputError: it is not one.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"--architecture-args {text!r} is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise InputError(f"--architecture-args {text!r} is not a JSON object")
+    return value

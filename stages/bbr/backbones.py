@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import logging
 import math
 from dataclasses import asdict, replace
@@ -213,18 +212,3 @@ def save_backbone(path: Path | str, backbone: Backbone, provenance: dict[str, An
     """Write f's weights with its specification and provenance as safetensors."""
     metadata = {"backbone": asdict(backbone.spec), "provenance": provenance}
     write_tensors(path, backbone.network.state_dict(), metadata)
-
-
-def parse_arguments(text: str) -> dict[str, Any]:
-    """`--architecture-args`: a JSON object.
-
-    Raises:
-        InputError: it is not one.
-    """
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"--architecture-args {text!r} is not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise InputError(f"--architecture-args {text!r} is not a JSON object")
-    return value

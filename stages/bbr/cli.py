@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from .errors import InputError
 from .files import require_writable
+from .startup import loaded
 
 T = TypeVar("T")
 log = logging.getLogger("bbr")
@@ -75,6 +75,14 @@ def open_fraction(text: str) -> float:
     return value
 
 
+def positive_fraction(text: str) -> float:
+    """An argparse type: a number in (0, 1]."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not in (0, 1]")
+    return value
+
+
 def fraction(text: str) -> float:
     """An argparse type: a number in [0, 1)."""
     value = float(text)
@@ -92,6 +100,7 @@ def execute(
     mend, told in one line on stderr; 130 is an interrupt. Anything else is a bug and keeps its
     traceback.
     """
+    loaded()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     # A cluster ends jobs with SIGTERM: leave through `finally`, so that no half file stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -159,6 +168,8 @@ def progress(items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
     With an unknown total the log gets a line at 1, 2, 4, 8, ... items.
     """
     if sys.stderr.isatty():
+        from tqdm import tqdm  # a third of the start of a stage that counts and prints
+
         yield from tqdm(items, total=total, desc=what, leave=False)
         return
     for count, item in enumerate(items, 1):

@@ -54,6 +54,8 @@ class Clip(nn.Module):
     def prepare(self, images: Tensor) -> Tensor:
         """Images at the network's size, normalised; gradients pass through."""
         if tuple(images.shape[-2:]) != self.size:
+            # In float32: under bf16 Fabric rounds what a network reads, and a CPU cannot resize it.
+            images = images.float()
             images = functional.interpolate(images, self.size, mode="bicubic", antialias=True)
         return (images - self.mean) / self.std
 

@@ -14,7 +14,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
-from torchvision.ops import box_convert
+
+from .boxes import to_xyxy
 
 OBJECT, NO_OBJECT = 0, 1
 _LEAST_PROBABILITY = 0.5  # of what h takes for an object, where it may name several
@@ -98,8 +99,8 @@ def match(logits: Tensor, boxes: Tensor, targets: list[Tensor], weights: LossWei
         predictions += rows.tolist()
         matched += (columns + start).tolist()
         start += count
-    indices = (images, predictions, matched)
-    return Matching(*(torch.tensor(i, dtype=torch.int64, device=boxes.device) for i in indices))
+    indices = torch.tensor([images, predictions, matched], dtype=torch.int64)
+    return Matching(*indices.to(boxes.device))
 
 
 def most_confident(logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,7 +166,7 @@ def elementwise_giou(first: Tensor, second: Tensor) -> Tensor:
 
     Not torchvision's, which is NaN for two boxes without area.
     """
-    a, b = (box_convert(boxes, "cxcywh", "xyxy") for boxes in (first, second))
+    a, b = to_xyxy(first), to_xyxy(second)
     low, high = torch.minimum, torch.maximum
     inner = (low(a[..., 2:], b[..., 2:]) - high(a[..., :2], b[..., :2])).clamp(min=0)
     outer = high(a[..., 2:], b[..., 2:]) - low(a[..., :2], b[..., :2])

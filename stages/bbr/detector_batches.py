@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import torch
@@ -25,6 +26,9 @@ class BatchSource(Protocol):
         Targets are (B, 4), or (B, T, 4) as `targets.as_target_list` takes them.
         """
 
+    def prefetch(self, positions: Tensor) -> None:
+        """Begin to read what the next batch will have, while a device works on this one."""
+
 
 class CachedBatches:
     """Maps of f, or heatmaps, from a file, mirrored or as they are; targets from boxes.json.
@@ -46,10 +50,19 @@ class CachedBatches:
             raise InputError(f"augmentation flip_maps: layout {layout} has no left and right")
         self.inputs, self.positions, self.targets = inputs, positions, targets
         self.layout, self.flip, self.channel_dropout = layout, flip, channel_dropout
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._coming: tuple[Tensor, Future[Tensor]] | None = None
+
+    def prefetch(self, positions: Tensor) -> None:
+        """See `BatchSource`."""
+        reading = self._thread.submit(self.inputs.batch, self.positions[positions])
+        self._coming = positions, reading
 
     def batch(self, positions: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """See `BatchSource`; `positions` count what has a target."""
-        maps = self.inputs.batch(self.positions[positions])
+        if self._coming is None or not torch.equal(self._coming[0], positions):
+            self.prefetch(positions)
+        maps, self._coming = self._coming[1].result(), None
         maps = drop_channels(maps, self.channel_dropout, generator)
         maps = arrange(maps, self.inputs.grid, self.layout)
         boxes = self.targets[positions]
@@ -74,10 +87,15 @@ class AugmentedBatches:
         self.method, self.options = method, options
         self.channel_dropout = channel_dropout
 
+    def prefetch(self, positions: Tensor) -> None:
+        """See `BatchSource`."""
+        self.images.prefetch(positions)
+
     @torch.no_grad()
     def batch(self, positions: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """See `BatchSource`."""
-        images = crop_and_flip(self.images.batch(positions), generator)
+        images = self.images.batch(positions).to(self.backbone.mean.device)
+        images = crop_and_flip(images, generator)
         maps = self.backbone(self.backbone.prepare(images))
         targets = propose_targets(maps, self.method, self.options)
         inputs = stack_parts(maps, self.parts).float()

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision import models
-from torchvision.ops import box_convert
 
+from .boxes import to_cxcywh
 from .detector_inputs import layout_channels
 from .errors import InputError
+from .startup import large_imports
 from .tensor_files import fit_weights, read_tensors, write_tensors
 
 LAYOUTS = ("spatial", "qkv_image", "mask_image")
@@ -55,7 +55,7 @@ class ResNetDetector(nn.Module):
     def __init__(self, spec: DetectorSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.network = models.get_model(spec.network, weights=None)
+        self.network = _torchvision(spec.network)
         stem = self.network.conv1
         if spec.channels != _IMAGE_CHANNELS:
             self.network.conv1 = nn.Conv2d(
@@ -79,7 +79,7 @@ class VggDetector(nn.Module):
         if spec.channels not in (1, _IMAGE_CHANNELS):
             raise InputError(f"network vgg16 reads 1 or 3 channels, not {spec.channels}")
         self.spec = spec
-        self.network = models.get_model(spec.network, weights=None)
+        self.network = _torchvision(spec.network)
         last = self.network.classifier[-1]
         self.network.classifier[-1] = nn.Linear(last.in_features, 6 * spec.num_boxes)
 
@@ -134,7 +134,7 @@ class AttentionDetector(nn.Module):
         pooled = focus @ hidden.flatten(2).transpose(1, 2)
         weight, bias = self.score.weight.view(k, 2, -1), self.score.bias.view(k, 2)
         logits = torch.einsum("bkc,kjc->bkj", pooled, weight) + bias
-        return logits, box_convert(boxes, "xyxy", "cxcywh")
+        return logits, to_cxcywh(boxes)
 
 
 class _ResidualBlock(nn.Module):
@@ -181,11 +181,22 @@ def build_detector(spec: DetectorSpec) -> nn.Module:
         return AttentionDetector(spec)
     if spec.network == "vgg16":
         return VggDetector(spec)
-    if not spec.network.startswith("resnet") or spec.network not in models.list_models():
-        raise InputError(
-            f"network {spec.network!r} is unknown; choose attention, vgg16 or a torchvision ResNet"
-        )
-    return ResNetDetector(spec)
+    if spec.network.startswith("resnet"):
+        return ResNetDetector(spec)
+    raise InputError(_unknown(spec.network))
+
+
+def _torchvision(network: str) -> nn.Module:
+    with large_imports():  # network attention does without
+        from torchvision import models
+
+    if network not in models.list_models():
+        raise InputError(_unknown(network))
+    return models.get_model(network, weights=None)
+
+
+def _unknown(network: str) -> str:
+    return f"network {network!r} is unknown; choose attention, vgg16 or a torchvision ResNet"
 
 
 def initialize_trunk(detector: nn.Module, path: Path | str) -> None:

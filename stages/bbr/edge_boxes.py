@@ -16,6 +16,7 @@ import numpy as np
 
 from .cli import existing_file
 from .errors import InputError
+from .opencv import ximgproc
 
 # (H, W, 3) uint8 RGB to strength and orientation, both (H, W) float32.
 EdgeDetector = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -32,7 +33,7 @@ def structured_edges(model: Path | str) -> EdgeDetector:
     """
     path = existing_file(os.path.expanduser(model), "--model")
     try:
-        forest = cv2.ximgproc.createStructuredEdgeDetection(str(path))
+        forest = ximgproc().createStructuredEdgeDetection(str(path))
     except cv2.error as error:
         raise InputError(
             f"--model {path}: not a structured-edge model; use OpenCV's model.yml.gz, or leave it"
@@ -86,7 +87,7 @@ def edge_boxes(image: np.ndarray, detect: EdgeDetector = gradient_edges) -> np.n
         (n, 4) int64 xyxy in pixels, right and bottom exclusive; n is 0 where nothing encloses
         a contour.
     """
-    method = cv2.ximgproc.createEdgeBoxes(maxBoxes=_MAX_BOXES)
+    method = ximgproc().createEdgeBoxes(maxBoxes=_MAX_BOXES)
     found, _ = method.getBoundingBoxes(*detect(image))
     xywh = np.asarray(found, dtype=np.int64).reshape(-1, 4)
     return np.concatenate((xywh[:, :2], xywh[:, :2] + xywh[:, 2:]), axis=1)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.ops import box_convert
 
+from .boxes import to_cxcywh, to_xyxy
 from .clip import Clip
 
 
@@ -92,9 +92,9 @@ def union_box(boxes: Tensor) -> Tensor:
     """The smallest box around all: (n, 4) cxcywh to (1, 4); none of none."""
     if len(boxes) == 0:
         return boxes
-    corners = box_convert(boxes, "cxcywh", "xyxy")
+    corners = to_xyxy(boxes)
     around = torch.cat((corners[:, :2].amin(dim=0), corners[:, 2:].amax(dim=0)))
-    return box_convert(around.unsqueeze(0), "xyxy", "cxcywh")
+    return to_cxcywh(around.unsqueeze(0))
 
 
 def toss_unions(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .backbone import Maps
+from .boxes import to_cxcywh
 from .dino_seg import dino_seg_boxes
 from .errors import InputError
 from .features import FeatureBatch
@@ -202,10 +203,7 @@ def propose_training_boxes(
 
 def propose_targets(maps: Maps, method: str, options: Any) -> Tensor:
     """What h is to learn from these maps: (B, 4) cxcywh in fractions of the network's input."""
-    # Here, since pseudo_boxes.py does without torchvision, whose import takes a second.
-    from torchvision.ops import box_convert
-
     boxes = propose_training_boxes(
         maps.key, maps.grid, method, options, maps.cls_attention, maps.mask
     )
-    return box_convert(boxes, "xyxy", "cxcywh")
+    return to_cxcywh(boxes)

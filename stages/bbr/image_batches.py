@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -42,29 +42,45 @@ class SquareImages:
         self.index = index
         self.size = size
         self._keep = 3 * size * size * len(index.images) <= _CACHE_BYTES
-        self._kept: dict[int, Tensor] = {}
+        self._known = torch.zeros(len(index.images), dtype=torch.bool)
+        self._coming: dict[int, Future[Tensor]] = {}
 
     def __len__(self) -> int:
         return len(self.index.images)
 
+    def prefetch(self, positions: Tensor | Iterable[int]) -> None:
+        """Begin to read images that the next batch will have."""
+        positions = torch.as_tensor(positions, dtype=torch.long)
+        for position in positions[~self._known[positions]].tolist():
+            if position not in self._coming:
+                self._coming[position] = self._pool.submit(self._read, position)
+
     def batch(self, positions: Tensor | Iterable[int]) -> Tensor:
         """Images at these positions of `index.images`: (B, 3, size, size) uint8."""
-        return torch.stack(list(self._pool.map(self._read, map(int, positions))))
+        positions = torch.as_tensor(positions, dtype=torch.long)
+        self.prefetch(positions)
+        wanted = positions.tolist()
+        fresh = {p: self._coming.pop(p).result() for p in {*wanted} if p in self._coming}
+        if not self._keep:
+            return torch.stack([fresh[position] for position in wanted])
+        for position, image in fresh.items():
+            self._kept[position] = image
+            self._known[position] = True
+        return self._kept[positions]
+
+    # These two are made on first use, so that the object can be sent to another process before.
+    @cached_property
+    def _kept(self) -> Tensor:
+        return torch.empty(len(self), 3, self.size, self.size, dtype=torch.uint8)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        # Made on first use, so that the object can be sent to another process before.
         return ThreadPoolExecutor(max_workers=thread_count())
 
     def _read(self, position: int) -> Tensor:
-        if position in self._kept:
-            return self._kept[position]
         record = self.index.images[position]
         pixels = read_indexed(self.index.image_path(record), record)
-        image = to_tensor(resize(pixels, self.size))
-        if self._keep:
-            self._kept[position] = image
-        return image
+        return to_tensor(resize(pixels, self.size))
 
 
 def native_size_windows(

@@ -1,8 +1,9 @@
 """Self-distillation without labels: how the embedded scenes ViT came to be.
 
-DINO (Caron et al. 2021) on the [CLS] tokens of two crops, and iBOT (Zhou et al. 2022) on the
-patches that the student does not see. Targets are Sinkhorn-normalised instead of centred: with
-small networks and batches, plain centring drifts to uniform targets.
+DINO (Caron et al. 2021) on the [CLS] tokens of two large crops and some small ones, and iBOT (Zhou
+et al. 2022) on the patches of the large ones that the student does not see. Targets are
+Sinkhorn-normalised instead of centred: with small networks and batches, plain centring drifts to
+uniform targets.
 """
 
 from __future__ import annotations
@@ -24,22 +25,28 @@ class PretrainingOptions:
     """Hyperparameters of self-distillation.
 
     Attributes:
-        crop_size: side of a crop in pixels, divisible by the patch size.
-        crop_scale: least and greatest area of a crop, as fractions of the image.
-        mask_ratio: greatest fraction of patches hidden from the student.
+        crop_size: side of the two large crops in pixels, divisible by the patch size.
+        crop_scale: least and greatest area of such a crop, as fractions of the image.
+        local_crops: number of small crops, which the student alone sees.
+        local_size: their side in pixels, divisible by the patch size.
+        local_scale: as `crop_scale`.
+        mask_ratio: greatest fraction of a large crop's patches hidden from the student.
         prototypes: outputs of the projection head.
         student_temperature, teacher_temperature: softmax temperatures.
         momentum: of the teacher's moving average at the start; rises to 1 along a cosine.
         patch_weight: weight of the masked-patch term against the [CLS] term.
     """
 
-    crop_size: int = 64
-    crop_scale: tuple[float, float] = (0.15, 0.65)
+    crop_size: int = 128
+    crop_scale: tuple[float, float] = (0.4, 1.0)
+    local_crops: int = 4
+    local_size: int = 64
+    local_scale: tuple[float, float] = (0.1, 0.4)
     mask_ratio: float = 0.5
-    prototypes: int = 512
+    prototypes: int = 1024
     student_temperature: float = 0.1
     teacher_temperature: float = 0.05
-    momentum: float = 0.99
+    momentum: float = 0.996
     patch_weight: float = 1.0
 
 
@@ -76,23 +83,59 @@ class Distillation(nn.Module):
         self.teacher_head = copy.deepcopy(self.student_head).requires_grad_(False)
 
     def forward(self, images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Losses of a batch of images (B, 3, H, W), uint8: `cls`, `patch` and their `total`."""
+        """Losses of a batch of images (B, 3, H, W), uint8: `cls`, `patch` and their `total`.
+
+        `generator` is a CPU's, whatever the device: the same crops are drawn on all of them.
+        """
         options = self.options
-        crops = torch.cat([random_crops(images, options, generator) for _ in range(2)])
+        large = self._crops(images, 2, options.crop_size, options.crop_scale, generator)
         side = options.crop_size // self.student.stride
-        mask = random_block_masks(len(crops), side, options.mask_ratio, generator)
-        pixels = (crops - self.student.mean) / self.student.std
+        mask = random_block_masks(len(large), side, options.mask_ratio, generator)
+        mask = mask.to(images.device)
         depth = self.student.depth
-        seen = self.student.enter(pixels, depth, patch_mask=mask)
-        student = self.student_head(self.student.leave(seen, depth, (side, side)).tokens).float()
+        seen = self.student.enter(large, depth, patch_mask=mask)
+        tokens = self.student.leave(seen, depth, (side, side)).tokens
         with torch.no_grad():
-            teacher = self.teacher_head(self.teacher(pixels).tokens).float()
-            cls_target = sinkhorn(teacher[:, 0] / options.teacher_temperature)
-            patch_target = sinkhorn(teacher[:, 1:][mask] / options.teacher_temperature)
-        # Each crop's [CLS] must predict what the teacher says of the *other* crop.
-        cls = cross_entropy(student[:, 0], cls_target.roll(len(images), 0), options)
-        patch = cross_entropy(student[:, 1:][mask], patch_target, options)
-        return {"cls": cls, "patch": patch, "total": cls + options.patch_weight * patch}
+            teacher = self.teacher(large).tokens
+            cls_target = self._targets(teacher[:, 0])
+            patch_target = self._targets(teacher[:, 1:][mask])
+        # Each large crop's [CLS] must predict what the teacher says of the *other* one,
+        other = cls_target.roll(len(images), 0)
+        cls = [cross_entropy(self.student_head(tokens[:, 0]), other, options)]
+        if options.local_crops:
+            cls.append(self._local_loss(images, cls_target, generator))
+        patch = cross_entropy(self.student_head(tokens[:, 1:][mask]), patch_target, options)
+        # all pairs of a crop and a target weighing the same: 2, and 2 for each small crop.
+        pairs = torch.tensor([2.0, 2.0 * options.local_crops][: len(cls)], device=images.device)
+        mean = (torch.stack(cls) * pairs).sum() / pairs.sum()
+        return {"cls": mean, "patch": patch, "total": mean + options.patch_weight * patch}
+
+    def _local_loss(self, images: Tensor, cls_target: Tensor, generator: torch.Generator) -> Tensor:
+        """Small crops must predict what the teacher says of both large ones."""
+        options = self.options
+        small = self._crops(
+            images, options.local_crops, options.local_size, options.local_scale, generator
+        )
+        logits = self.student_head(self.student(small).tokens[:, 0])
+        both = cls_target.unflatten(0, (2, -1)).mean(dim=0).repeat(options.local_crops, 1)
+        # Cross-entropy is linear in its target: against the mean of both is the mean of two.
+        return cross_entropy(logits, both, options)
+
+    def _crops(
+        self,
+        images: Tensor,
+        count: int,
+        size: int,
+        scale: tuple[float, float],
+        generator: torch.Generator,
+    ) -> Tensor:
+        """(count · B, 3, size, size), normalised; crop i of image b is row i · B + b."""
+        crops = torch.cat([random_crops(images, size, scale, generator) for _ in range(count)])
+        return (crops - self.student.mean) / self.student.std
+
+    def _targets(self, tokens: Tensor) -> Tensor:
+        """What the teacher says of these tokens (n, D): (n, prototypes), float32."""
+        return sinkhorn(self.teacher_head(tokens).float() / self.options.teacher_temperature)
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
         """What is trained, for AdamW; as in DINO, biases and other vectors are not decayed."""
@@ -114,7 +157,7 @@ class Distillation(nn.Module):
 
 def cross_entropy(logits: Tensor, target: Tensor, options: PretrainingOptions) -> Tensor:
     """Mean cross-entropy between target distributions and student logits, both (n, prototypes)."""
-    log_probability = functional.log_softmax(logits / options.student_temperature, dim=-1)
+    log_probability = functional.log_softmax(logits.float() / options.student_temperature, dim=-1)
     return -(target * log_probability).sum(dim=-1).mean()
 
 
@@ -130,20 +173,25 @@ def sinkhorn(logits: Tensor, iterations: int = 3) -> Tensor:
     return plan
 
 
-def random_crops(images: Tensor, options: PretrainingOptions, generator: torch.Generator) -> Tensor:
+def random_crops(
+    images: Tensor, size: int, scale: tuple[float, float], generator: torch.Generator
+) -> Tensor:
     """A random, flipped, colour-jittered crop of each image.
 
     Args:
-        images: (B, 3, H, W), uint8.
+        images: (B, 3, H, W), uint8, on any device.
+        size: side of the result in pixels.
+        scale: least and greatest area of the crop, as fractions of the image.
+        generator: of the CPU.
 
     Returns:
-        (B, 3, crop_size, crop_size) float32 in [0, 1].
+        (B, 3, size, size) float32 in [0, 1].
     """
 
     def uniform(low: float, high: float) -> Tensor:
         return torch.rand(len(images), generator=generator) * (high - low) + low
 
-    side = uniform(*options.crop_scale).sqrt()
+    side = uniform(*scale).sqrt()
     aspect = (uniform(math.log(3 / 4), math.log(4 / 3)) / 2).exp()
     width, height = (side * aspect).clamp(max=1), (side / aspect).clamp(max=1)
     flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
@@ -153,8 +201,9 @@ def random_crops(images: Tensor, options: PretrainingOptions, generator: torch.G
         torch.stack((width * flip, zero, uniform(-1, 1) * (1 - width)), dim=1),
         torch.stack((zero, height, uniform(-1, 1) * (1 - height)), dim=1),
     ]
-    shape = (len(images), 3, options.crop_size, options.crop_size)
-    grid = functional.affine_grid(torch.stack(rows, dim=1), list(shape), align_corners=False)
+    placement = torch.stack(rows, dim=1).to(images.device)
+    shape = [len(images), 3, size, size]
+    grid = functional.affine_grid(placement, shape, align_corners=False)
     pixels = images.float() / 255
     crops = functional.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
     return jitter_colors(crops, generator)
@@ -176,10 +225,12 @@ def jitter_colors(pixels: Tensor, generator: torch.Generator) -> Tensor:
         grey
         + cosine.view(-1, 1, 1) * (torch.eye(3) - grey)
         + sine.view(-1, 1, 1) * cross
-    )  # fmt: skip
+    ).to(pixels.device)  # fmt: skip
     mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
     colored = torch.einsum("bij,bjhw->bihw", matrix, pixels)
-    contrast, brightness = uniform(0.6, 1.4).view(-1, 1, 1, 1), uniform(-0.2, 0.2).view(-1, 1, 1, 1)
+    contrast, brightness = (
+        uniform(*span).view(-1, 1, 1, 1).to(pixels.device) for span in ((0.6, 1.4), (-0.2, 0.2))
+    )
     return ((colored - mean) * contrast + mean + brightness).clamp(0, 1)
 
 

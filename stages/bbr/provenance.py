@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from .files import sha256
 
-_LIBRARIES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "numpy",
-    "scipy",
-    "opencv-contrib-python-headless",
-    "pillow",
-)
+# Each with the distributions that it comes in; envs/ installs the first.
+_LIBRARIES = {
+    "torch": ("torch",),
+    "torchvision": ("torchvision",),
+    "timm": ("timm",),
+    "numpy": ("numpy",),
+    "scipy": ("scipy",),
+    "opencv": (
+        "opencv-contrib-python-headless",
+        "opencv-contrib-python",
+        "opencv-python-headless",
+        "opencv-python",
+    ),
+    "pillow": ("pillow",),
+}
 
 
 def provenance(
@@ -34,6 +40,16 @@ def provenance(
         "stage": stage,
         "parameters": {key: parameters[key] for key in sorted(parameters)},
         "inputs": {role: sha256(path) for role, path in sorted(inputs.items()) if path is not None},
-        "versions": {library: version(library) for library in _LIBRARIES},
+        "versions": {library: _version(*names) for library, names in _LIBRARIES.items()},
         "device": device,
     }
+
+
+def _version(*distributions: str) -> str | None:
+    """The version of the first of these that is installed; None of a library built by hand."""
+    for name in distributions:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return None

@@ -14,16 +14,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import box_convert, box_iou
 
 from .augmentation import drop_channels
 from .backbone import Backbone, Maps
+from .boxes import to_xyxy
 from .criterion import LossWeights, most_confident, set_loss
 from .detector_inputs import arrange, parts_grid, stack_parts
 from .errors import InputError
 from .heuristics import propose_targets
 from .segmenter import Segmenter
 from .selection import evaluating
+from .startup import large_imports
 from .targets import as_target_list
 
 TARGETS = ("f", "current", "h")
@@ -214,9 +215,11 @@ class Refinement(nn.Module):
         """
         with evaluating(self.refined):
             maps = self.refined.leave(fixed.state, self.moving, grid)
+        with large_imports():
+            from torchvision.ops import box_iou
+
         own = most_confident(*self._detect(maps))[1]
-        boxes = (box_convert(found, "cxcywh", "xyxy") for found in (own, self._propose(maps)))
-        return box_iou(*boxes).diagonal()
+        return box_iou(to_xyxy(own), to_xyxy(self._propose(maps))).diagonal()
 
     def _detect(
         self, maps: Maps, generator: torch.Generator | None = None

@@ -76,6 +76,11 @@ class RefinementBatches:
         chosen = batch_indices(len(self.positions), self.batch_size, self.seed, step)
         return chosen[fabric.global_rank :: fabric.world_size]
 
+    def prefetch(self, step: int, fabric: Fabric) -> None:
+        """Begin to read the images of a step, while a device works on the one before."""
+        if self._kept is None:
+            self.images.prefetch(self.positions[self.indices(step, fabric)])
+
     def batch(
         self, chosen: Tensor, generator: torch.Generator | None, model: Refinement, fabric: Fabric
     ) -> Fixed:
@@ -91,10 +96,10 @@ class RefinementBatches:
         fabric: Fabric,
         generator: torch.Generator | None,
     ) -> Fixed:
-        images = self.images.batch(self.positions[chosen])
+        images = fabric.to_device(self.images.batch(self.positions[chosen]))
         if self.targets is not None:
-            return model.observe(fabric.to_device(images), self.targets[chosen])
-        return model.observe(fabric.to_device(crop_and_flip(images, generator)), None)
+            return model.observe(images, self.targets[chosen])
+        return model.observe(crop_and_flip(images, generator), None)
 
 
 class Selector:

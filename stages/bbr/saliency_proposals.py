@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.ops import roi_align
 
 from .components import component_at, mask_boxes
+from .startup import large_imports
 
 _POOL = 2  # bins per side of a region's descriptor
 _LEAST_SALIENCY = 0.3  # of a peak, as a share of the highest one
@@ -85,6 +85,9 @@ def region_descriptors(key: Tensor, grid: tuple[int, int], boxes: np.ndarray) ->
     Returns:
         (P, 4·d) float16.
     """
+    with large_imports():  # DDT, which the same stage runs, does without
+        from torchvision.ops import roi_align
+
     plane = key.T.reshape(1, -1, *grid)
     places = torch.from_numpy(boxes).to(plane)
     pooled = roi_align(plane, [places], _POOL, sampling_ratio=2, aligned=True)

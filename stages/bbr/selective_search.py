@@ -11,6 +11,8 @@ import ctypes
 import cv2
 import numpy as np
 
+from .opencv import ximgproc
+
 
 def selective_search(image: np.ndarray, seed: int = 0) -> np.ndarray:
     """Region proposals, best first.
@@ -29,8 +31,11 @@ def selective_search(image: np.ndarray, seed: int = 0) -> np.ndarray:
 
     Returns:
         (n, 4) int64 xyxy in pixels, right and bottom exclusive; n is at least 1.
+
+    Raises:
+        InputError: OpenCV was built without it.
     """
-    search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
+    search = ximgproc().segmentation.createSelectiveSearchSegmentation()
     search.setBaseImage(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     search.switchToSelectiveSearchFast()
     ctypes.CDLL(None).srand(seed + 1)  # glibc takes 0 for 1

@@ -15,7 +15,8 @@ half are bound by memory. Here S is only ever multiplied by a block of 8 vectors
    rounding. Divided by the distance to the next Ritz value it bounds the error of the vector, and
    the caller says whether what it reads off the vector is certain within that bound.
 3. Where it is not, Lanczos goes on from the block in float64.
-4. What is still uncertain has no gap to speak of; LAPACK decides there, as in the released code.
+4. What is still uncertain when LAPACK would have been as quick, or when rounding is all that is
+   left of the residual, has no gap to speak of; LAPACK decides there, as in the released code.
 
 The matrix is stored as float32, the narrowest type in which products on a CPU are accurate to
 float32; each product reads its 4 N² bytes once, which is the limit: see tests/bench.
@@ -30,17 +31,23 @@ import numpy as np
 import scipy.linalg
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 Accept = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 _BLOCK = 2
-# Products of one cycle, of which every fourth from the twelfth on may be the last, and how many
-# cycles there are, each begun where the one before ended.
+# Products of one cycle, of which from `_LOOK_FROM` on every `_LOOK_EVERY`th may be the last, and
+# how many cycles there are, each begun where the one before ended.
 _PASSES = {torch.float32: 40, torch.float64: 8}
 _CYCLES = {torch.float32: 2, torch.float64: 4}
-_LOOK_FROM, _LOOK_EVERY = 12, 4
+_LOOK_FROM = {torch.float32: 12, torch.float64: 2}
+_LOOK_EVERY = {torch.float32: 4, torch.float64: 2}
 # Residuals below which more of the type's arithmetic gains nothing.
 _ENOUGH = {torch.float32: 5e-7, torch.float64: 1e-14}
+# What is left of a product beside the basis is rounding below this: S has norm 1.
+_NOTHING_NEW = {torch.float32: 1e-6, torch.float64: 1e-14}
+# LAPACK takes about as long as the products with N / 4 vectors: no more of them are spent.
+_LAPACK_PRODUCTS = 1 / 4
 # What is kept of float64's 53 bits, relative to the largest entry of a row.
 _FLOAT64_BITS = 50
 # Below so many patches LAPACK is faster than a dozen small products.
@@ -73,7 +80,7 @@ class TwoValuedGraph:
 
     def trivial(self) -> Tensor:
         """(B, N) the eigenvector of eigenvalue 1 of S, of unit length."""
-        return torch.nn.functional.normalize(self.degrees.sqrt(), dim=1)
+        return functional.normalize(self.degrees.sqrt(), dim=1)
 
     def product(self, rows: Tensor) -> Tensor:
         """(B, b, N) rows times S, in float32 or float64 arithmetic as the rows are."""
@@ -96,10 +103,10 @@ class TwoValuedGraph:
         Rows are cut into whole numbers so short that N of them add up to less than 2^24. Their
         sums have no rounding, in any order, and the matrix is not needed in float64.
         """
-        bits = 24 - self.alike.shape[2].bit_length()
+        bits = _bits(self.alike.shape[2])
         unit = torch.exp2(rows.abs().amax(dim=2, keepdim=True).clamp_min(1e-300).log2().ceil())
         sums = torch.zeros_like(rows)
-        for _ in range(-(-_FLOAT64_BITS // bits)):
+        for _ in range(_parts(self.alike.shape[2])):
             unit = unit * 2.0**-bits
             whole = (rows / unit).round()
             rows = rows - whole * unit
@@ -111,6 +118,16 @@ class TwoValuedGraph:
         scale = self.degrees.rsqrt()
         affinity = self.alike.double() * (1 - self.epsilon) + self.epsilon
         return affinity * scale.unsqueeze(1) * scale.unsqueeze(2)
+
+
+def _bits(count: int) -> int:
+    """Of whole numbers so short that `count` of them add up to less than 2^24."""
+    return 24 - count.bit_length()
+
+
+def _parts(count: int) -> int:
+    """How many float32 products make one in float64."""
+    return -(-_FLOAT64_BITS // _bits(count))
 
 
 def second_eigenvectors(graph: TwoValuedGraph, accept: Accept) -> Tensor:
@@ -132,23 +149,36 @@ def dense_eigenvectors(graph: TwoValuedGraph) -> Tensor:
     """As `second_eigenvectors`, by LAPACK for each graph."""
     dense = graph.dense()
     if dense.device.type == "cpu":
-        # scipy asks LAPACK for the one vector, which costs a third of all of them.
-        which = [dense.shape[1] - 2] * 2
-        found = [scipy.linalg.eigh(one, subset_by_index=which)[1][:, 0] for one in dense.numpy()]
-        vectors = torch.from_numpy(np.stack(found))
+        vectors = torch.from_numpy(np.stack([_second_by_lapack(one) for one in dense.numpy()]))
     else:
         vectors = torch.linalg.eigh(dense).eigenvectors[:, :, -2]
     return vectors * graph.degrees.rsqrt()
+
+
+def _second_by_lapack(matrix: np.ndarray) -> np.ndarray:
+    """The eigenvector of the second largest eigenvalue of (N, N): (N,)."""
+    # The one vector costs a third of all of them.
+    _, vectors = scipy.linalg.eigh(matrix, subset_by_index=[len(matrix) - 2] * 2)
+    if not vectors.shape[1]:  # of an eigenvalue that most vectors share LAPACK may return none
+        vectors = np.linalg.eigh(matrix)[1][:, -2:]
+    return vectors[:, 0]
 
 
 def lanczos_eigenvectors(graph: TwoValuedGraph, accept: Accept) -> Tensor:
     """As `second_eigenvectors`, by block Lanczos; N must be at least 2."""
     found = torch.empty_like(graph.degrees)
     left, block = torch.arange(len(found), device=found.device), _start(graph)
+    budget = _LAPACK_PRODUCTS * found.shape[1]
     for dtype, cycles in _CYCLES.items():
+        price = block.shape[1] * (_parts(found.shape[1]) if dtype == torch.float64 else 1)
+        last = False
         for cycle in range(cycles):
-            values, block, residual = _cycle(graph, block.to(dtype))
-            if dtype == torch.float32 and cycle + 1 < cycles and residual > _ENOUGH[dtype]:
+            passes = min(_PASSES[dtype], int(budget / price))
+            if last or passes < _LOOK_FROM[dtype]:
+                break
+            values, block, done, last = _cycle(graph, block.to(dtype), passes)
+            budget -= done * price
+            if dtype == torch.float32 and cycle + 1 < cycles and not last:
                 continue
             y, error = _checked(graph, values, block)
             found[left] = y
@@ -168,34 +198,42 @@ def _start(graph: TwoValuedGraph) -> Tensor:
     return rows.to(graph.degrees.device).expand(batch, -1, -1)
 
 
-def _cycle(graph: TwoValuedGraph, block: Tensor) -> tuple[Tensor, Tensor, float]:
+def _cycle(graph: TwoValuedGraph, block: Tensor, passes: int) -> tuple[Tensor, Tensor, int, bool]:
     """Grow a Krylov space from a block of rows and take its best Ritz pairs.
+
+    Args:
+        passes: products at most.
 
     Returns:
         Ritz values (B, b) float64, descending, their vectors (B, b, N) in the type of the block,
-        and the greatest residual of a first one.
+        how many products there were, and whether more of them would gain nothing.
     """
     batch, width, count = block.shape
-    passes = max(1, min(_PASSES[block.dtype], (count - 1) // width))
+    look_from, look_every = _LOOK_FROM[block.dtype], _LOOK_EVERY[block.dtype]
+    passes = max(1, min(passes, (count - 1) // width))
     basis = block.new_empty(batch, 1 + passes * width, count)
     basis[:, 0] = graph.trivial().to(block.dtype)
     products = block.new_empty(batch, passes * width, count)
     for done in range(1, passes + 1):
         new = slice((done - 1) * width, done * width)
-        basis[:, 1:][:, new] = _orthonormal(block, basis[:, : 1 + new.start])
+        basis[:, 1:][:, new], exhausted = _orthonormal(block, basis[:, : 1 + new.start])
         block = products[:, new] = graph.product(basis[:, 1:][:, new])
-        look = done >= _LOOK_FROM and done % _LOOK_EVERY == 0
+        look = exhausted or (done >= look_from and done % look_every == 0)
         if look or done == passes:
-            pairs = _ritz_pairs(basis[:, 1 : 1 + new.stop], products[:, : new.stop], width)
-            if pairs[2] <= _ENOUGH[block.dtype]:
+            known = basis[:, 1 : 1 + new.stop], products[:, : new.stop]
+            values, vectors, residual = _ritz_pairs(*known, width)
+            last = exhausted or residual <= _ENOUGH[block.dtype]
+            if last:
                 break
-    return pairs
+    return values, vectors, done, last
 
 
 def _ritz_pairs(basis: Tensor, products: Tensor, width: int) -> tuple[Tensor, Tensor, float]:
     """What `_cycle` returns, from an orthonormal basis (B, m, N) and its products with S."""
     projected = (basis @ products.mT).double()
-    values, coefficients = torch.linalg.eigh((projected + projected.mT) / 2)
+    # On the CPU: a GPU solves such small problems one after the other, and slowly.
+    values, coefficients = torch.linalg.eigh(((projected + projected.mT) / 2).cpu())
+    values, coefficients = values.to(basis.device), coefficients.to(basis.device)
     values = values.flip(-1)[:, :width]
     coefficients = coefficients.flip(-1)[:, :, :width].mT.to(basis.dtype)
     vectors = coefficients @ basis
@@ -203,15 +241,47 @@ def _ritz_pairs(basis: Tensor, products: Tensor, width: int) -> tuple[Tensor, Te
     return values, vectors, residual.norm(dim=2).max().item()
 
 
-def _orthonormal(rows: Tensor, basis: Tensor) -> Tensor:
+def _orthonormal(rows: Tensor, basis: Tensor) -> tuple[Tensor, bool]:
     """(B, b, N) rows made orthonormal, and orthogonal to those of the basis.
 
-    Twice, since what is left of rows that nearly lie in the basis is mostly rounding.
+    Twice, since what is left of rows that nearly lie in the basis is mostly rounding. Where nothing
+    else is left, as in a graph of a few groups of equal patches, random rows go on; as they are
+    orthogonal to a space that S maps to itself, no harm is done.
+
+    Returns:
+        The rows, and whether nothing was left of any.
     """
-    for _ in range(2):
-        rows = rows - (rows @ basis.mT) @ basis
-        rows = torch.linalg.qr(rows.mT).Q.mT
-    return rows
+    orthogonalized = _qr if rows.device.type == "cpu" else _gram_schmidt
+    rows, sizes = orthogonalized(rows - (rows @ basis.mT) @ basis)
+    lost = sizes < _NOTHING_NEW[rows.dtype]
+    if lost.any():
+        generator = torch.Generator().manual_seed(basis.shape[1])
+        random = torch.randn(rows.shape[1:], generator=generator).to(rows)
+        rows = torch.where(lost.unsqueeze(2), functional.normalize(random, dim=1), rows)
+        rows, _ = orthogonalized(rows - (rows @ basis.mT) @ basis)
+    rows, _ = orthogonalized(rows - (rows @ basis.mT) @ basis)
+    return rows, bool(lost.all())
+
+
+def _qr(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, b, N) rows made orthonormal, and (B, b) how long each was without those before it."""
+    q, r = torch.linalg.qr(rows.mT)
+    return q.mT, r.diagonal(dim1=1, dim2=2).abs()
+
+
+def _gram_schmidt(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """As the QR decomposition, which a GPU makes of such long matrices one after the other.
+
+    Rows of which nothing is left are not of unit length.
+    """
+    found: list[Tensor] = []
+    sizes: list[Tensor] = []
+    for row in rows.unbind(dim=1):
+        for before in found:
+            row = row - (row * before).sum(dim=1, keepdim=True) * before
+        sizes.append(row.norm(dim=1))
+        found.append(functional.normalize(row, dim=1, eps=1e-30))
+    return torch.stack(found, dim=1), torch.stack(sizes, dim=1)
 
 
 def _checked(graph: TwoValuedGraph, values: Tensor, block: Tensor) -> tuple[Tensor, Tensor]:
@@ -224,7 +294,7 @@ def _checked(graph: TwoValuedGraph, values: Tensor, block: Tensor) -> tuple[Tens
     x = block[:, 0].double()
     trivial = graph.trivial()
     x = x - (x * trivial).sum(dim=1, keepdim=True) * trivial
-    x = torch.nn.functional.normalize(x, dim=1)
+    x = functional.normalize(x, dim=1)
     image = graph.product(x.unsqueeze(1))[:, 0]
     value = (image * x).sum(dim=1, keepdim=True)
     residual = (image - value * x).norm(dim=1, keepdim=True)

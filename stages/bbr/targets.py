@@ -41,5 +41,7 @@ def as_target_list(boxes: Tensor) -> list[Tensor]:
     Args:
         boxes: (B, 4), one target an image; or (B, T, 4), where rows of NaN fill up.
     """
-    rows = (box.view(-1, 4) for box in boxes)
-    return [row[~row.isnan().any(dim=1)] for row in rows]
+    rows = boxes if boxes.ndim == 3 else boxes.unsqueeze(1)
+    kept = ~rows.isnan().any(dim=2)
+    # Not image by image: a GPU would be waited for each time.
+    return list(rows[kept].split(kept.sum(dim=1).tolist()))

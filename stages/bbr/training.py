@@ -26,6 +26,7 @@ from .cli import log, positive_int, progress
 from .devices import choose_device
 from .errors import InputError
 from .files import PatientFile, atomic_path
+from .startup import loaded
 
 _LOG_EVERY = 50
 _FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed"}
@@ -175,6 +176,7 @@ def _work_in_process(
     fabric: Fabric, threads: int, work: Callable[..., None], *arguments: Any
 ) -> None:
     """A new process has neither log nor limit of threads yet; one of them tells for all."""
+    loaded()
     torch.set_num_threads(threads)
     if fabric.is_global_zero:
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

@@ -28,7 +28,8 @@ def index(tmp_path_factory):
 def arguments(index, output, architecture=ARCHITECTURE, **changes):
     chosen = {
         "index": index, "output": output, "image_size": 64, "steps": 3, "batch_size": 4,
-        "warmup": 2, "checkpoint_seconds": 1000,
+        "warmup": 2, "checkpoint_seconds": 1000, "crop_size": 64, "local_size": 32,
+        "local_crops": 1, "prototypes": 32, "momentum": 0.99,
     }  # fmt: skip
     return [*command(**(chosen | changes)), *architecture, *ONE_THREAD]
 
@@ -123,6 +124,7 @@ def test_provenance(index, tmp_path):
     [
         ({"architecture": ["--architecture", "resnet18"]}, "resnet18 is not a vision transformer"),
         ({"architecture": ["--architecture", "vit_of_mine"]}, "not one of timm's models"),
+        ({"crop_size": 60}, "--crop-size 60 is not a multiple of the patch size, 16"),
         ({"index": "none.json"}, r"none\.json: (cannot be read|No such file)"),
     ],
 )

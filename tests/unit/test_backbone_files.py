@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from bbr.backbone import BackboneSpec
-from bbr.backbone_options import take_backbone, weights_file
-from bbr.backbones import build_backbone, load_backbone, parse_arguments, save_backbone
+from bbr.backbone_options import parse_arguments, take_backbone, weights_file
+from bbr.backbones import build_backbone, load_backbone, save_backbone
 from bbr.errors import InputError
 from bbr.tensor_files import read_tensors
 

@@ -4,8 +4,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torchvision.ops import box_convert, clip_boxes_to_image
 
-from bbr.boxes import denormalize_boxes, normalize_boxes
+from bbr.boxes import (
+    clip_boxes,
+    denormalize_boxes,
+    normalize_boxes,
+    to_cxcywh,
+    to_xywh,
+    to_xyxy,
+)
 
 pixels = st.integers(0, 2000)
 
@@ -42,3 +50,13 @@ def test_round_trip(corners, height, width):
     box = torch.tensor([x1, y1, x1 + dx, y1 + dy], dtype=torch.float64)
     there_and_back = denormalize_boxes(normalize_boxes(box, (height, width)), (height, width))
     torch.testing.assert_close(there_and_back, box, atol=1e-8, rtol=1e-12)
+
+
+@given(st.tuples(pixels, pixels, pixels, pixels))
+def test_layouts_are_those_of_torchvision(corners):
+    x1, y1, dx, dy = corners
+    box = torch.tensor([[x1, y1, x1 + dx, y1 + dy]], dtype=torch.float32)
+    assert torch.equal(to_cxcywh(box), box_convert(box, "xyxy", "cxcywh"))
+    assert torch.equal(to_xyxy(box), box_convert(box, "cxcywh", "xyxy"))
+    assert torch.equal(to_xywh(box), box_convert(box, "xyxy", "xywh"))
+    assert torch.equal(clip_boxes(box, (480, 640)), clip_boxes_to_image(box, (480, 640)))

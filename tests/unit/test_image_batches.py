@@ -82,13 +82,43 @@ class TestSquareImages:
             for position, image in zip(positions, batch, strict=True):
                 expected = resize(pixels(*SIZES[position], int(position)), 12)
                 assert torch.equal(image, to_tensor(expected))
-        assert len(images._kept) == (5 if kept else 0)
+        index.image_path(index.images[0]).unlink()
+        if kept:
+            assert images.batch([0]).shape == (1, 3, 12, 12)
+        else:
+            with pytest.raises(UnreadableImage):
+                images.batch([0])
 
     def test_kept_images_are_not_read_again(self, index):
         images = SquareImages(index, 12)
         before = images.batch([0, 1])
         index.image_path(index.images[0]).unlink()
         assert torch.equal(images.batch([0, 1]), before)
+
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_prefetched_images_are_read_once(self, index, monkeypatch, kept):
+        if not kept:
+            monkeypatch.setattr(image_batches, "_CACHE_BYTES", 0)
+        read = []
+        monkeypatch.setattr(
+            image_batches, "read_rgb", lambda path: read.append(path.name) or read_rgb(path)
+        )
+        images = SquareImages(index, 12)
+        images.prefetch([0, 2])
+        images.prefetch(torch.tensor([2, 1]))
+        batch = images.batch([2, 0])
+        assert torch.equal(images.batch([1]), SquareImages(index, 12).batch([1]))
+        assert torch.equal(batch, SquareImages(index, 12).batch([2, 0]))
+        assert sorted(read[:3]) == ["0.png", "1.png", "2.png"]
+        assert images._coming == {}
+
+    def test_a_prefetched_image_that_is_unreadable_is_told_when_asked_for(self, index):
+        index.image_path(index.images[2]).write_bytes(b"")
+        images = SquareImages(index, 12)
+        images.prefetch([1, 2])
+        assert images.batch([1]).shape == (1, 3, 12, 12)
+        with pytest.raises(UnreadableImage, match="empty file"):
+            images.batch([2])
 
     def test_a_batch_is_the_caller_s_own(self, index):
         images = SquareImages(index, 12)

@@ -111,3 +111,11 @@ def test_bad_choices(tmp_path):
         structured_edges(tmp_path / "none.gz")
     with pytest.raises(InputError, match="not a structured-edge model"):
         structured_edges(tmp_path / "bad.yml.gz")
+
+
+def test_opencv_without_contributed_modules(monkeypatch):
+    monkeypatch.delattr(cv2, "ximgproc")
+    image = np.zeros((32, 32, 3), np.uint8)
+    for call in (lambda: selective_search(image), lambda: edge_boxes(image, gradient_edges)):
+        with pytest.raises(InputError, match="install opencv-contrib-python-headless"):
+            call()

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,7 +21,9 @@ from bbr.pretraining import (
 )
 
 TINY = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2}
-OPTIONS = PretrainingOptions(prototypes=32)
+OPTIONS = PretrainingOptions(
+    crop_size=64, local_crops=2, local_size=32, prototypes=32, momentum=0.99
+)
 
 
 def seeded(seed=0):
@@ -85,10 +88,10 @@ def test_cross_entropy_by_hand():
 def test_crops_depend_on_the_generator_alone():
     images = toy_images(4)
     torch.manual_seed(1)
-    once = random_crops(images, OPTIONS, seeded(3))
+    once = random_crops(images, 64, (0.15, 0.65), seeded(3))
     torch.manual_seed(2)
-    assert torch.equal(random_crops(images, OPTIONS, seeded(3)), once)
-    assert not torch.equal(random_crops(images, OPTIONS, seeded(4)), once)
+    assert torch.equal(random_crops(images, 64, (0.15, 0.65), seeded(3)), once)
+    assert not torch.equal(random_crops(images, 64, (0.15, 0.65), seeded(4)), once)
     assert once.shape == (4, 3, 64, 64)
     assert once.dtype == torch.float32
     assert once.min() >= 0
@@ -98,7 +101,7 @@ def test_crops_depend_on_the_generator_alone():
 def test_crops_of_a_plain_image_are_plain():
     """Whatever the window, the flip and the colours, one colour remains one colour."""
     images = torch.tensor([200, 90, 40], dtype=torch.uint8).view(1, 3, 1, 1).expand(8, 3, 50, 70)
-    crops = random_crops(images, OPTIONS, seeded())
+    crops = random_crops(images, 64, (0.15, 0.65), seeded())
     spread = crops.amax(dim=(2, 3)) - crops.amin(dim=(2, 3))
     assert spread.max() < 1e-5
     assert crops[:, :, 0, 0].std(dim=0).min() > 0.01  # colours were jittered
@@ -144,7 +147,7 @@ def test_trained_parameters_are_the_student_s_each_once():
 
 @pytest.mark.parametrize(("progress", "momentum"), [(0.0, 0.9), (0.5, 0.95), (1.0, 1.0)])
 def test_teacher_is_the_moving_average(progress, momentum):
-    model = distillation(PretrainingOptions(prototypes=32, momentum=0.9))
+    model = distillation(replace(OPTIONS, momentum=0.9))
     with torch.no_grad():
         for parameter in model.student.parameters():
             parameter += 1
@@ -162,6 +165,54 @@ def test_loss_is_that_of_the_generator():
     once = model(images, seeded(2))["total"]
     assert model(images, seeded(2))["total"] == once
     assert model(images, seeded(3))["total"] != once
+
+
+def test_every_crop_is_compared_with_each_large_crop_but_itself():
+    """Against a loop over pairs of crops, on the very crops that the model drew."""
+    model = distillation(replace(OPTIONS, mask_ratio=1e-6))
+    images = toy_images(6)
+    drawn = []
+    draw = model._crops
+
+    def keep(*arguments):
+        drawn.append(draw(*arguments))
+        return drawn[-1]
+
+    model._crops = keep
+    loss = model(images, seeded())["cls"]
+    large, small = (crops.unflatten(0, (-1, len(images))) for crops in drawn)
+    # The smallest block is one patch: it is hidden from the student here as there.
+    masks = random_block_masks_after(model, len(images))
+    targets = sinkhorn(
+        model.teacher_head(model.teacher(drawn[0]).tokens[:, 0]) / OPTIONS.teacher_temperature
+    ).unflatten(0, (2, -1))
+    pairs = []
+    for i in range(2):
+        depth = model.student.depth
+        state = model.student.enter(large[i], depth, patch_mask=masks[i])
+        tokens = model.student.leave(state, depth, (4, 4)).tokens
+        logits = model.student_head(tokens[:, 0])
+        pairs.append(cross_entropy(logits, targets[1 - i], OPTIONS))
+    for crops in small:
+        logits = model.student_head(model.student(crops).tokens[:, 0])
+        pairs += [cross_entropy(logits, targets[i], OPTIONS) for i in range(2)]
+    assert len(small) == 2
+    # Batches of another size differ in the last bits of float32.
+    assert loss.item() == pytest.approx(sum(pairs).item() / len(pairs), rel=1e-5)
+
+
+def random_block_masks_after(model, count):
+    """The masks that `seeded()` gives once the two large crops are drawn from it."""
+    generator = seeded()
+    for _ in range(2):
+        random_crops(toy_images(count), 64, model.options.crop_scale, generator)
+    return random_block_masks(2 * count, 4, 1e-6, generator).unflatten(0, (2, -1))
+
+
+def test_without_small_crops_two_views_remain():
+    model = distillation(replace(OPTIONS, local_crops=0))
+    losses = model(toy_images(), seeded())
+    assert losses["total"].isfinite()
 
 
 def test_it_learns():

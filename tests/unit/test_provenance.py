@@ -1,7 +1,7 @@
 """The record of how an artifact came to be: complete, and the same wherever it was made."""
 
 import json
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from bbr.files import encode_json, sha256
 from bbr.provenance import provenance
@@ -17,6 +17,16 @@ def test_holds_what_made_it(tmp_path):
     assert record["device"] == "cpu"
     assert record["versions"]["torch"] == version("torch")
     assert json.loads(encode_json(record)) == record
+
+
+def test_a_library_may_come_in_another_package(monkeypatch):
+    def installed(name):
+        if name.startswith("opencv-contrib"):
+            raise PackageNotFoundError(name)
+        return f"{name} 1.0"
+
+    monkeypatch.setattr("bbr.provenance.version", installed)
+    assert provenance("train", {}, {})["versions"]["opencv"] == "opencv-python-headless 1.0"
 
 
 def test_inputs_that_were_not_given_are_left_out(tmp_path):

@@ -158,3 +158,11 @@ def test_a_tower_without_cls_is_refused():
 
 def test_words_are_those_of_the_tiny_clip():
     assert tiny_clip().spec.vocabulary == WORDS
+
+
+def test_images_in_bfloat16_of_another_size():
+    """As Fabric hands them over under --precision bf16."""
+    clip = tiny_clip()
+    images = noise(1, 2 * SIDE, 2 * SIDE)
+    found = clip.encode_images(images.bfloat16())
+    torch.testing.assert_close(found, clip.encode_images(images), atol=0.01, rtol=0)

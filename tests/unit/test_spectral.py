@@ -5,6 +5,7 @@ import pytest
 import torch
 from literal import cut_vector
 
+from bbr import spectral
 from bbr.spectral import TwoValuedGraph, dense_eigenvectors, lanczos_eigenvectors
 
 EPSILON = 1e-5
@@ -69,6 +70,44 @@ def test_each_image_is_refined_until_it_is_accepted():
     assert seen == [[0, 1, 2], [1]]
 
 
+@pytest.fixture
+def no_lapack(monkeypatch):
+    """Small graphs, as if LAPACK took ever so long."""
+    monkeypatch.setattr(spectral, "_LAPACK_PRODUCTS", 100)
+    monkeypatch.setattr(spectral, "dense_eigenvectors", lambda graph: pytest.fail("LAPACK"))
+
+
+@pytest.mark.parametrize("sizes", [(60, 80, 160), (50, 51, 199), (40, 60, 80, 120)])
+def test_groups_joined_by_epsilon_exhaust_the_space_and_keep_the_basis_orthonormal(
+    sizes, no_lapack
+):
+    """A few groups of equal patches: after as many products nothing is left but rounding."""
+    labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    graph = TwoValuedGraph.build((labels == labels[:, None]).float()[None], EPSILON)
+    exact = torch.from_numpy(cut_vector(graph.alike[0].numpy() > 0, EPSILON))
+    errors = []
+
+    def precise(images, y, error):
+        errors.append(error.max().item())
+        assert ((y[0].abs() - exact.abs()).abs() <= error[0] + 1e-9).all()
+        return error.amax(dim=1) < 1e-8
+
+    lanczos_eigenvectors(graph, precise)
+    assert len(errors) == 2
+
+
+def test_products_are_within_the_price_of_lapack(monkeypatch):
+    spent = []
+    own = TwoValuedGraph._sums
+    monkeypatch.setattr(
+        TwoValuedGraph, "_sums", lambda self, rows: spent.append(rows.shape[1]) or own(self, rows)
+    )
+    graph = random_graph(batch=1, count=1000)
+    lanczos_eigenvectors(graph, lambda images, y, error: torch.zeros(1, dtype=torch.bool))
+    looks = 6 * spectral._parts(1000)  # one float64 product each
+    assert 100 < sum(spent) <= 1000 / 4 + looks
+
+
 def test_without_a_gap_lapack_decides():
     graph = TwoValuedGraph.build(torch.ones(2, 200, 200), EPSILON)
     y = lanczos_eigenvectors(graph, lambda images, y, error: torch.zeros(len(y), dtype=torch.bool))
@@ -81,3 +120,20 @@ def test_dense_equals_the_generalised_solver():
         expected = cut_vector(similar.numpy() > 0, EPSILON)
         signed = y.numpy() * np.sign(y.numpy() @ expected)
         np.testing.assert_allclose(signed, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("way", ["_qr", "_gram_schmidt"])
+def test_rows_are_made_orthonormal_whatever_they_are(way, monkeypatch):
+    """Of rows that lie among the others or in the basis, or are zero, others come."""
+    monkeypatch.setattr(spectral, "_qr", getattr(spectral, way))
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(4, 2, 40, generator=generator)
+    basis = torch.linalg.qr(torch.randn(4, 40, 5, generator=generator)).Q.mT
+    rows[1, 1] = 3 * rows[1, 0]
+    rows[2] = 0
+    rows[3, 0] = basis[3, 1] + basis[3, 4]
+    made, exhausted = spectral._orthonormal(rows, basis)
+    torch.testing.assert_close(made @ made.mT, torch.eye(2).expand(4, -1, -1))
+    torch.testing.assert_close(made @ basis.mT, torch.zeros(4, 2, 5))
+    assert not exhausted
+    assert spectral._orthonormal(basis[:, :2], basis)[1]

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from bbr.errors import InputError
+from bbr.layouts import LAYOUTS, NOT_REFINED
 from bbr.tables import (
-    LAYOUTS,
-    NOT_REFINED,
     Gain,
     Score,
     Table,

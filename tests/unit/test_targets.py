@@ -74,6 +74,14 @@ def test_one_target_an_image():
     assert as_target_list(torch.zeros(0, 4)) == []
 
 
+def test_rows_of_nan_are_no_targets():
+    row, none = [0.5, 0.5, 0.2, 0.2], [torch.nan] * 4
+    boxes = torch.tensor([[row, none], [none, none], [row, row]])
+    assert [len(targets) for targets in as_target_list(boxes)] == [1, 0, 2]
+    assert torch.equal(as_target_list(boxes)[2], boxes[2])
+    assert [len(targets) for targets in as_target_list(boxes[:, 1])] == [0, 0, 1]
+
+
 def test_an_index_without_sizes_is_refused(tmp_path):
     index = Index([{"id": 1, "file_name": "a.jpg"}], [], [], {}, tmp_path / "index.json")
     boxes = tmp_path / "boxes.json"

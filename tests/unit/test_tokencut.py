@@ -4,6 +4,7 @@ The threshold 0.21 is no cosine of small whole numbers, so that rounding decides
 two smallest non-trivial eigenvalues are equal the vector is not unique, and nothing is compared.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,7 @@ def groups(sizes, generator=None):
 def lanczos(monkeypatch):
     """Small graphs through the solver for large ones."""
     monkeypatch.setattr(spectral, "_DENSE_BELOW", 2)
+    monkeypatch.setattr(spectral, "_LAPACK_PRODUCTS", 1000)
 
 
 class TestByHand:
@@ -100,6 +102,14 @@ class TestByHand:
         assert (boxes[:, :2] < boxes[:, 2:]).all()
         assert boxes[0].tolist() == boxes[1].tolist()
 
+    @pytest.mark.parametrize("count", [4, 196, 256])
+    def test_patches_alike_to_none_give_some_box(self, count):
+        """One eigenvalue for all: of it LAPACK returns no vector at 256 patches."""
+        side = math.isqrt(count)
+        boxes = tokencut_boxes(torch.eye(count).expand(2, -1, -1), (side, side))
+        assert (boxes[:, :2] < boxes[:, 2:]).all()
+        assert boxes[0].tolist() == boxes[1].tolist()
+
     def test_zero_features_are_like_nothing(self):
         features = torch.tensor([[[1.0], [0.0], [1.0]]])
         graph = affinity_graph(features, -0.5, EPSILON)
@@ -128,7 +138,24 @@ def test_equals_the_dense_solver_on_ties_and_zeros(batch):
 def test_lanczos_equals_the_dense_solver_on_ties_and_zeros(batch):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spectral, "_DENSE_BELOW", 2)
+        patch.setattr(spectral, "_LAPACK_PRODUCTS", 1000)
         assert_equal_to_the_dense_solver(*batch)
+
+
+@settings(deadline=None, max_examples=50)
+@given(batches())
+def test_so_does_the_way_of_a_gpu(batch):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spectral, "_DENSE_BELOW", 2)
+        patch.setattr(spectral, "_LAPACK_PRODUCTS", 1000)
+        patch.setattr(spectral, "_qr", spectral._gram_schmidt)
+        assert_equal_to_the_dense_solver(*batch)
+
+
+def test_the_way_of_a_gpu_on_structured_features(monkeypatch):
+    monkeypatch.setattr(spectral, "_qr", spectral._gram_schmidt)
+    features = structured((19, 19), 3, seed=19)
+    assert assert_equal_to_the_dense_solver(features, (19, 19)) == 3
 
 
 @pytest.mark.parametrize("grid", [(19, 19), (14, 17), (24, 20)])

@@ -1,0 +1,139 @@
+"""Which labels make the rows and columns of each of the paper's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How scores make one of the paper's tables.
+
+    Attributes:
+        rows: the labels that tell rows apart.
+        columns: the labels that tell columns apart.
+        heading: the head of the first column.
+        name_row: the text of the first column, from the values of `rows`.
+        main: the `output` label of a cell's main number.
+        bracketed: the `output` label of the number in brackets.
+        fixed: labels that every score of this table has, and their values.
+        defaults: values of labels that may be left out.
+        last_rows: rows that come after all others, such as controls.
+        caption: what the numbers are.
+        decimals: of every number.
+        shared: a label whose value ANY stands for every value of the other scores: what no
+            training set changes is in the columns of all of them.
+    """
+
+    rows: Key
+    columns: Key
+    heading: str
+    name_row: Callable[[Key], str]
+    main: str
+    bracketed: str
+    fixed: Mapping[str, str]
+    defaults: Mapping[str, str]
+    last_rows: tuple[Key, ...]
+    caption: str
+    decimals: int = 1
+    shared: str = ""
+
+
+ANY = "any"
+NOT_REFINED = "f, not refined"  # the row of table 6 that the gains start from
+
+
+def name_discovery_row(row: Key) -> str:
+    """A method, with CAD or without: `row` is (method, yes or no)."""
+    method, cad = row
+    return f"{method} + CAD" if cad == "yes" else method
+
+
+def _name_grounding_row(row: Key) -> str:
+    method, backbone = row
+    return method if backbone in ("", method) else f"{method} ({backbone})"
+
+
+LAYOUTS = {
+    "4": Layout(
+        rows=("method", "cad"),
+        columns=("dataset",),
+        heading="model",
+        name_row=name_discovery_row,
+        main="method",
+        bracketed="h",
+        fixed={"metric": "corloc"},
+        defaults={"cad": "no", "output": "method", "seed": ""},
+        last_rows=(("Centre box", "no"), ("Whole image", "no"), ("LOST, random-init f", "no")),
+        caption="CorLoc in percent; in brackets that of the boxes of h. "
+        "Several seeds: mean ± standard deviation.",
+    ),
+    "6": Layout(
+        rows=("ablation",),
+        columns=("heuristic", "dataset"),
+        heading="ablation",
+        name_row=" ".join,
+        main="method",
+        bracketed="h",
+        fixed={"metric": "corloc"},
+        defaults={"output": "method", "seed": ""},
+        last_rows=((NOT_REFINED,),),
+        caption="CorLoc in percent of f^h, by heuristic and dataset. "
+        "Several seeds: mean ± standard deviation.",
+        decimals=2,
+    ),
+    "1": Layout(
+        rows=("method", "backbone"),
+        columns=("train", "test"),
+        heading="model",
+        name_row=_name_grounding_row,
+        main="map",
+        bracketed="h",
+        fixed={"metric": "pointing_game"},
+        defaults={"output": "map", "seed": ""},
+        last_rows=(),
+        caption="Pointing game in percent, by training set and test set. Methods that are not "
+        "trained have the same number for each training set. Several seeds: mean ± standard "
+        "deviation.",
+        decimals=2,
+        shared="train",
+    ),
+    "2": Layout(
+        rows=("train", "method"),
+        columns=("test",),
+        heading="training set, model",
+        name_row=", ".join,
+        main="map",
+        bracketed="h",
+        fixed={"metric": "bbox_accuracy"},
+        defaults={"output": "map", "seed": ""},
+        last_rows=(),
+        caption="Bounding box accuracy in percent, by test set; in brackets that of the boxes of "
+        "h. Several seeds: mean ± standard deviation.",
+        decimals=2,
+        shared="train",
+    ),
+    "5": Layout(
+        rows=("ablation",),
+        columns=("metric", "test"),
+        heading="ablation",
+        name_row=" ".join,
+        main="map",
+        bracketed="h",
+        fixed={},
+        defaults={"output": "map", "seed": ""},
+        last_rows=(),
+        caption="Pointing game and bounding box accuracy in percent of g^h, by test set. Several "
+        "seeds: mean ± standard deviation.",
+        decimals=2,
+    ),
+}
+LAYOUTS["average_precision"] = replace(
+    LAYOUTS["4"],
+    fixed={"metric": "ap"},
+    caption="AP50 in percent of all boxes of each image, whatever their class; in brackets that "
+    "of the boxes of h. Several seeds: mean ± standard deviation.",
+)
