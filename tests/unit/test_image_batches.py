@@ -101,7 +101,7 @@ class TestSquareImages:
             monkeypatch.setattr(image_batches, "_CACHE_BYTES", 0)
         read = []
         monkeypatch.setattr(
-            image_batches, "read_rgb", lambda path: read.append(path.name) or read_rgb(path)
+            image_batches, "read_indexed", lambda path, _: read.append(path.name) or read_rgb(path)
         )
         images = SquareImages(index, 12)
         images.prefetch([0, 2])

@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import pytest
@@ -59,7 +59,13 @@ class Cluster:
 
 
 class Submitted:
-    """Snakemake at work in a copy of the repository, submitting to SLURM."""
+    """Snakemake at work in a copy of the repository, submitting to SLURM.
+
+    Attributes:
+        all: every one that has been started, so that none outlives the tests.
+    """
+
+    all: ClassVar[list[Submitted]] = []
 
     def __init__(self, repository: Repository, target: str, *more: str) -> None:
         self.root = repository.root
@@ -69,6 +75,7 @@ class Submitted:
                 repository.command(target, *more, *LOOPBACK), cwd=self.root, stdout=log,
                 stderr=subprocess.STDOUT, env=environment(), start_new_session=True,
             )  # fmt: skip
+        self.all.append(self)
 
     @property
     def output(self) -> str:
@@ -139,6 +146,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield Cluster(call, folder / "log/slurmd.log")
         print(f"\n{squeue('%.4i %.10T %.6M %.8m %.4C %k')}")
     finally:
+        for run in Submitted.all:
+            if run.process.poll() is None:
+                os.killpg(run.process.pid, signal.SIGKILL)
         call("stop")
 
 
