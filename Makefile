@@ -8,13 +8,15 @@ STAMP := .venv/installed
 # Not `source .venv/bin/activate`: what follows needs only this.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help table4 tables figures test lint bench bench-gpu lock resources clean
+.PHONY: help table4 tables figures test cluster faults lint bench bench-gpu lock resources clean
 
 help:
 	@echo "make table4     Table 4 on the embedded scenes: results/table4.csv"
 	@echo "make tables     Tables 4, 6 and 7 likewise"
 	@echo "make figures    Figures 1 (top) and 4: results/figures"
 	@echo "make test       lint, then the tests that need neither a GPU nor minutes each"
+	@echo "make cluster    jobs on a real SLURM, started here (tests/cluster); needs root"
+	@echo "make faults     all faults on all stages, into docs/faults.md; needs root"
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make bench      throughput against straightforward versions, as one table"
 	@echo "make bench-gpu  the same work at the paper's sizes on a GPU, beside what it could do at most"
@@ -34,7 +36,14 @@ figures: $(STAMP)
 	snakemake --cores $(CORES) results/figures/figure1.png results/figures/figure4.png
 
 test: lint
-	python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not gpu and not bench"
+	python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not gpu and not bench and not cluster"
+
+cluster: $(STAMP)
+	python -m pytest -s -v -m cluster tests/workflow
+
+# Half an hour on one core.
+faults: $(STAMP)
+	python -m pytest tests/faults -m "slow or not slow" --fault-table docs/faults.md
 
 lint: $(STAMP)
 	ruff check

@@ -19,7 +19,7 @@ from bbr.choice import choose_images
 from bbr.drawing import PALETTE, Tile, draw_sheet
 from bbr.errors import InputError
 from bbr.files import write_bytes
-from bbr.images import UnreadableImage, read_rgb
+from bbr.images import UnreadableImage, read_indexed
 from bbr.index import Index, load_index
 
 log = logging.getLogger("bbr")
@@ -68,7 +68,7 @@ def _read_top(path: Path, dataset: Index) -> dict[int, Record]:
 
 def _tile(image: dict[str, Any], dataset: Index, top: list[dict[int, Record]]) -> Tile | None:
     try:
-        pixels = read_rgb(dataset.image_path(image))
+        pixels = read_indexed(dataset.image_path(image), image)
     except UnreadableImage as error:
         log.warning("left out: %s", error)
         return None

@@ -21,7 +21,7 @@ from bbr import cli
 from bbr.choice import choose_images
 from bbr.errors import InputError
 from bbr.files import write_bytes
-from bbr.images import UnreadableImage, read_rgb
+from bbr.images import UnreadableImage, read_indexed
 from bbr.index import Index, load_index
 from bbr.map_figures import Cell, Row, Section, draw_figure, phrase_section
 from bbr.map_panels import REQUIRED, panel_cells, parse_panel
@@ -87,7 +87,7 @@ def _phrase_sections(
 
 def _row(image: dict[str, Any], dataset: Index, cells: Sequence[dict[int, Cell]]) -> Row | None:
     try:
-        pixels = read_rgb(dataset.image_path(image))
+        pixels = read_indexed(dataset.image_path(image), image)
     except UnreadableImage as error:
         log.warning("left out: %s", error)
         return None

@@ -21,7 +21,7 @@ from bbr.box_files import Record, write_boxes
 from bbr.cli import log
 from bbr.errors import InputError
 from bbr.image_methods import METHODS, first_box, make_proposer
-from bbr.images import UnreadableImage, read_rgb
+from bbr.images import UnreadableImage, read_indexed
 from bbr.index import load_index, parse_shard
 from bbr.provenance import provenance
 
@@ -49,7 +49,7 @@ def run(
     skipped: list[dict[str, Any]] = []
     for image in cli.progress(images, len(images), "images"):
         try:
-            pixels = read_rgb(dataset.image_path(image))
+            pixels = read_indexed(dataset.image_path(image), image)
         except UnreadableImage as error:
             skipped.append({"image_id": image["id"], "reason": error.reason})
             if len(skipped) > max_skipped:

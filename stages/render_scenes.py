@@ -26,7 +26,8 @@ import numpy as np
 
 from bbr.cli import execute, progress, stage_parser
 from bbr.errors import InputError
-from bbr.files import write_json
+from bbr.files import only_user_of, write_json
+from bbr.images import checksum
 from bbr.provenance import provenance
 from bbr.scenes import (
     CATEGORY_IDS,
@@ -52,6 +53,13 @@ def run(preset: str, count: int, seed: int, output: Path, size: int) -> None:
         InputError: an option is out of range, or `output` cannot be written there.
     """
     style = _style(preset, count, seed, size)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    # Two runs would render into one folder, and the index of one be of images of both.
+    with only_user_of(output.parent):
+        _render(style, count, seed, output)
+
+
+def _render(style: SceneStyle, count: int, seed: int, output: Path) -> None:
     folder, partial, stale = _prepare_folders(output)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -59,9 +67,10 @@ def run(preset: str, count: int, seed: int, output: Path, size: int) -> None:
     for number in progress(range(1, count + 1), count, "scenes"):
         scene = render_scene(style, scene_rng(style, seed, number))
         name = f"{number:06d}.jpg"
-        _write_jpeg(partial / name, scene.image)
+        crc32 = _write_jpeg(partial / name, scene.image)
         captions = {"captions": scene.captions} if scene.captions else {}
-        images.append({"id": number, "file_name": name, "width": size, "height": size, **captions})
+        entry = {"id": number, "file_name": name, "width": style.size, "height": style.size}
+        images.append({**entry, "crc32": crc32, **captions})
         annotations += _annotate(scene, number, phrase_id)
         phrase_id += len(scene.mentions)
     annotations = [{"id": i, **annotation} for i, annotation in enumerate(annotations, 1)]
@@ -120,11 +129,12 @@ def _prepare_folders(output: Path) -> tuple[Path, Path, Path]:
     return folder, partial, stale
 
 
-def _write_jpeg(path: Path, image: np.ndarray) -> None:
-    """Write an (h, w, 3) uint8 RGB image."""
+def _write_jpeg(path: Path, image: np.ndarray) -> int:
+    """Write an (h, w, 3) uint8 RGB image; the file's checksum."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, 92))
     path.write_bytes(encoded.tobytes())
+    return checksum(path)
 
 
 def _annotate(scene: Scene, image_id: int, phrase_id: int) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from .cad_network import Cad, Seen
 from .cli import progress, thread_count
 from .errors import InputError
 from .image_batches import to_tensor
-from .images import read_rgb
+from .images import read_indexed
 from .index import Index
 from .targets import load_targets
 from .training import batch_indices
@@ -38,12 +38,13 @@ class PseudoLabelled:
             raise InputError(f"{boxes}: holds no box of a pixel or more to learn from")
         self.boxes = pixels[usable]
         self.sizes = [size for size, kept in zip(sizes, usable, strict=True) if kept]
-        self.paths = [index.image_path(i) for i, kept in zip(records, usable, strict=True) if kept]
+        self.records = [image for image, kept in zip(records, usable, strict=True) if kept]
+        self._path_of = index.image_path
         self._keep = sum(3 * height * width for height, width in self.sizes) <= _KEPT_BYTES
         self._reading: dict[int, Future[Tensor]] = {}
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.records)
 
     def prefetch(self, positions: Iterable[int]) -> None:
         """Begin to read images that will be asked for."""
@@ -66,7 +67,8 @@ class PseudoLabelled:
         return ThreadPoolExecutor(max_workers=thread_count())
 
     def _read(self, position: int) -> Tensor:
-        return to_tensor(read_rgb(self.paths[position]))
+        record = self.records[position]
+        return to_tensor(read_indexed(self._path_of(record), record))
 
 
 class CadBatches:

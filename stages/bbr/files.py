@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
+import io
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+
+METADATA_DIGEST = "metadata_sha256"
+_DIGEST = "content_sha256"
 
 
 @contextlib.contextmanager
@@ -87,10 +92,66 @@ def _is_running(pid: int) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def only_user_of(folder: Path) -> Iterator[None]:
+    """Keep other processes that ask for the same out of an existing folder; a kill lets them in.
+
+    File systems that cannot lock folders, as NFS, let everybody in.
+
+    Raises:
+        InputError: there is another.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(f"{folder}: another run works there; wait for its end") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class PatientFile(io.FileIO):
+    """A file whose writes seem to succeed always, for libraries that do not bear one that fails.
+
+    Attributes:
+        failure: the first write that did fail, such as on a full disk.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, content: bytes | memoryview) -> int:
+        """Write all of `content`; nothing more after a failure."""
+        rest = memoryview(content)
+        while len(rest) and self.failure is None:
+            try:
+                rest = rest[super().write(rest) :]
+            except OSError as error:
+                self.failure = error
+        return len(content)
+
+    def check(self) -> None:
+        """See whether all was written.
+
+        Raises:
+            OSError: a write has failed.
+        """
+        if self.failure is not None:
+            raise self.failure
+
+
 def sha256(path: Path | str) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def metadata_digest(metadata: Mapping[str, str]) -> str:
+    """SHA-256 of a safetensors file's metadata, `METADATA_DIGEST` among them left out."""
+    texts = {key: value for key, value in metadata.items() if key != METADATA_DIGEST}
+    return hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:
@@ -100,8 +161,25 @@ def write_bytes(path: Path | str, content: bytes) -> None:
 
 
 def write_json(path: Path | str, content: Any) -> None:
-    """Write `content` as JSON, atomically and byte for byte reproducibly."""
-    write_bytes(path, encode_json(content))
+    """Write `content` as JSON, atomically and byte for byte reproducibly.
+
+    An object gets a last member `content_sha256`, the digest of its bytes without that member.
+    `read_json` checks it: a flipped bit mostly leaves valid JSON behind, with another number in it.
+    """
+    encoded = encode_json(content)
+    write_bytes(path, _sealed(encoded) if isinstance(content, dict) else encoded)
+
+
+def _sealed(encoded: bytes) -> bytes:
+    digest = hashlib.sha256(encoded).hexdigest()
+    separator = b"" if encoded == b"{}\n" else b", "
+    return b'%s%s"%s": "%s"}\n' % (encoded[:-2], separator, _DIGEST.encode(), digest.encode())
+
+
+def _is_sealed(content: bytes, digest: Any) -> bool:
+    """Whether this is the digest of an object's bytes without its last member."""
+    rest = content[: content.rfind(b'"%s"' % _DIGEST.encode())]
+    return digest == hashlib.sha256(rest.removesuffix(b", ") + b"}\n").hexdigest()
 
 
 def encode_json(content: Any) -> bytes:
@@ -110,14 +188,22 @@ def encode_json(content: Any) -> bytes:
 
 
 def read_json(path: Path | str) -> Any:
-    """Parse a JSON file.
+    """Parse a JSON file, ours or anyone's; the digest that ours carry is checked and left out.
 
     Raises:
-        InputError: the file is missing, unreadable or not JSON.
+        InputError: the file is missing, unreadable or not JSON, or ours and altered since.
     """
     try:
-        return json.loads(Path(path).read_bytes())
+        content = Path(path).read_bytes()
+        parsed = json.loads(content)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); make it again") from error
+    digest = parsed.pop(_DIGEST, None) if isinstance(parsed, dict) else None
+    if digest is not None and not _is_sealed(content, digest):
+        raise InputError(
+            f"{path}: does not match its digest, so it is damaged or was edited; make it again, or"
+            f" delete its member {_DIGEST} if the change is meant"
+        )
+    return parsed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import h5py
 import numpy as np
 
 from .errors import InputError
+from .files import PatientFile
 
 # Since HDF5 1.10 headers have checksums, as our datasets do, so that a damaged file is refused and
 # never misread.
@@ -23,22 +23,6 @@ _CHUNK_CACHE_BYTES = 2**26
 DAMAGE = (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError)
 
 
-class _Stream(io.FileIO):
-    """A file whose writes seem to succeed always; `failure` is the first that did not."""
-
-    failure: OSError | None = None
-
-    def write(self, content: memoryview) -> int:
-        """Write all of `content`; nothing more after a failure."""
-        rest = memoryview(content)
-        while len(rest) and self.failure is None:
-            try:
-                rest = rest[super().write(rest) :]
-            except OSError as error:
-                self.failure = error
-        return len(content)
-
-
 class OutputFile(h5py.File):
     """An HDF5 file being written.
 
@@ -47,7 +31,7 @@ class OutputFile(h5py.File):
     """
 
     def __init__(self, path: Path | str) -> None:
-        self._stream = _Stream(path, "w+")
+        self._stream = PatientFile(path, "w+")
         super().__init__(self._stream, "w", libver=_LAYOUT_VERSION, rdcc_nbytes=_CHUNK_CACHE_BYTES)
 
     def check(self) -> None:
@@ -56,8 +40,7 @@ class OutputFile(h5py.File):
         Raises:
             OSError: a write has failed.
         """
-        if self._stream.failure is not None:
-            raise self._stream.failure
+        self._stream.check()
 
     def close(self) -> None:
         """Write what is still in memory, and close the file."""

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from .cli import thread_count
-from .images import UnreadableImage, read_rgb
+from .images import UnreadableImage, read_indexed
 from .index import Index
 
 T = TypeVar("T")
@@ -78,8 +78,9 @@ class SquareImages:
         return ThreadPoolExecutor(max_workers=thread_count())
 
     def _read(self, position: int) -> Tensor:
-        path = self.index.image_path(self.index.images[position])
-        return to_tensor(resize(read_rgb(path), self.size))
+        record = self.index.images[position]
+        pixels = read_indexed(self.index.image_path(record), record)
+        return to_tensor(resize(pixels, self.size))
 
 
 def native_size_windows(
@@ -92,7 +93,7 @@ def native_size_windows(
 
     def read(image: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray | UnreadableImage]:
         try:
-            return image, read_rgb(index.image_path(image))
+            return image, read_indexed(index.image_path(image), image)
         except UnreadableImage as error:
             return image, error
 

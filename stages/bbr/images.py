@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -55,6 +57,39 @@ def read_rgb(path: Path | str) -> np.ndarray:
     """
     with _open_upright(path) as image:
         return _to_rgb(image)
+
+
+def checksum(path: Path | str) -> int:
+    """CRC-32 of a file's bytes, by which an index knows its images again.
+
+    A JPEG with a flipped bit mostly decodes, to other pixels.
+
+    Raises:
+        UnreadableImage: the file cannot be read.
+    """
+    try:
+        return zlib.crc32(Path(path).read_bytes())
+    except OSError as error:
+        raise UnreadableImage(path, error.strerror or "cannot be read") from error
+
+
+def read_indexed(path: Path | str, record: dict[str, Any]) -> np.ndarray:
+    """`read_rgb` of an image that an index lists, if it still is the file that was indexed.
+
+    Args:
+        record: the index's entry; its crc32, width and height are looked at where it has them.
+
+    Raises:
+        UnreadableImage: `read_rgb` does, or the file is another.
+    """
+    pixels = read_rgb(path)
+    height, width = pixels.shape[:2]
+    if (record.get("width", width), record.get("height", height)) != (width, height):
+        stated = f"{record.get('width')}x{record.get('height')}"
+        raise UnreadableImage(path, f"decodes to {width}x{height}, but was indexed as {stated}")
+    if "crc32" in record and checksum(path) != record["crc32"]:
+        raise UnreadableImage(path, "damaged or replaced since it was indexed; index again")
+    return pixels
 
 
 def image_size(path: Path | str) -> tuple[int, int]:

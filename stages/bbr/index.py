@@ -23,7 +23,8 @@ class Index:
     """An `index.json` in memory. Treat it as read-only.
 
     Attributes:
-        images: dictionaries with id, file_name and, where known, width and height in pixels.
+        images: dictionaries with id, file_name and, where known, width and height in pixels, and
+            the crc32 of the file.
         annotations: dictionaries with image_id, bbox [x, y, w, h] in pixels, category_id, iscrowd.
         categories: dictionaries with id and name.
         info: provenance, image_root, skipped.

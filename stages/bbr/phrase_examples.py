@@ -13,7 +13,7 @@ from .errors import InputError
 from .grounding import LEAST_AREA, Unit, record_unions, require_phrases
 from .grounding_figure import Example, Result
 from .heatmaps import HeatmapFile
-from .images import read_rgb
+from .images import read_indexed
 from .index import Index
 from .phrases import Phrase, index_phrases
 
@@ -48,7 +48,7 @@ def load_examples(
     return [
         Example(
             phrase=phrases[unit].texts[0],
-            image=read_rgb(dataset.image_path(images[unit[0]])),
+            image=read_indexed(dataset.image_path(images[unit[0]]), images[unit[0]]),
             truths=phrases[unit].boxes,
             results=[Result(u.get(unit), m.get(unit)) for u, m in zip(unions, maps, strict=True)],
         )

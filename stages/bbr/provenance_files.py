@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from .box_files import read_meta
 from .errors import InputError
+from .files import METADATA_DIGEST, metadata_digest
 
 
 def read_provenance(path: Path | str) -> dict[str, Any]:
@@ -39,6 +40,9 @@ def _attribute(path: Path) -> str:
     if path.suffix == ".safetensors":
         # As NumPy's: torch takes seconds to import.
         with safe_open(path, framework="numpy") as handle:
-            return (handle.metadata() or {})["provenance"]
+            metadata = handle.metadata() or {}
+        if metadata.get(METADATA_DIGEST, metadata_digest(metadata)) != metadata_digest(metadata):
+            raise ValueError("altered")
+        return metadata["provenance"]
     with h5py.File(path, "r") as file:
         return file.attrs["provenance"]

@@ -1,4 +1,4 @@
-"""Tensors on disk: safetensors with JSON metadata and a digest of their content."""
+"""Tensors on disk: safetensors with JSON metadata and digests of both."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from safetensors.torch import save as serialize_tensors
 from torch import Tensor, nn, uint8
 
 from .errors import InputError
-from .files import write_bytes
+from .files import METADATA_DIGEST, metadata_digest, write_bytes
 
 _CONTENT_DIGEST = "content_sha256"
 
 
 def write_tensors(path: Path | str, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write tensors as safetensors, atomically, with JSON-encoded metadata and a content digest."""
+    """Write tensors as safetensors, atomically, with JSON-encoded metadata and digests of both."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in sorted(tensors.items())}
     encoded = {key: json.dumps(value, sort_keys=True) for key, value in metadata.items()}
     encoded[_CONTENT_DIGEST] = json.dumps(_tensor_digest(tensors))
+    encoded[METADATA_DIGEST] = metadata_digest(encoded)
     write_bytes(path, _with_sorted_header(serialize_tensors(tensors, encoded)))
 
 
@@ -41,8 +42,8 @@ def _with_sorted_header(content: bytes) -> bytes:
 def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a safetensors file: its tensors by name, and its metadata.
 
-    Files of ours carry a digest of their content, which is checked; other people's files need
-    not.
+    Files of ours carry digests of their tensors and of their metadata, which are checked; other
+    people's files need not.
 
     Raises:
         InputError: the file is missing, not safetensors, truncated or altered.
@@ -51,12 +52,15 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{path}: no such file")
     try:
         with safe_open(path, framework="pt") as handle:
-            metadata = {k: _decode(v) for k, v in (handle.metadata() or {}).items()}
+            texts = handle.metadata() or {}
             tensors = {name: handle.get_tensor(name) for name in sorted(handle.keys())}
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path}: not a complete safetensors file ({error})") from error
+    expected = texts.pop(METADATA_DIGEST, None)
+    unaltered = expected is None or expected == metadata_digest(texts)
+    metadata = {key: _decode(value) for key, value in texts.items()}
     digest = metadata.pop(_CONTENT_DIGEST, None)
-    if digest is not None and digest != _tensor_digest(tensors):
+    if not unaltered or (digest is not None and digest != _tensor_digest(tensors)):
         raise InputError(
             f"{path}: content does not match its digest; the file was damaged, make it again"
         )

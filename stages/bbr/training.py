@@ -9,6 +9,7 @@ import logging
 import math
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.multiprocessing import ProcessRaisedException
@@ -23,7 +25,7 @@ from torch.multiprocessing import ProcessRaisedException
 from .cli import log, positive_int, progress
 from .devices import choose_device
 from .errors import InputError
-from .files import atomic_path
+from .files import PatientFile, atomic_path
 from .startup import loaded
 
 _LOG_EVERY = 50
@@ -149,6 +151,8 @@ def launch(device: str, precision: str, devices: int = 1) -> Fabric:
             else DDPStrategy(start_method="spawn", find_unused_parameters=True)
         ),
         precision=_FABRIC_PRECISION[precision],
+        # A job of SLURM's is one task that starts its processes itself, wherever it was submitted.
+        plugins=[LightningEnvironment()],
     )
 
 
@@ -239,6 +243,7 @@ class Checkpoint:
         if not self.path.exists():
             return 0
         try:
+            _require_undamaged(self.path)
             state = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged archive
             log.warning("%s: unreadable checkpoint ignored (%s)", self.path, type(error).__name__)
@@ -261,10 +266,18 @@ class Checkpoint:
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
-        with atomic_path(self.path) as temporary:
-            torch.save(state, temporary)
+        with atomic_path(self.path) as temporary, PatientFile(temporary, "w") as file:
+            torch.save(state, file)
+            file.check()
         self._last = time.monotonic()
 
     def discard(self) -> None:
         """Remove the file, once the output stands."""
         self.path.unlink(missing_ok=True)
+
+
+def _require_undamaged(path: Path) -> None:
+    """Check the sums that torch writes with each tensor, and does not look at when it reads."""
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(damaged)

@@ -19,6 +19,7 @@ from small_runs import (
 
 from bbr.backbones import load_backbone, save_backbone
 from bbr.detector_inputs import DetectorInputs
+from bbr.files import read_json
 
 COUNT = 6
 
@@ -62,7 +63,7 @@ def test_same_bytes_each_time(index, tmp_path):
 
 def resized_pixels(index, size):
     """Every image, by way of Pillow alone: (n, 3, size, size) uint8."""
-    content = json.loads(index.read_text())
+    content = read_json(index)
     folder = index.parent / content["info"]["image_root"]
     images = [Image.open(folder / image["file_name"]) for image in content["images"]]
     pixels = [np.array(image.convert("RGB").resize((size, size), 3)) for image in images]
@@ -121,7 +122,7 @@ def test_convolutional_backbone(index, tmp_path, capsys):
 
 def test_killed_while_writing(index, tmp_path):
     many = tmp_path / "many.json"
-    content = json.loads(index.read_text())
+    content = read_json(index)
     content["info"]["image_root"] = str(index.parent / content["info"]["image_root"])
     content["images"] = [
         image | {"id": 1000 * turn + image["id"]}
@@ -143,7 +144,7 @@ def test_killed_while_writing(index, tmp_path):
 @pytest.fixture
 def broken_index(index, tmp_path):
     """The third image is half a JPEG."""
-    content = json.loads(index.read_text())
+    content = read_json(index)
     folder = tmp_path / "images"
     folder.mkdir()
     for image in content["images"]:

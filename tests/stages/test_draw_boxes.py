@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bbr.files import read_json
+
 
 def box(image_id):
     return {"image_id": image_id, "category_id": 1, "bbox": [5, 5, 30, 20], "score": 1.0}
@@ -61,7 +63,7 @@ def test_another_seed_chooses_other_images(dataset):
 
 
 def test_without_ground_truth(dataset):
-    index = json.loads((dataset / "index.json").read_text())
+    index = read_json(dataset / "index.json")
     del index["annotations"]
     (dataset / "index.json").write_text(json.dumps(index))
     assert draw(dataset) == 0

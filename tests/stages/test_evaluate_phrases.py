@@ -11,6 +11,7 @@ import index_dataset
 import pytest
 import torch
 
+from bbr.files import read_json
 from bbr.heatmaps import create_heatmaps
 
 REPOSITORY = Path(__file__).parents[2]
@@ -116,7 +117,7 @@ def test_sources(index, tmp_path, refused, task, options, message):
 
 
 def test_an_index_without_phrases(index, tmp_path, refused):
-    content = json.loads(index.read_text())
+    content = read_json(index)
     index.write_text(json.dumps(content | {"annotations": []}))
     options = ["--task", "pointing_game", "--index", index, "--control", "center"]
     assert "there is nothing to score" in refused(evaluate, *options, output=tmp_path / "m.json")

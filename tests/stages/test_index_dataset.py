@@ -49,6 +49,8 @@ class TestFolder:
         output = tmp_path / "results" / "index.json"
         assert index("--format", "folder", "--source", photos, "--output", output) == 0
         got = load_index(output)
+        checksums = [image.pop("crc32") for image in got.images]
+        assert len(set(checksums)) == 3
         assert got.images == [
             {"id": 1, "file_name": "a b.jpg", "width": 30, "height": 20},
             {"id": 3, "file_name": "more/ü.png", "width": 5, "height": 6},

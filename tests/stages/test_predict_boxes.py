@@ -21,6 +21,7 @@ from small_runs import (
 from bbr.box_files import read_boxes
 from bbr.detector_inputs import DetectorInputs, arrange
 from bbr.detectors import load_detector
+from bbr.files import read_json
 
 COUNT = 5
 
@@ -33,7 +34,7 @@ def data(tmp_path_factory):
     inputs = make_inputs(index, folder / "inputs.h5")
     boxes = make_boxes(index, folder / "boxes.json")
     detector = make_detector(inputs, boxes, index, folder / "h.safetensors")
-    content = json.loads(index.read_text())
+    content = read_json(index)
     for number, image in enumerate(content["images"]):
         image |= {"width": 200 + 10 * number, "height": 100}
     index.write_text(json.dumps(content))
@@ -97,7 +98,7 @@ def test_bf16_is_near(data, tmp_path):
 
 
 def test_inputs_of_some_of_the_images(data, tmp_path):
-    content = json.loads(data["index"].read_text())
+    content = read_json(data["index"])
     content["images"].append({"id": 99, "file_name": "more.jpg", "width": 10, "height": 10})
     index = tmp_path / "index.json"
     index.write_text(json.dumps(content))

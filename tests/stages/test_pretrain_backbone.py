@@ -18,6 +18,7 @@ from small_runs import (
 )
 
 from bbr.backbones import load_backbone
+from bbr.files import read_json
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_output_is_a_backbone_for_the_other_stages(index, tmp_path):
 
 def test_annotations_are_not_read(index, tmp_path):
     """Weights of an index with other annotations differ in their provenance alone."""
-    content = json.loads(index.read_text())
+    content = read_json(index)
     content["info"]["image_root"] = str(index.parent / content["info"]["image_root"])
     content["annotations"] = content["annotations"][:1]
     bare = tmp_path / "bare.json"

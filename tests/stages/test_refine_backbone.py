@@ -24,6 +24,7 @@ from small_runs import (
 
 from bbr import refinement_batches
 from bbr.backbones import load_backbone, save_backbone
+from bbr.files import read_json
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +190,7 @@ def test_two_processes_are_one(data, tmp_path):
 
 @pytest.mark.slow
 def test_error_in_another_process_is_one_line(data, tmp_path):
-    content = json.loads(data["index"].read_text())
+    content = read_json(data["index"])
     content["info"]["image_root"] = str(tmp_path)
     index = tmp_path / "index.json"
     index.write_text(json.dumps(content))

@@ -19,6 +19,7 @@ from small_runs import (
 )
 
 from bbr.box_files import read_boxes
+from bbr.files import read_json
 from bbr.training import Checkpoint
 
 NETWORK = {"network": "tf_efficientnet_lite0", "map_level": 2, "frozen_levels": 1, "roi_size": 4}
@@ -166,7 +167,7 @@ def test_thresholds(data, trained, tmp_path):
 
 
 def test_unreadable_image(data, trained, tmp_path, capsys):
-    content = json.loads(data["index"].read_text())
+    content = read_json(data["index"])
     content["info"]["image_root"] = str(data["index"].parent / content["info"]["image_root"])
     content["images"][2]["file_name"] = "none.jpg"
     index = tmp_path / "index.json"

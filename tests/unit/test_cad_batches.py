@@ -51,7 +51,7 @@ def test_mirrored():
 
 def test_images_without_a_usable_box_are_left_out(make):
     data = make([[1, 2, 30, 40], [5, 5, 0.5, 9], [0, 0, 64, 48]], [SIZE] * 4)
-    assert [path.name for path in data.paths] == ["1.png", "3.png"]
+    assert [record["file_name"] for record in data.records] == ["1.png", "3.png"]
     torch.testing.assert_close(data.boxes, torch.tensor([[1.0, 2, 31, 42], [0, 0, 64, 48]]))
     assert [tuple(image.shape) for image in data.images([1, 0])] == [(3, 48, 64)] * 2
 

@@ -1,5 +1,6 @@
 """bbr.files: a file that exists is complete, whatever happens while it is written."""
 
+import json
 import os
 import signal
 import socket
@@ -11,8 +12,10 @@ import pytest
 from bbr import files
 from bbr.errors import InputError
 from bbr.files import (
+    PatientFile,
     atomic_path,
     encode_json,
+    only_user_of,
     read_json,
     require_writable,
     sha256,
@@ -140,9 +143,43 @@ class TestJson:
         content = {"b": [1, 2.5, None, True], "a": "ä😀"}
         write_json(tmp_path / "a.json", content)
         assert read_json(tmp_path / "a.json") == content
-        assert (tmp_path / "a.json").read_bytes() == encode_json(content)
+        write_json(tmp_path / "list.json", [content])
+        assert (tmp_path / "list.json").read_bytes() == encode_json([content])
         # The order is the content's own, and text stays readable.
         assert encode_json(content).decode() == '{"b": [1, 2.5, null, true], "a": "ä😀"}\n'
+
+    @pytest.mark.parametrize("content", [{}, {"a": 1}, {"a": {"content_sha256": "inner"}}])
+    def test_an_object_ends_in_the_digest_of_the_rest(self, tmp_path, content):
+        write_json(tmp_path / "a.json", content)
+        assert read_json(tmp_path / "a.json") == content
+        assert list(json.loads((tmp_path / "a.json").read_bytes()))[-1] == "content_sha256"
+
+    def test_no_flipped_bit_changes_what_is_read(self, tmp_path):
+        path, content = tmp_path / "a.json", {"score": 50.25, "labels": {"seed": "0"}}
+        write_json(path, content)
+        whole = path.read_bytes()
+        for bit in range(8 * len(whole)):
+            damaged = bytearray(whole)
+            damaged[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(damaged)
+            try:
+                found = read_json(path)
+            except InputError:
+                continue
+            # All that can pass is a flip in the name of the digest's own member.
+            assert {key: found[key] for key in content} == content
+            assert b"content_sha256" not in damaged
+
+    def test_an_edited_file_is_refused_until_its_digest_is_deleted(self, tmp_path):
+        path = tmp_path / "a.json"
+        write_json(path, {"score": 50})
+        edited = json.loads(path.read_bytes()) | {"score": 51}
+        path.write_text(json.dumps(edited))
+        with pytest.raises(InputError, match=r"was edited; .* delete its member content_sha256"):
+            read_json(path)
+        del edited["content_sha256"]
+        path.write_text(json.dumps(edited))
+        assert read_json(path) == {"score": 51}
 
     def test_not_a_number_is_refused_and_leaves_nothing(self, tmp_path):
         with pytest.raises(ValueError, match="not JSON compliant"):
@@ -168,3 +205,22 @@ def test_sha256_of_the_empty_file_and_of_abc(tmp_path):
         (tmp_path / "a").write_bytes(content)
         assert sha256(tmp_path / "a").startswith(digest)
         assert len(sha256(tmp_path / "a")) == 64
+
+
+def test_a_folder_has_one_user_at_a_time(tmp_path):
+    with (
+        only_user_of(tmp_path),
+        pytest.raises(InputError, match="another run works there"),
+        only_user_of(tmp_path),
+    ):
+        pass
+    with only_user_of(tmp_path):
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_patient_file_tells_of_a_failed_write_when_asked():
+    with PatientFile("/dev/full", "w") as file:
+        assert file.write(b"lost") == 4
+        assert file.write(b"too") == 3
+        with pytest.raises(OSError, match="No space"):
+            file.check()

@@ -101,7 +101,7 @@ class TestSquareImages:
             monkeypatch.setattr(image_batches, "_CACHE_BYTES", 0)
         read = []
         monkeypatch.setattr(
-            image_batches, "read_rgb", lambda path: read.append(path.name) or read_rgb(path)
+            image_batches, "read_indexed", lambda path, _: read.append(path.name) or read_rgb(path)
         )
         images = SquareImages(index, 12)
         images.prefetch([0, 2])
@@ -157,7 +157,7 @@ class TestWindows:
 
     def test_at_most_two_windows_are_in_memory(self, index, monkeypatch):
         read = []
-        monkeypatch.setattr(image_batches, "read_rgb", lambda path: read.append(path))
+        monkeypatch.setattr(image_batches, "read_indexed", lambda path, _: read.append(path))
         windows = native_size_windows(index, index.images * 20, 10)
         next(windows)
         assert len(read) <= 20

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bbr.errors import InputError
-from bbr.images import UnreadableImage, image_size, read_rgb
+from bbr.images import UnreadableImage, checksum, image_size, read_indexed, read_rgb
 
 # What EXIF orientation 1..8 asks for, as operations on the stored (H, W, 3) array.
 UPRIGHT = {
@@ -266,3 +266,24 @@ def png_of_claimed_size(width, height):
         + chunk(b"IDAT", zlib.compress(bytes(100)))
         + chunk(b"IEND", b"")
     )
+
+
+class TestIndexed:
+    """An image is used only if it still is what the index says."""
+
+    def test_the_same_file(self, tmp_path):
+        path = tmp_path / "a.png"
+        Image.new("RGB", (5, 4), "red").save(path)
+        record = {"width": 5, "height": 4, "crc32": checksum(path)}
+        assert read_indexed(path, record).tolist() == read_rgb(path).tolist()
+        assert read_indexed(path, {}).shape == (4, 5, 3)
+
+    def test_another_file(self, tmp_path):
+        path = tmp_path / "a.png"
+        Image.new("RGB", (5, 4), "red").save(path)
+        record = {"width": 5, "height": 4, "crc32": checksum(path)}
+        Image.new("RGB", (5, 4), "blue").save(path)
+        with pytest.raises(UnreadableImage, match="damaged or replaced since it was indexed"):
+            read_indexed(path, record)
+        with pytest.raises(UnreadableImage, match="decodes to 5x4, but was indexed as 4x5"):
+            read_indexed(path, {"width": 4, "height": 5})

@@ -166,12 +166,21 @@ def test_checkpoint_of_other_parameters_is_ignored(tmp_path, caplog):
     assert "checkpoint of another run ignored" in caplog.text
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "another object"])
+def first_tensor(path):
+    """The bytes of a tensor in a checkpoint."""
+    weights = torch.load(path, weights_only=True)["model"].values()
+    return next(iter(weights)).numpy().tobytes()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "flipped", "another object"])
 def test_damaged_checkpoint_is_ignored(tmp_path, caplog, damage):
     path = killed_run(tmp_path, kill_at=6)
     content = path.read_bytes()
     if damage == "another object":
         torch.save(torch.zeros(3), path)
+    elif damage == "flipped":
+        place = content.index(first_tensor(path)) + 1
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
     else:
         path.write_bytes({"truncated": content[:-200], "empty": b"", "garbage": b"?" * 999}[damage])
     assert_same(train(tmp_path), train(tmp_path / "fresh"))
@@ -226,3 +235,10 @@ def test_gradients_of_parts_add_up(tmp_path):
 
 def test_a_long_gradient_is_cut_to_length_one(tmp_path):
     assert fit_a_point(tmp_path, 1, [50.0]) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_job_of_slurm_s_starts_its_processes_itself(monkeypatch):
+    for name, value in (("NTASKS", "1"), ("JOB_NAME", "x"), ("PROCID", "0"), ("JOB_ID", "7")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    fabric = launch("cpu", "fp32", devices=2)
+    assert fabric.strategy.cluster_environment.creates_processes_externally is False

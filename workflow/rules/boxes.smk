@@ -16,8 +16,8 @@ rule pseudo_boxes:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=growing(4000),
+        runtime=growing(240),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -49,8 +49,8 @@ rule propose_regions:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=720,
+        mem_mb=growing(2000),
+        runtime=growing(720),
     params:
         options=lambda w: options(
             {
@@ -86,8 +86,8 @@ rule discover_objects:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=growing(8000),
+        runtime=growing(240),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -124,8 +124,8 @@ rule merge_boxes:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python stages/merge_boxes.py --boxes {input.boxes} --output {output.boxes}"
         " --threads {threads} > {log} 2>&1"

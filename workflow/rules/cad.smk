@@ -15,8 +15,8 @@ rule train_cad:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=16000,
-        runtime=2880,
+        mem_mb=growing(16000),
+        runtime=growing(2880),
         gpu=GPUS * config["cad"]["devices"],
         device=config["device"],
     params:
@@ -46,8 +46,8 @@ rule predict_cad:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=growing(8000),
+        runtime=growing(240),
         gpu=GPUS,
         device=config["device"],
     params:

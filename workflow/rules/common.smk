@@ -42,6 +42,11 @@ GPUS = int(
 )
 
 
+def growing(amount):
+    """A resource that grows with each attempt (`--retries`): the last one may have lacked it."""
+    return lambda w, attempt: amount * attempt
+
+
 def code(stage):
     """The record of the source files that a stage is made of."""
     record = code_tracking.record_code(stage)

@@ -15,8 +15,8 @@ rule render_scenes:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=growing(1000),
+        runtime=growing(60),
     params:
         options=lambda w: dataset_options(w, "format"),
     shell:
@@ -44,7 +44,7 @@ rule index_dataset:
     threads: THREADS
     resources:
         mem_mb=index_memory,
-        runtime=60,
+        runtime=growing(60),
     params:
         options=dataset_options,
     shell:

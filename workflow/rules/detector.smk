@@ -14,8 +14,8 @@ rule cache_detector_inputs:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=6000,
-        runtime=240,
+        mem_mb=growing(6000),
+        runtime=growing(240),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -49,8 +49,8 @@ rule train_detector:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=growing(8000),
+        runtime=growing(720),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -85,8 +85,8 @@ rule predict_boxes:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
         gpu=GPUS,
         device=config["device"],
     params:

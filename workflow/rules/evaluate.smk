@@ -14,8 +14,8 @@ rule evaluate_boxes:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=growing(1000),
+        runtime=growing(20),
     params:
         labels=labels,
     shell:
@@ -39,8 +39,8 @@ rule evaluate_average_precision:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         labels=labels,
     shell:
@@ -63,8 +63,8 @@ rule compare_metrics:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=growing(1000),
+        runtime=growing(20),
     shell:
         "python stages/compare_metrics.py --baseline {input.baseline}"
         " --candidate {input.candidate} --output {output.comparison} --threads {threads}"

@@ -14,8 +14,8 @@ rule extract_features:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=6000,
-        runtime=240,
+        mem_mb=growing(6000),
+        runtime=growing(240),
         gpu=GPUS,
         device=config["device"],
     params:

@@ -18,8 +18,8 @@ for SOURCE in sources.read(sources.DATASETS):
             "../../envs/stages.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=2880,
+            mem_mb=growing(2000),
+            runtime=growing(2880),
             network=1,
         params:
             sources=DATASET_SOURCES,
@@ -48,8 +48,8 @@ rule fetch_one_weights:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=6000,
-        runtime=240,
+        mem_mb=growing(6000),
+        runtime=growing(240),
         network=1,
     params:
         registry=WEIGHT_REGISTRY,
@@ -78,8 +78,8 @@ rule fetch_weights_folder:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=growing(2000),
+        runtime=growing(240),
         network=1,
     params:
         registry=WEIGHT_REGISTRY,
@@ -110,8 +110,8 @@ rule check_data:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=120,
+        mem_mb=growing(16000),
+        runtime=growing(120),
     params:
         datasets=datasets_to_check(),
     shell:

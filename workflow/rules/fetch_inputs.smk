@@ -43,11 +43,10 @@ def receipts(dataset):
     ]
 
 
-def index_memory(w):
+def index_memory(w, attempt):
     """Megabytes: the annotations of Visual Genome and COCO are files of hundreds."""
-    return {"visual_genome": 12000, "coco": 4000}.get(
-        config["datasets"][w.dataset]["format"], 2000
-    )
+    sizes = {"visual_genome": 12000, "coco": 4000}
+    return attempt * sizes.get(config["datasets"][w.dataset]["format"], 2000)
 
 
 def weights_name(file):

@@ -18,8 +18,8 @@ rule draw_refined_boxes:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         names=lambda w: options({"names": names_of_refined_boxes(w)}),
         options=options(config["figures"]),
@@ -51,8 +51,8 @@ rule draw_maps:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=growing(4000),
+        runtime=growing(10),
     params:
         options=map_options,
     shell:
@@ -81,8 +81,8 @@ rule draw_own_boxes:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         names=options({"names": [config["heuristics"][config["method"]]["label"]]}),
         options=options(config["figures"]),

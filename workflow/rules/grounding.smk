@@ -18,8 +18,8 @@ rule train_grounder:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=12000,
-        runtime=2880,
+        mem_mb=growing(12000),
+        runtime=growing(2880),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -50,8 +50,8 @@ rule extract_heatmaps:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=growing(8000),
+        runtime=growing(720),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -82,8 +82,8 @@ rule excite_classifier:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=growing(8000),
+        runtime=growing(720),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -111,8 +111,8 @@ rule extract_training_heatmaps:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=growing(8000),
+        runtime=growing(720),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -173,8 +173,8 @@ rule merge_heatmaps:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=growing(2000),
+        runtime=growing(120),
     shell:
         "python stages/merge_heatmaps.py --heatmaps {input.heatmaps} --output {output.heatmaps}"
         " --threads {threads} > {log} 2>&1"
@@ -202,8 +202,8 @@ rule heatmap_pseudo_boxes:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=growing(2000),
+        runtime=growing(120),
     params:
         options=options({"nms_boxes": config["grounding"]["nms_boxes"]}),
     shell:
@@ -228,8 +228,8 @@ rule heatmap_boxes:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=growing(2000),
+        runtime=growing(120),
     params:
         options=options({"nms_boxes": config["grounding"]["nms_boxes"]}),
     shell:
@@ -256,8 +256,8 @@ rule train_phrase_detector:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=growing(8000),
+        runtime=growing(720),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -292,8 +292,8 @@ rule refine_grounder:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=16000,
-        runtime=2880,
+        mem_mb=growing(16000),
+        runtime=growing(2880),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -330,8 +330,8 @@ rule predict_phrase_boxes:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -361,8 +361,8 @@ rule evaluate_phrases:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         options=scored_options,
     shell:
@@ -387,8 +387,8 @@ rule compare_phrases:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=growing(1000),
+        runtime=growing(20),
     shell:
         "python stages/compare_metrics.py --baseline {input.baseline} --candidate {input.candidate}"
         " --output {output.comparison} --threads {threads} > {log} 2>&1"
@@ -413,8 +413,8 @@ rule draw_figure3:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         options=options(
             {
@@ -443,8 +443,8 @@ rule list_own_groundings:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     shell:
         "python stages/list_groundings.py --index {input.index} --heatmaps {input.heatmaps}"
         " --boxes {input.boxes} --output {output.grounding} --threads {threads} > {log} 2>&1"

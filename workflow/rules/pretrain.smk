@@ -13,8 +13,8 @@ rule pretrain_backbone:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=6000,
-        runtime=720,
+        mem_mb=growing(6000),
+        runtime=growing(720),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -40,8 +40,8 @@ rule pretrain_inpainter:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=6000,
-        runtime=720,
+        mem_mb=growing(6000),
+        runtime=growing(720),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -70,8 +70,8 @@ rule train_segmenter:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=2880,
+        mem_mb=growing(8000),
+        runtime=growing(2880),
         gpu=GPUS,
         device=config["device"],
     params:
@@ -105,8 +105,8 @@ rule import_segmenter:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         backbone=lambda w: given_backbone(w.base),
     shell:
@@ -131,8 +131,8 @@ rule train_clip:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=6000,
-        runtime=720,
+        mem_mb=growing(6000),
+        runtime=growing(720),
         gpu=GPUS,
         device=config["device"],
     params:

@@ -16,8 +16,8 @@ rule refine_backbone:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=1440,
+        mem_mb=growing(8000),
+        runtime=growing(1440),
         gpu=lambda w: GPUS
         * variant_section("refinement", w.method, w.variant)["devices"],
         device=config["device"],

@@ -17,8 +17,8 @@ rule tabulate_table1:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         options=options({"published": config["tables"]["table1"]["published"]}),
     shell:
@@ -45,8 +45,8 @@ rule tabulate_table2:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         options=options({"published": config["tables"]["table2"]["published"]}),
     shell:
@@ -73,8 +73,8 @@ rule tabulate_table5:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         options=options({"published": config["tables"]["table5"]["published"]}),
     shell:
@@ -101,8 +101,8 @@ rule tabulate_table4:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         options=options({"published": config["tables"]["table4"]["published"]}),
     shell:
@@ -129,8 +129,8 @@ rule tabulate_table6:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         options=options(
             {
@@ -162,8 +162,8 @@ rule tabulate_table7:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         jobs=table7_options,
         options=options({"published": config["tables"]["table7"]["published"]}),
@@ -192,8 +192,8 @@ rule tabulate_average_precision:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python stages/tabulate_metrics.py --table average_precision --metrics {input.metrics}"
         " --output {output.csv} --threads {threads} > {log} 2>&1"
@@ -217,8 +217,8 @@ rule tabulate_study:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python stages/tabulate_metrics.py --table gains --metrics {input.metrics}"
         " --output {output.csv} --threads {threads} > {log} 2>&1"
@@ -244,8 +244,8 @@ rule tabulate_grounding_study:
         "../../envs/stages.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python stages/tabulate_metrics.py --table phrase_gains --metrics {input.metrics}"
         " --output {output.csv} --threads {threads} > {log} 2>&1"

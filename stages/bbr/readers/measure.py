@@ -9,7 +9,7 @@ from typing import Any
 
 from ..cli import log, progress
 from ..errors import InputError
-from ..images import UnreadableImage, image_size
+from ..images import UnreadableImage, checksum, image_size
 from .listing import Listing, encode_name
 
 _BATCH = 1024
@@ -30,15 +30,16 @@ def measure_images(
         max_skipped: how many images may be left out; None is 1 % of them, but at least 10.
 
     Returns:
-        The listing of the readable images, with sizes, and [{file_name, reason}] of the others.
+        The listing of the readable images, with sizes and checksums, and [{file_name, reason}] of
+        the others.
 
     Raises:
         InputError: more than `max_skipped` images are unusable, or all are.
     """
     readable, skipped = [], []
-    for image, size in zip(listing.images, _sizes(listing, threads), strict=True):
+    for image, found in zip(listing.images, _look_at_all(listing, threads), strict=True):
         try:
-            readable.append(_measured(image, size))
+            readable.append(_measured(image, found))
         except UnreadableImage as error:
             name = encode_name(image["file_name"]).decode("utf-8", "replace")
             skipped.append({"file_name": name, "reason": error.reason})
@@ -46,32 +47,38 @@ def measure_images(
     return listing.only(readable), skipped
 
 
-def _sizes(listing: Listing, threads: int) -> Iterator[tuple[int, int] | UnreadableImage]:
-    """Size of each image in order, or why it has none."""
+def _look_at_all(
+    listing: Listing, threads: int
+) -> Iterator[tuple[int, int, int] | UnreadableImage]:
+    """Height, width and checksum of each image in order, or why it has none."""
     paths = [listing.root / image["file_name"] for image in listing.images]
     with ThreadPoolExecutor(threads) as pool:
         # In batches, so that an interrupt does not wait for the whole dataset.
-        batches = (pool.map(_try_size, paths[i : i + _BATCH]) for i in range(0, len(paths), _BATCH))
-        sizes = (size for batch in batches for size in batch)
-        yield from progress(sizes, len(paths), "reading images")
+        batches = (
+            pool.map(_try_image, paths[i : i + _BATCH]) for i in range(0, len(paths), _BATCH)
+        )
+        found = (image for batch in batches for image in batch)
+        yield from progress(found, len(paths), "reading images")
 
 
-def _try_size(path: Path) -> tuple[int, int] | UnreadableImage:
+def _try_image(path: Path) -> tuple[int, int, int] | UnreadableImage:
     try:
-        return image_size(path)
+        return *image_size(path), checksum(path)
     except UnreadableImage as error:
         return error
 
 
-def _measured(image: dict[str, Any], size: tuple[int, int] | UnreadableImage) -> dict[str, Any]:
-    """The image's entry with its decoded size.
+def _measured(
+    image: dict[str, Any], found: tuple[int, int, int] | UnreadableImage
+) -> dict[str, Any]:
+    """The image's entry with its decoded size and its checksum.
 
     Raises:
         UnreadableImage: it has none, the dataset states another, or JSON cannot hold its name.
     """
-    if isinstance(size, UnreadableImage):
-        raise size
-    height, width = size
+    if isinstance(found, UnreadableImage):
+        raise found
+    height, width, crc32 = found
     stated = image.get("width", width), image.get("height", height)
     name = image["file_name"]
     if stated != (width, height):
@@ -81,7 +88,7 @@ def _measured(image: dict[str, Any], size: tuple[int, int] | UnreadableImage) ->
         name.encode()
     except UnicodeEncodeError:
         raise UnreadableImage(name, "its file name is not UTF-8; rename it") from None
-    return {**image, "width": width, "height": height}
+    return {**image, "width": width, "height": height, "crc32": crc32}
 
 
 def _check_skipped(
