@@ -154,24 +154,26 @@ def _open_clip(
             f"--clip {tag}: neither a file nor pretrained weights of {architecture} ({known})"
         )
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    try:
-        if tag is None:
-            return new_open_clip(architecture), open_clip.get_tokenizer(architecture)
-        model = open_clip.create_model(
-            architecture, pretrained=tag, pretrained_text=False, require_pretrained=True
-        )
-    except Exception as error:  # hubs, caches and transformers each raise kinds of their own
-        raise InputError(
-            f"CLIP {architecture}: weights could not be fetched ({type(error).__name__}); give"
-            " --clip FILE, or the embedded workflow/resources/scenes_clip.safetensors"
-        ) from error
+    model = new_open_clip(architecture) if tag is None else _pretrained(architecture, tag)
     try:
         return model, open_clip.get_tokenizer(architecture)
-    except Exception as error:  # likewise
+    except Exception as error:  # hubs, caches and transformers each raise kinds of their own
         raise InputError(
             f"CLIP {architecture}: its tokenizer could not be fetched ({type(error).__name__}),"
             " which some come with only on the hub; fetch it where there is a network, and take"
             " the folder HF_HOME along"
+        ) from error
+
+
+def _pretrained(architecture: str, tag: str) -> nn.Module:
+    try:
+        return open_clip.create_model(
+            architecture, pretrained=tag, pretrained_text=False, require_pretrained=True
+        )
+    except Exception as error:  # as above
+        raise InputError(
+            f"CLIP {architecture}: weights could not be fetched ({type(error).__name__}); give"
+            " --clip FILE, or the embedded workflow/resources/scenes_clip.safetensors"
         ) from error
 
 

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from PIL import Image
@@ -74,6 +74,7 @@ def test_extreme_shapes(shape):
     assert pixels(draw_sheet([tile(shape), tile()], ["LOST"])).shape[2] == 3
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.1, 10), min_size=1, max_size=60))
 def test_tiles_stay_on_the_sheet_and_apart(shapes):
     places, width, height = _justify(shapes, lambda _: 20)
