@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help:
 	@echo "make table4     Table 4 on the embedded scenes: results/table4.csv"
 	@echo "make tables     Tables 4, 6 and 7 likewise"
-	@echo "make figures    Figures 1 (top) and 4: results/figures"
+	@echo "make figures    Figures 1 and 4: results/figures"
 	@echo "make test       lint, then the tests that need neither a GPU nor minutes each"
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make bench      throughput against straightforward versions, as one table"
