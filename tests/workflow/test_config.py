@@ -216,7 +216,7 @@ _NOT_OPTIONS = {
     "label", "format", "shards", "heuristics", "dataset", "backbone", "checkpoint",
     "detector_inputs", "detector", "refinement", "dataset_steps", "second_layer",
     "variant", "methods", "cad",
-    "datasets", "train",
+    "datasets", "train", "phrase",
 }  # fmt: skip
 _SHOW_HELP = """
 import contextlib, importlib, io, json, sys
