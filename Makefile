@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help:
 	@echo "make table4     Table 4 on the embedded scenes: results/table4.csv"
 	@echo "make tables     Tables 4, 6 and 7 likewise"
-	@echo "make figures    Figures 1 (top) and 4: results/figures"
+	@echo "make figures    Figures 1 and 4: results/figures"
 	@echo "make test       lint, then the tests that need neither a GPU nor minutes each"
 	@echo "make cluster    jobs on a real SLURM, started here (tests/cluster); needs root"
 	@echo "make faults     all faults on all stages, into docs/faults.md; needs root"

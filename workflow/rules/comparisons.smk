@@ -283,7 +283,7 @@ def map_files(w):
         "boxes": [
             panel[key] for panel in panels for key in ("boxes", "cad") if key in panel
         ],
-        **phrase_files(config["map_figures"][w.figure]["phrases"]),
+        **phrase_files(config["map_figures"][w.figure]["phrase"]),
     }
 
 
@@ -302,7 +302,7 @@ def map_options(w):
         options({"panel": [f"{key}={value}" for key, value in panel.items()]})
         for panel in map_panels(w)
     )
-    phrases = phrase_files(figure["phrases"])
+    phrases = phrase_files(figure["phrase"])
     given = {**{name: figure[name] for name in names}, **phrases}
     return " ".join([*panels, options(given)])
 

@@ -248,8 +248,8 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
         for method, backbone in figure["methods"].items():
             yield f"{where}.methods", method, methods
             yield f"{where}.methods.{method}", backbone, backbones
-        if figure["phrases"] is not None:
-            yield from _phrase_figure_references(f"{where}.phrases", figure["phrases"], config)
+        if figure["phrase"] is not None:
+            yield from _phrase_figure_references(f"{where}.phrase", figure["phrase"], config)
     for dataset in config["cad"]["dataset_steps"]:
         yield "cad.dataset_steps", dataset, datasets
     study = config["study"]
