@@ -108,7 +108,7 @@ TABLES = (*LAYOUTS, "gains")
 
 def _read_score(path: Path) -> Score:
     content = read_metrics(path)
-    labels = {**content["labels"], "metric": content["task"]}
+    labels = {**content["labels"], "metric": content.get("metric", content["task"])}
     return Score(labels, content["score"], str(path))
 
 
