@@ -215,3 +215,81 @@ rule train_captioner:
         "python stages/train_captioner.py --index {input.index} {params.options}"
         " --output {output.weights} --device {resources.device} --threads {threads}"
         " > {log} 2>&1"
+
+
+rule list_descriptions:
+    """What is where: captions with their boxes, as one file to read on."""
+    input:
+        descriptions="results/{dataset}/wwbl/descriptions.json",
+        boxes="results/{dataset}/wwbl/{maps}/boxes.json",
+        code=code("list_descriptions"),
+    output:
+        listed="results/{dataset}/wwbl/{maps}/descriptions.json",
+    log:
+        "results/logs/{dataset}/wwbl/{maps}/list_descriptions.log",
+    benchmark:
+        "results/benchmarks/{dataset}/wwbl/{maps}/list_descriptions.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    shell:
+        "python stages/list_descriptions.py --descriptions {input.descriptions}"
+        " --boxes {input.boxes} --output {output.listed} --threads {threads} > {log} 2>&1"
+
+
+rule draw_descriptions:
+    """The same to look at: a page of images, captions, heatmaps and boxes."""
+    input:
+        descriptions="results/{dataset}/wwbl/descriptions.json",
+        heatmaps="results/{dataset}/wwbl/{maps}/heatmaps.h5",
+        boxes="results/{dataset}/wwbl/{maps}/boxes.json",
+        code=code("draw_descriptions"),
+    output:
+        page="results/{dataset}/wwbl/{maps}/descriptions.html",
+    log:
+        "results/logs/{dataset}/wwbl/{maps}/draw_descriptions.log",
+    benchmark:
+        "results/benchmarks/{dataset}/wwbl/{maps}/draw_descriptions.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        options=options(config["description_page"]),
+    shell:
+        "python stages/draw_descriptions.py --descriptions {input.descriptions}"
+        " --heatmaps {input.heatmaps} --boxes {input.boxes} {params.options}"
+        " --output {output.page} --threads {threads} > {log} 2>&1"
+
+
+use rule list_descriptions as list_own_descriptions with:
+    input:
+        unpack(own_descriptions),
+        code=code("list_descriptions"),
+    output:
+        listed="results/mine/descriptions.json",
+    log:
+        "results/logs/mine/list_own_descriptions.log",
+    benchmark:
+        "results/benchmarks/mine/list_own_descriptions.tsv"
+
+
+use rule draw_descriptions as draw_own_descriptions with:
+    input:
+        unpack(own_descriptions),
+        code=code("draw_descriptions"),
+    output:
+        page=report(
+            "results/mine/descriptions.html",
+            caption="../report/own_descriptions.rst",
+            category="Figures",
+        ),
+    log:
+        "results/logs/mine/draw_own_descriptions.log",
+    benchmark:
+        "results/benchmarks/mine/draw_own_descriptions.tsv"
