@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import (
+    AutoTokenizer,
     BlipForConditionalGeneration,
     BlipImageProcessorPil,
-    BlipProcessor,
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging as transformers_logging
@@ -158,7 +158,9 @@ def _load_published(source: str) -> Captioner:
     transformers_logging.disable_progress_bar()
     folder = os.path.expanduser(source)
     try:
-        processor = BlipProcessor.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        # Pillow's resizing, as the weights were made with; torchvision's differs a little.
+        image_processor = BlipImageProcessorPil.from_pretrained(folder)
         model, loading = BlipForConditionalGeneration.from_pretrained(
             folder, use_safetensors=True, output_loading_info=True
         )
@@ -175,7 +177,7 @@ def _load_published(source: str) -> Captioner:
             f"--captioner {source}: {len(missing)} of BLIP's tensors are missing (first:"
             f" {missing[0]}); give weights for captioning"
         )
-    return Captioner(model, processor.tokenizer, processor.image_processor)
+    return Captioner(model, tokenizer, image_processor)
 
 
 def add_captioner_options(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .captioner import Captioner, CaptionOptions
-from .clip import Clip
+from .clip import Clip, prompt
 from .communities import CommunityOptions, find_communities, representatives
 from .image_batches import chunks, resize
 from .proposals import ProposalOptions, propose_regions, stand_ins
@@ -105,10 +105,10 @@ class Describer:
 
 @torch.no_grad()
 def embed_texts(clip: Clip, texts: Sequence[str], batch_size: int) -> np.ndarray:
-    """Unit embeddings (n, d) float32 of texts as they are; each text is looked at once."""
-    distinct = list(dict.fromkeys(texts))
+    """Unit embeddings (n, d) float32 of texts in CLIP's prompt; each text is looked at once."""
+    distinct = list(dict.fromkeys(prompt(text) for text in texts))
     parts = [clip.encode_texts(part).float().cpu() for part in chunks(distinct, batch_size)]
     if not parts:
         return np.zeros((0, 1), dtype=np.float32)
     numbers = {text: i for i, text in enumerate(distinct)}
-    return torch.cat(parts).numpy()[[numbers[text] for text in texts]]
+    return torch.cat(parts).numpy()[[numbers[prompt(text)] for text in texts]]
