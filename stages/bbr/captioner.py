@@ -23,8 +23,11 @@ from transformers.utils import logging as transformers_logging
 from .backbone import Backbone
 from .cli import positive_int
 from .errors import InputError
+from .hub import repository_reachable
 from .small_captioner import SmallCaptionerSpec, build_small_captioner, word_tokenizer
 from .tensor_files import fit_weights, read_tensors, write_tensors
+
+_PUBLISHED_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,8 @@ def _load_published(source: str) -> Captioner:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     folder = os.path.expanduser(source)
+    if not (_is_complete(Path(folder)) if os.path.isdir(folder) else repository_reachable(source)):
+        raise _unusable(source)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         # Pillow's resizing, as the weights were made with; torchvision's differs a little.
@@ -165,12 +170,7 @@ def _load_published(source: str) -> Captioner:
             folder, use_safetensors=True, output_loading_info=True
         )
     except Exception as error:  # hubs, caches and parsers each raise kinds of their own
-        raise InputError(
-            f"--captioner {source}: not a folder of BLIP's files, and could not be fetched"
-            f" ({type(error).__name__}); give one with config.json, model.safetensors,"
-            " preprocessor_config.json and the tokenizer's files, or the embedded"
-            " workflow/resources/scenes_captioner.safetensors"
-        ) from error
+        raise _unusable(source, error) from error
     missing = sorted(loading["missing_keys"])
     if missing:
         raise InputError(
@@ -178,6 +178,19 @@ def _load_published(source: str) -> Captioner:
             f" {missing[0]}); give weights for captioning"
         )
     return Captioner(model, tokenizer, image_processor)
+
+
+def _is_complete(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in _PUBLISHED_FILES)
+
+
+def _unusable(source: str, error: Exception | None = None) -> InputError:
+    why = f" ({type(error).__name__})" if error else ""
+    return InputError(
+        f"--captioner {source}: not a folder of BLIP's files, and could not be fetched{why}; give"
+        f" one with {', '.join(_PUBLISHED_FILES)} and the tokenizer's files, or the embedded"
+        " workflow/resources/scenes_captioner.safetensors"
+    )
 
 
 def add_captioner_options(parser: argparse.ArgumentParser) -> None:

@@ -151,12 +151,21 @@ class TestPublishedLayout:
         with pytest.raises(InputError, match=r"1 of BLIP's tensors are missing \(first: vision_"):
             load_captioner(str(tmp_path))
 
-    @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+    @pytest.mark.parametrize(
+        "name", ["config.json", "model.safetensors", "preprocessor_config.json"]
+    )
     def test_an_incomplete_folder(self, tmp_path: Path, name: str) -> None:
         write_published(tmp_path)
-        (tmp_path / name).unlink()
+        next(tmp_path.glob(f"{name}.*")).unlink()
         with pytest.raises(InputError, match="not a folder of BLIP's files, and could not be"):
             load_captioner(str(tmp_path))
+
+    def test_a_hub_that_does_not_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked = []
+        monkeypatch.setattr("bbr.captioner.repository_reachable", asked.append)
+        with pytest.raises(InputError, match="--captioner Salesforce/blip: not a folder of BLIP"):
+            load_captioner("Salesforce/blip")
+        assert asked == ["Salesforce/blip"]
 
     def test_of_pickled_weights_nothing_is_read(self, tmp_path: Path) -> None:
         model = write_published(tmp_path)
