@@ -85,6 +85,8 @@ def run(
         with autocast(place, precision):
             done.append(_describe(group, dataset, describer))
         _refuse_many_skipped(done, max_skipped, index)
+        for entry in done[-1]["skipped"]:
+            log.warning("skipped: image %d, %s", entry["image_id"], entry["reason"])
         journal.append(done[-1])
     _log_seconds(describer, sum(map(len, left)))
     _write(output, dataset, done, record)
@@ -106,7 +108,6 @@ def _describe(
         try:
             readable.append((image, read_rgb(dataset.image_path(image))))
         except UnreadableImage as error:
-            log.warning("skipped: %s", error)
             skipped.append({"image_id": image["id"], "reason": error.reason})
     found = describer.describe([pixels for _, pixels in readable])
     images = [

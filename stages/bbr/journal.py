@@ -28,21 +28,20 @@ class Journal:
         """The entries that are there already."""
         lines = self._whole_lines()
         if lines[:1] != [self._head]:
-            if lines:
+            if self.path.is_file():
                 log.warning("%s: journal of another run ignored", self.path)
-            lines = [self._head]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "wb") as file:
-            file.write(b"".join(lines))
+            self.discard()
+            return []
+        self.path.write_bytes(b"".join(lines))
         entries = [json.loads(line) for line in lines[1:]]
-        if entries:
-            log.info("resuming after %d parts from %s", len(entries), self.path)
+        log.info("resuming after %d parts from %s", len(entries), self.path)
         return entries
 
     def append(self, entry: Any) -> None:
         """Add an entry; it survives whatever happens next."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "ab") as file:
-            file.write(_line(entry))
+            file.write(_line(entry) if file.tell() else self._head + _line(entry))
             file.flush()
             os.fsync(file.fileno())
 
