@@ -167,6 +167,7 @@ ul { list-style: none; margin: .25rem 0 0; padding: 0; }
 label { display: flex; gap: .5rem; padding: .3rem .4rem; border-radius: .3rem; cursor: pointer; }
 label:hover, label:focus-within { background: color-mix(in srgb, currentColor 12%, transparent); }
 label:focus-within { outline: 2px solid currentColor; }
+label input { outline: none; flex: none; }
 small { display: block; opacity: .8; }
 .found { position: absolute; left: 0; top: 0; width: var(--share); height: auto;
   aspect-ratio: var(--ratio); visibility: hidden; pointer-events: none; }
