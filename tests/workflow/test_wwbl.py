@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
+import pytest
 import yaml
 from conftest import ROOT, Repository
+from PIL import Image
 
 
 def test_table3(pristine: Repository) -> None:
@@ -62,3 +67,23 @@ def test_gains_and_resources_can_be_asked_for(pristine: Repository) -> None:
         "results/resources/scenes_captioner.safetensors",
     )
     assert jobs["compare_captions"] == jobs["draw_descriptions"] == jobs["train_captioner"] == 1
+
+
+@pytest.mark.slow
+def test_own_photographs_are_described(repository: Repository) -> None:
+    folder = repository.root / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name, size in (("wide.jpg", (40, 64)), ("tall.png", (64, 48))):
+        coarse = rng.integers(0, 255, (4, 4, 3)).astype(np.uint8)
+        Image.fromarray(coarse).resize(size, Image.Resampling.NEAREST).save(folder / name)
+    targets = ("results/mine/descriptions.html", "results/mine/descriptions.json")
+    repository.snakemake(*targets, "--cores", "1", "--config", "images=photos")
+    page = (repository.root / targets[0]).read_text()
+    described = json.loads((repository.root / "results/mine/wwbl/descriptions.json").read_text())
+    for image in described["images"]:
+        assert image["file_name"] in page
+        assert image["phrases"]
+        assert all(caption in page for caption in image["phrases"])
+    for record in json.loads((repository.root / targets[1]).read_text()):
+        assert record["caption"] in page
