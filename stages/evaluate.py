@@ -4,10 +4,13 @@
   --task ap             COCO's average precision (AP50) of all boxes of each image: --boxes
   --task pointing_game  the highest point of the heatmap of each phrase: --heatmaps
   --task bbox_accuracy  the box around all boxes of each phrase: --boxes with phrase ids
+  --task wwbl           the same two ("what is where by looking") of captions that no phrase asked
+                        for: --heatmaps or --boxes of captions, and --matches, by which each phrase
+                        has the caption that is nearest to it; without one it is a miss
 
-Tasks of phrases also take --control random or center: a point, or a box, that is drawn uniformly or
-lies in the middle. They leave out target boxes below --least-area of the image, and score groups of
-phrases as well: by number of words, relational or plain, size of the target, category.
+The two before that also take --control random or center: a point, or a box, that is drawn uniformly
+or lies in the middle. Tasks of phrases leave out target boxes below --least-area of the image, and
+score groups of phrases as well: by words, relational or plain, size of the target, category.
 
 Prints the score in percent and its counts, and writes them with the bootstrap 95 % interval and
 the outcome of every image or phrase, which is what paired comparisons and tables are made from.
@@ -17,6 +20,7 @@ Intervals of phrases resample whole images.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +31,14 @@ import numpy as np
 from bbr import cli
 from bbr.average_precision import average_precision
 from bbr.box_files import box_xyxy, read_boxes, require_known_images, top_boxes
+from bbr.caption_matches import caption_targets, read_matches, through_captions
 from bbr.corloc import IOU_THRESHOLD, best_ious
 from bbr.errors import InputError
 from bbr.files import write_json
 from bbr.grounding import (
     LEAST_AREA,
     Target,
+    Unit,
     evaluated_targets,
     heatmap_points,
     pointing_game,
@@ -50,8 +56,16 @@ from bbr.statistics import bootstrap_interval
 
 Outcomes = dict[str, list[Any]]
 
-# What each task scores.
-TASKS = {"corloc": "boxes", "ap": "boxes", "pointing_game": "heatmaps", "bbox_accuracy": "boxes"}
+Matches = Mapping[Unit, Unit]
+
+# What each task may score.
+TASKS = {
+    "corloc": ("boxes",),
+    "ap": ("boxes",),
+    "pointing_game": ("heatmaps", "control"),
+    "bbox_accuracy": ("boxes", "control"),
+    "wwbl": ("heatmaps", "boxes"),
+}
 
 
 def run(
@@ -62,6 +76,7 @@ def run(
     output: Path,
     boxes: Path | None = None,
     heatmaps: Path | None = None,
+    matches: Path | None = None,
     control: str | None = None,
     least_area: float = LEAST_AREA,
     seed: int = 0,
@@ -73,6 +88,7 @@ def run(
     """
     named, dataset = parse_labels(labels), load_index(index)
     _require_one_source(task, boxes=boxes, heatmaps=heatmaps, control=control)
+    _require_matches(task, matches)
     parameters: dict[str, Any] = {"task": task, "labels": named}
     scores: dict[str, Any] = {}
     if task in _TASKS_OF_IMAGES:
@@ -82,10 +98,13 @@ def run(
         parameters |= {"least_area": least_area, "control": control}
         parameters |= {"seed": seed} if control == "random" else {}
         targets = evaluated_targets(dataset, least_area)
-        score_phrases = pointing_outcomes if task == "pointing_game" else accuracy_outcomes
-        outcomes = score_phrases(dataset, targets, heatmaps or boxes, control, seed)
+        points = heatmaps is not None or task == "pointing_game"
+        scores["metric"] = "pointing_game" if points else "bbox_accuracy"
+        score_phrases = pointing_outcomes if points else accuracy_outcomes
+        pairs = None if matches is None else read_matches(matches)
+        outcomes = score_phrases(dataset, targets, heatmaps or boxes, control, seed, pairs)
         scores["groups"] = _scores_by_group(outcomes, target_groups(dataset, targets))
-    inputs = {"index": index, "boxes": boxes, "heatmaps": heatmaps}
+    inputs = {"index": index, "boxes": boxes, "heatmaps": heatmaps, "matches": matches}
     metrics = {
         "task": task,
         "labels": named,
@@ -99,12 +118,16 @@ def run(
 
 
 def _require_one_source(task: str, **sources: Path | str | None) -> None:
-    allowed = [TASKS[task], *([] if task in _TASKS_OF_IMAGES else ["control"])]
     given = [name for name, source in sources.items() if source is not None]
-    if len(given) != 1 or given[0] not in allowed:
-        wanted = " or ".join(f"--{name}" for name in allowed)
+    if len(given) != 1 or given[0] not in TASKS[task]:
+        wanted = " or ".join(f"--{name}" for name in TASKS[task])
         found = " and ".join(f"--{name}" for name in given) or "none"
         raise InputError(f"--task {task} needs {wanted}, and has {found}")
+
+
+def _require_matches(task: str, matches: Path | None) -> None:
+    if (task == "wwbl") != (matches is not None):
+        raise InputError("--task wwbl needs --matches FILE, and no other task takes it")
 
 
 def _require_ground_truth(index: Index) -> None:
@@ -142,30 +165,46 @@ _TASKS_OF_IMAGES = {"corloc": corloc_outcomes, "ap": ap_outcomes}
 
 
 def pointing_outcomes(
-    index: Index, targets: list[Target], heatmaps: Path | None, control: str | None, seed: int
+    index: Index,
+    targets: list[Target],
+    heatmaps: Path | None,
+    control: str | None,
+    seed: int,
+    matches: Matches | None = None,
 ) -> Outcomes:
-    """Whether the point of each phrase lies in one of its boxes."""
+    """Whether the point of each phrase, or of its caption, lies in one of its boxes."""
     if control is not None:
         points = control_points(targets, control, seed)
     else:
         from bbr.heatmaps import HeatmapFile  # here, since scoring boxes does without HDF5
 
+        asked = targets if matches is None else caption_targets(targets, matches)
         with HeatmapFile(heatmaps) as file:
-            points = heatmap_points(targets, file)
+            points = heatmap_points(asked, file)
+        points = points if matches is None else through_captions(points, matches)
     return {**_units(targets), "correct": pointing_game(targets, points)}
 
 
 def accuracy_outcomes(
-    index: Index, targets: list[Target], boxes: Path | None, control: str | None, seed: int
+    index: Index,
+    targets: list[Target],
+    boxes: Path | None,
+    control: str | None,
+    seed: int,
+    matches: Matches | None = None,
 ) -> Outcomes:
-    """Whether the union of each phrase's boxes has IoU 0.5 or more with that of its targets."""
+    """Whether the union of each phrase's, or caption's, boxes has IoU 0.5 with its targets'."""
     if control is not None:
         unions = control_unions(targets, control, seed)
     else:
         records = read_boxes(boxes)
-        known = {(phrase.image_id, phrase.phrase_id) for phrase in index_phrases(index)}
-        require_phrases(records, known, boxes)
+        if matches is None:
+            known = {(phrase.image_id, phrase.phrase_id) for phrase in index_phrases(index)}
+            require_phrases(records, known, boxes)
+        else:
+            require_known_images(records, {image["id"] for image in index.images}, boxes)
         unions = record_unions(records)
+        unions = unions if matches is None else through_captions(unions, matches)
     return {**_units(targets), **_by_iou(union_ious(targets, unions))}
 
 
@@ -212,6 +251,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--index", type=Path, required=True, help="index.json with ground truth")
     parser.add_argument("--boxes", type=Path, help="COCO results")
     parser.add_argument("--heatmaps", type=Path, help="heatmaps.h5")
+    parser.add_argument("--matches", type=Path, help="matches.json, for --task wwbl")
     parser.add_argument("--control", choices=CONTROLS, help="what to score instead of a method")
     parser.add_argument("--least-area", type=cli.fraction, default=LEAST_AREA,
                         help="of a phrase's boxes, as a share of the image; smaller ones are left "

@@ -109,7 +109,7 @@ TABLES = (*LAYOUTS, *GAIN_LAYOUTS)
 
 def _read_score(path: Path) -> Score:
     content = read_metrics(path)
-    labels = {**content["labels"], "metric": content["task"]}
+    labels = {**content["labels"], "metric": content.get("metric", content["task"])}
     return Score(labels, content["score"], str(path))
 
 

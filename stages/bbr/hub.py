@@ -15,11 +15,15 @@ def reachable(architecture: str) -> bool:
     timm tries again and again, for 45 seconds and more, before it says that there is no network.
     """
     repository = timm.get_pretrained_cfg(architecture).hf_hub_id
-    if not repository:
-        return True  # from elsewhere, and timm does not insist
-    if any(isinstance(try_to_load_from_cache(repository, name), str) for name in _FILES):
-        return True
+    # From elsewhere, and timm does not insist, where there is no repository.
+    return not repository or repository_reachable(repository)
+
+
+def repository_reachable(repository: str) -> bool:
+    """Whether a repository's weights lie in the cache, or the hub answers and has it."""
     try:
+        if any(isinstance(try_to_load_from_cache(repository, name), str) for name in _FILES):
+            return True
         HfApi().model_info(repository, timeout=_PATIENCE)
     except Exception:  # of many libraries; whatever it is, there will be no weights
         return False

@@ -116,6 +116,21 @@ LAYOUTS = {
         decimals=2,
         shared="train",
     ),
+    "3": Layout(
+        rows=("train", "method"),
+        columns=("metric", "test"),
+        heading="training set, model",
+        name_row=", ".join,
+        main="map",
+        bracketed="h",
+        fixed={},
+        defaults={"output": "map", "seed": ""},
+        last_rows=(),
+        caption='"What is where by looking": pointing game and bounding box accuracy in percent of '
+        "captions that were found without a question, by test set. Several seeds: mean ± standard "
+        "deviation.",
+        decimals=2,
+    ),
     "5": Layout(
         rows=("ablation",),
         columns=("metric", "test"),

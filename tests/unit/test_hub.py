@@ -42,3 +42,7 @@ def test_cached_weights_need_no_network(asked, monkeypatch):
 def test_the_hub_answers(monkeypatch, asked):
     monkeypatch.setattr(hub.HfApi, "model_info", lambda *_, **__: object())
     assert hub.reachable(DINO)
+
+
+def test_what_is_no_repository(asked):
+    assert not hub.repository_reachable("/no/such/folder")

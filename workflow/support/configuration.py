@@ -21,7 +21,7 @@ MINE = "mine"  # the dataset of a user's own photographs
 CUSTOM = "custom"  # the backbone of a user's own weights
 LAYER = "second_layer"  # a heuristic's key that names another backbone
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
-GROUNDING_TABLES = ("table1", "table2", "table5")
+GROUNDING_TABLES = ("table1", "table2", "table3", "table5")
 NOT_FILES = ("timm", "random", "efficientnet_lite0", "none", "imagenet")
 
 
@@ -225,8 +225,9 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
     for section in ("pretraining", "inpainter_training", "segmenter_training"):
         yield f"{section}.dataset", config[section]["dataset"], datasets
     yield "segmenter_training.backbone", config["segmenter_training"]["backbone"], backbones
-    for dataset in config["clip_training"]["datasets"]:
-        yield "clip_training.datasets", dataset, datasets
+    for section in ("clip_training", "captioner_training"):
+        for dataset in config[section]["datasets"]:
+            yield f"{section}.datasets", dataset, datasets
     for name, method in methods.items():
         if "backbone" in method:
             yield f"heuristics.{name}.backbone", method["backbone"], backbones

@@ -1,0 +1,95 @@
+"""A page to look at what was found in photographs: one HTML file, without a server or a script.
+
+Each photograph stands beside its captions; the heatmap and boxes of the caption under the pointer,
+under the focus, or chosen lie over it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import bbr.startup
+
+import cv2
+import numpy as np
+
+from bbr import cli
+from bbr.description_page import Caption, Photograph, description_page
+from bbr.descriptions import Located, located_captions
+from bbr.errors import InputError
+from bbr.files import write_bytes
+from bbr.heatmaps import HeatmapFile
+from bbr.images import read_indexed
+from bbr.index import Index, load_index
+
+
+def run(
+    *, descriptions: Path, heatmaps: Path, boxes: Path, title: str, max_side: int, output: Path
+) -> None:
+    """Write the page.
+
+    Raises:
+        InputError: the files do not belong together, or an image cannot be read.
+    """
+    if output.suffix != ".html":
+        raise InputError(f"{output}: a page's name ends in .html")
+    with HeatmapFile(heatmaps) as maps:
+        shown = _photographs(load_index(descriptions), boxes, maps, max_side)
+        write_bytes(output, description_page(shown, title))
+
+
+def _photographs(
+    dataset: Index, boxes: Path, maps: HeatmapFile, max_side: int
+) -> Iterator[Photograph]:
+    units = zip(maps.image_id.tolist(), maps.phrase_id.tolist(), strict=True)
+    positions = {unit: position for position, unit in enumerate(units)}
+    found = located_captions(dataset, boxes)
+    for image, captions in cli.progress(found, len(dataset.images), "photographs"):
+        for located in captions:
+            if located.unit not in positions:
+                raise InputError(
+                    f"heatmaps {maps.path}: no map of caption {located.unit[1]} of image"
+                    f" {image['id']}; make them from the same descriptions"
+                )
+        drawn = maps.read(np.array([positions[c.unit] for c in captions], dtype=int))
+        pixels = _shrink(read_indexed(dataset.image_path(image), image), max_side)
+        shown = [_caption(c, heatmap) for c, heatmap in zip(captions, drawn, strict=True)]
+        yield Photograph(image["file_name"], pixels, dataset.image_size(image), shown)
+
+
+def _caption(located: Located, heatmap: np.ndarray) -> Caption:
+    return Caption(
+        text=located.caption,
+        boxes=np.array([record["bbox"] for record in located.boxes]).reshape(-1, 4),
+        scores=np.array([record["score"] for record in located.boxes]),
+        heatmap=heatmap,
+        regions=len(located.regions),
+    )
+
+
+def _shrink(pixels: np.ndarray, max_side: int) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    scale = max_side / max(height, width)
+    if scale >= 1:
+        return pixels
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line."""
+    parser = cli.stage_parser(__doc__)
+    parser.add_argument("--descriptions", type=Path, required=True, help="the described index")
+    parser.add_argument("--heatmaps", type=Path, required=True, help="heatmaps.h5 of its captions")
+    parser.add_argument("--boxes", type=Path, required=True, help="boxes.json of those heatmaps")
+    parser.add_argument("--title", default="What is where", help="of the page [What is where]")
+    parser.add_argument("--max-side", type=cli.positive_int, default=800,
+                        help="larger photographs are shown at this [800]")  # fmt: skip
+    parser.add_argument("--output", type=Path, required=True, help="page.html")
+    return cli.execute(run, parser, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

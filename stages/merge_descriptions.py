@@ -1,0 +1,67 @@
+"""Join the described images of several shards into one index, in the order of the shards."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import bbr.startup
+
+from bbr import cli
+from bbr.errors import InputError
+from bbr.index import Index, load_index, save_index
+from bbr.phrases import index_phrases
+from bbr.provenance import provenance
+
+
+def run(*, descriptions: list[Path], output: Path) -> None:
+    """Write the images and the skipped ones of all files in `descriptions` to `output`.
+
+    Raises:
+        InputError: an image is in two shards, they lie in different folders, or nothing was
+            described at all.
+    """
+    shards = [load_index(path) for path in descriptions]
+    if len({shard.path.parent.resolve() for shard in shards} | {output.parent.resolve()}) > 1:
+        raise InputError(
+            f"{output}: images are found relative to where an index lies; keep the shards and this"
+            " file in one folder"
+        )
+    owners: dict[int, Path] = {}
+    for shard in shards:
+        for image in shard.images:
+            if image["id"] in owners:
+                raise InputError(
+                    f"image {image['id']} is in both {owners[image['id']]} and {shard.path}: name"
+                    " each shard once, and shards of one run"
+                )
+            owners[image["id"]] = shard.path
+    if not any(index_phrases(shard) for shard in shards):
+        raise InputError(
+            f"{descriptions[0]}: no image has a description; there are no regions as large as"
+            " --least-area asks for"
+        )
+    inputs = {f"descriptions_{i}": path for i, path in enumerate(descriptions)}
+    record = provenance("merge_descriptions", {}, inputs)
+    record["sources"] = [shard.info.get("provenance") for shard in shards]
+    info = {
+        "image_root": shards[0].info.get("image_root", ""),
+        "provenance": record,
+        "skipped": [entry for shard in shards for entry in shard.info.get("skipped", [])],
+    }
+    images: list[dict[str, Any]] = [image for shard in shards for image in shard.images]
+    save_index(Index(images, [], [], info, output))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line."""
+    parser = cli.stage_parser(__doc__)
+    parser.add_argument("--descriptions", type=Path, nargs="+", required=True,
+                        help="one file per shard, made by describe_regions.py")  # fmt: skip
+    parser.add_argument("--output", type=Path, required=True, help="the described index, .json")
+    return cli.execute(run, parser, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
