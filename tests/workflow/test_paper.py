@@ -43,7 +43,7 @@ JOBS: dict[str, dict[str, int]] = {
         **DISCOVERY, "fetch_one_weights": 2, "train_detector": 12, "refine_backbone": 15,
     },
     "table7": {**DISCOVERY, "fetch_one_weights": 4, "train_detector": 9, "refine_backbone": 9},
-    "table1": {**BOTH_TRAINED, "evaluate_phrases": 21},
+    "table1": {**BOTH_TRAINED, "evaluate_phrases": 24},
     "table2": {**BOTH_TRAINED, "evaluate_phrases": 18},
     "table5": {
         **GROUNDING_TESTS, "fetch_one_weights": 3, "train_phrase_detector": 2,
