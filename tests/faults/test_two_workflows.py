@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bbr.files import read_json
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +27,7 @@ def snakemake(folder: Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_workflows_in_one_folder(tmp_path, table):
     for name in ("stages", "workflow"):
         shutil.copytree(ROOT / name, tmp_path / name)
