@@ -27,7 +27,9 @@ from .hub import repository_reachable
 from .small_captioner import SmallCaptionerSpec, build_small_captioner, word_tokenizer
 from .tensor_files import fit_weights, read_tensors, write_tensors
 
-_PUBLISHED_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
+_PUBLISHED_FILES = ("config.json", "preprocessor_config.json")
+# The first that is there is read; the second by torch.load with weights_only.
+_PUBLISHED_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ def load_captioner(source: str) -> Captioner:
 
     Args:
         source: a file of ours; or published weights that transformers reads: a folder with
-            config.json, model.safetensors and the processor's files, or a name on its hub.
+            config.json, the weights (model.safetensors or pytorch_model.bin) and the processor's
+            files, or a name on its hub.
 
     Raises:
         InputError: neither, damaged, or not to be fetched.
@@ -118,8 +121,12 @@ def captioner_file(source: str) -> Path | None:
 
 def weights_of(source: str) -> Path | None:
     """The file whose digest provenance keeps, or None for a name on the hub."""
-    inside = Path(os.path.expanduser(source), "model.safetensors")
-    return captioner_file(source) or (inside if inside.is_file() else None)
+    return captioner_file(source) or _weights_inside(Path(os.path.expanduser(source)))
+
+
+def _weights_inside(folder: Path) -> Path | None:
+    files = (folder / name for name in _PUBLISHED_WEIGHTS)
+    return next((file for file in files if file.is_file()), None)
 
 
 def new_small_captioner(spec: SmallCaptionerSpec) -> Captioner:
@@ -167,7 +174,7 @@ def _load_published(source: str) -> Captioner:
         # Pillow's resizing, as the weights were made with; torchvision's differs a little.
         image_processor = BlipImageProcessorPil.from_pretrained(folder)
         model, loading = BlipForConditionalGeneration.from_pretrained(
-            folder, use_safetensors=True, output_loading_info=True
+            folder, weights_only=True, output_loading_info=True
         )
     except Exception as error:  # hubs, caches and parsers each raise kinds of their own
         raise _unusable(source, error) from error
@@ -181,7 +188,8 @@ def _load_published(source: str) -> Captioner:
 
 
 def _is_complete(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in _PUBLISHED_FILES)
+    there = all((folder / name).is_file() for name in _PUBLISHED_FILES)
+    return there and _weights_inside(folder) is not None
 
 
 def _unusable(source: str, error: Exception | None = None) -> InputError:

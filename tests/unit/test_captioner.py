@@ -167,11 +167,16 @@ class TestPublishedLayout:
             load_captioner("Salesforce/blip")
         assert asked == ["Salesforce/blip"]
 
-    def test_of_pickled_weights_nothing_is_read(self, tmp_path: Path) -> None:
+    def test_pickled_tensors_are_read_and_a_program_is_not(self, tmp_path: Path) -> None:
         model = write_published(tmp_path)
         (tmp_path / "model.safetensors").unlink()
         torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
-        with pytest.raises(InputError, match="not a folder of BLIP's files"):
+        captioner = load_captioner(str(tmp_path))
+        assert weights_of(str(tmp_path)) == tmp_path / "pytorch_model.bin"
+        for name, tensor in model.state_dict().items():
+            assert torch.equal(captioner.model.state_dict()[name], tensor)
+        torch.save({"weights": Path("a")}, tmp_path / "pytorch_model.bin")  # a class to be built
+        with pytest.raises(InputError, match=r"--captioner .*: not a folder of BLIP's files"):
             load_captioner(str(tmp_path))
 
     def test_the_base_network_has_the_published_size(self) -> None:

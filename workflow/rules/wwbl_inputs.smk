@@ -10,8 +10,9 @@ def captioner_weights():
     given = os.path.expanduser(config["wwbl"]["captioner"])
     if given.endswith(".safetensors"):
         return given
-    inside = os.path.join(given, "model.safetensors")
-    return inside if os.path.isdir(given) else []
+    kinds = ("model.safetensors", "pytorch_model.bin")
+    inside = [os.path.join(given, name) for name in kinds]
+    return next((file for file in inside if os.path.isfile(file)), [])
 
 
 def described_shards(w):
