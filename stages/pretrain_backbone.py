@@ -30,7 +30,7 @@ from bbr.provenance import provenance
 from bbr.training import (
     Checkpoint,
     Schedule,
-    add_schedule_options,
+    add_training_options,
     batch_indices,
     launch,
     optimize,
@@ -128,12 +128,10 @@ def main(argv: list[str] | None = None) -> int:
                         help="JSON of overrides for timm.create_model")  # fmt: skip
     parser.add_argument("--image-size", type=cli.positive_int, default=128)
     _add_crop_options(parser)
-    add_schedule_options(
+    add_training_options(
         parser,
         Schedule(steps=3600, batch_size=48, lr=1e-3, weight_decay=0.05, warmup=180, shape="cosine"),
     )
-    parser.add_argument("--seed", type=int, default=0)
-    cli.add_device_options(parser)
     return cli.execute(run, parser, argv)
 
 

@@ -26,7 +26,7 @@ from bbr.provenance import provenance
 from bbr.training import (
     Checkpoint,
     Schedule,
-    add_schedule_options,
+    add_training_options,
     batch_indices,
     launch,
     optimize,
@@ -102,15 +102,13 @@ def main(argv: list[str] | None = None) -> int:
                             help=f"[{value}]")  # fmt: skip
     parser.add_argument("--hidden", type=cli.open_fraction, default=0.75,
                         help="share of the patches that is hidden [0.75]")  # fmt: skip
-    add_schedule_options(
+    add_training_options(
         parser,
         Schedule(
             steps=250000, batch_size=4096, lr=2.4e-3, weight_decay=0.05, warmup=12500,
             shape="cosine",
         ),
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0)
-    cli.add_device_options(parser)
     return cli.execute(run, parser, argv)
 
 

@@ -42,7 +42,7 @@ from bbr.training import (
     Checkpoint,
     Schedule,
     add_optimizer_options,
-    add_schedule_options,
+    add_training_options,
     build_optimizer,
     launch,
     optimize,
@@ -208,7 +208,7 @@ def main(argv: list[str] | None = None) -> int:
     add_heuristic_options(parser)
     parser.add_argument("--augmentation", choices=("none", "crop_flip"), default="none")
     add_channel_dropout(parser)
-    add_schedule_options(parser, Schedule(steps=10000, batch_size=36, lr=5e-7))
+    add_training_options(parser, Schedule(steps=10000, batch_size=36, lr=5e-7))
     add_loss_options(parser)
     add_selection_options(parser)
     add_optimizer_options(parser)
@@ -222,8 +222,6 @@ def main(argv: list[str] | None = None) -> int:
                         help="parts into which a batch is cut to save memory [1]")  # fmt: skip
     parser.add_argument("--devices", type=cli.positive_int, default=1,
                         help="GPUs, or CPU processes [1]")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0)
-    cli.add_device_options(parser)
     return cli.execute(run, parser, argv)
 
 

@@ -40,7 +40,7 @@ from bbr.targets import as_target_list
 from bbr.training import (
     Checkpoint,
     Schedule,
-    add_schedule_options,
+    add_training_options,
     batch_indices,
     launch,
     optimize,
@@ -141,11 +141,9 @@ def main(argv: list[str] | None = None) -> int:
                         help="boxes h is asked for: of g, or h's own on g's maps [g]")  # fmt: skip
     parser.add_argument("--union-probability", type=float, default=0.5,
                         help="of asking for the union of the boxes instead [0.5]")  # fmt: skip
-    add_schedule_options(parser, Schedule(steps=10000, batch_size=36, lr=1e-7))
+    add_training_options(parser, Schedule(steps=10000, batch_size=36, lr=1e-7))
     add_loss_options(parser)
     add_grounding_weights(parser, REFINEMENT_WEIGHTS)
-    parser.add_argument("--seed", type=int, default=0)
-    cli.add_device_options(parser)
     return cli.execute(run, parser, argv)
 
 

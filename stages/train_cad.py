@@ -30,7 +30,7 @@ from bbr.provenance import provenance
 from bbr.training import (
     Checkpoint,
     Schedule,
-    add_schedule_options,
+    add_training_options,
     launch,
     optimize,
     pop_schedule,
@@ -154,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--init", help="pretrained network: a .safetensors or torch file of"
                         " torchvision's layout, or efficientnet_lite0 [random]")  # fmt: skip
     _add_network_options(parser)
-    add_schedule_options(
+    add_training_options(
         parser, Schedule(steps=24000, batch_size=16, lr=0.02, warmup=100, shape="step")
     )
     parser.add_argument("--momentum", type=float, default=0.9, help="of SGD [0.9]")
@@ -162,8 +162,6 @@ def main(argv: list[str] | None = None) -> int:
                         help="longer gradients are shortened to it [not]")  # fmt: skip
     parser.add_argument("--devices", type=cli.positive_int, default=1,
                         help="GPUs, or CPU processes [1]")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0)
-    cli.add_device_options(parser)
     return cli.execute(run, parser, argv)
 
 

@@ -31,7 +31,7 @@ from bbr.small_clip import TRUNK, SmallClipSpec, words_of
 from bbr.training import (
     Checkpoint,
     Schedule,
-    add_schedule_options,
+    add_training_options,
     batch_indices,
     launch,
     optimize,
@@ -163,12 +163,10 @@ def main(argv: list[str] | None = None) -> int:
         value = getattr(default, name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=cli.positive_int, default=value,
                             help=f"of the towers [{value}]")  # fmt: skip
-    add_schedule_options(
+    add_training_options(
         parser,
         Schedule(steps=600, batch_size=128, lr=1e-3, weight_decay=0.05, warmup=50, shape="cosine"),
     )
-    parser.add_argument("--seed", type=int, default=0)
-    cli.add_device_options(parser)
     return cli.execute(run, parser, argv)
 
 

@@ -35,7 +35,7 @@ from bbr.targets import as_target_list, load_targets
 from bbr.training import (
     Checkpoint,
     Schedule,
-    add_schedule_options,
+    add_training_options,
     batch_indices,
     launch,
     optimize,
@@ -169,10 +169,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--init", type=Path, help="pretrained ResNet or VGG16, .safetensors")
     parser.add_argument("--augmentation", choices=AUGMENTATIONS, default="none")
     add_channel_dropout(parser)
-    add_schedule_options(parser, Schedule(steps=3000, batch_size=36, lr=1e-5))
+    add_training_options(parser, Schedule(steps=3000, batch_size=36, lr=1e-5))
     add_loss_options(parser)
-    parser.add_argument("--seed", type=int, default=0)
-    cli.add_device_options(parser)
     augmented = parser.add_argument_group("f and its heuristic, for --augmentation crop_flip")
     add_backbone_options(augmented, required=False)
     augmented.add_argument("--heuristic", choices=METHODS, default="lost")

@@ -30,7 +30,7 @@ from bbr.provenance import provenance
 from bbr.training import (
     Checkpoint,
     Schedule,
-    add_schedule_options,
+    add_training_options,
     batch_indices,
     launch,
     optimize,
@@ -126,10 +126,8 @@ def main(argv: list[str] | None = None) -> int:
                         help="side in pixels to which images are resized [304]")  # fmt: skip
     parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd")
     parser.add_argument("--momentum", type=float, default=0.9, help="of SGD [0.9]")
-    add_schedule_options(parser, Schedule(steps=30000, batch_size=32, lr=1.2e-3))
+    add_training_options(parser, Schedule(steps=30000, batch_size=32, lr=1.2e-3))
     add_grounding_weights(parser)
-    parser.add_argument("--seed", type=int, default=0)
-    cli.add_device_options(parser)
     return cli.execute(run, parser, argv)
 
 

@@ -37,7 +37,7 @@ from bbr.segmenter_training import Seen, SegmenterTraining
 from bbr.training import (
     Checkpoint,
     Schedule,
-    add_schedule_options,
+    add_training_options,
     batch_indices,
     launch,
     optimize,
@@ -223,9 +223,7 @@ def main(argv: list[str] | None = None) -> int:
                         help="side in pixels of the images that it sees [224]")  # fmt: skip
     parser.add_argument("--discriminator-width", type=cli.positive_int, default=64,
                         help="channels of its projected maps [64]")  # fmt: skip
-    add_schedule_options(parser, Schedule(steps=26000, batch_size=32, lr=2e-4, weight_decay=0.0))
-    parser.add_argument("--seed", type=int, default=0)
-    cli.add_device_options(parser)
+    add_training_options(parser, Schedule(steps=26000, batch_size=32, lr=2e-4, weight_decay=0.0))
     return cli.execute(run, parser, argv)
 
 

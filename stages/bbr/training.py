@@ -22,7 +22,7 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.multiprocessing import ProcessRaisedException
 
-from .cli import log, positive_int, progress
+from .cli import add_device_options, log, positive_int, progress
 from .devices import choose_device
 from .errors import InputError
 from .files import PatientFile, atomic_path
@@ -74,8 +74,8 @@ class Schedule:
         return self.lr * (math.cos(math.pi * done) + 1) / 2
 
 
-def add_schedule_options(parser: argparse.ArgumentParser, defaults: Schedule) -> None:
-    """Options for every field of `Schedule`."""
+def add_training_options(parser: argparse.ArgumentParser, defaults: Schedule) -> None:
+    """Options of every stage that trains: `Schedule`'s fields, checkpoints, seed and device."""
     parser.add_argument("--steps", type=positive_int, default=defaults.steps)
     parser.add_argument("--batch-size", type=positive_int, default=defaults.batch_size)
     parser.add_argument("--lr", type=float, default=defaults.lr, help="peak learning rate")
@@ -84,10 +84,12 @@ def add_schedule_options(parser: argparse.ArgumentParser, defaults: Schedule) ->
     parser.add_argument("--schedule", choices=SCHEDULES, default=defaults.shape)
     parser.add_argument("--checkpoint-seconds", type=float, default=60,
                         help="how often training state is saved [60]")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0)
+    add_device_options(parser)
 
 
 def pop_schedule(options: dict[str, Any]) -> Schedule:
-    """Take what `add_schedule_options` added, checkpoints apart, out of parsed options."""
+    """Take the `Schedule` that `add_training_options` added out of parsed options."""
     names = ("steps", "batch_size", "lr", "weight_decay", "warmup")
     return Schedule(**{name: options.pop(name) for name in names}, shape=options.pop("schedule"))
 

@@ -13,7 +13,7 @@ from bbr import training
 from bbr.training import (
     Checkpoint,
     Schedule,
-    add_schedule_options,
+    add_training_options,
     batch_indices,
     launch,
     optimize,
@@ -75,10 +75,12 @@ def test_warmup_longer_than_the_run():
 
 def test_options_give_the_schedule():
     parser = argparse.ArgumentParser()
-    add_schedule_options(parser, Schedule(steps=5, batch_size=4, lr=0.1, warmup=1))
+    add_training_options(parser, Schedule(steps=5, batch_size=4, lr=0.1, warmup=1))
     options = vars(parser.parse_args(["--steps", "7", "--schedule", "cosine"]))
     assert pop_schedule(options) == Schedule(7, 4, 0.1, warmup=1, shape="cosine")
-    assert options == {"checkpoint_seconds": 60}
+    assert options == {
+        "checkpoint_seconds": 60, "seed": 0, "device": "auto", "precision": "fp32",
+    }  # fmt: skip
 
 
 class Network(nn.Module):
