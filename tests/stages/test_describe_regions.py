@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import describe_regions
 import extract_heatmaps
@@ -92,6 +93,18 @@ def test_shards_are_parts_of_the_whole(folder: Path) -> None:
     ) == 0  # fmt: skip
     assert load_index(merged).images == whole
     assert len(load_index(merged).info["provenance"]["sources"]) == 2
+
+
+def test_shards_are_merged_from_another_folder(folder: Path, tmp_path: Path, refused: Any) -> None:
+    whole, merged = folder / "wwbl" / "whole.json", tmp_path / "x" / "merged.json"
+    assert merge_descriptions.main(["--descriptions", str(whole), "--output", str(merged)]) == 0
+    index, before = load_index(merged), load_index(whole)
+    for image in index.images:
+        assert index.image_path(image).samefile(before.image_path(image))
+    (tmp_path / "moved.json").write_bytes(whole.read_bytes())
+    shards = ["--descriptions", whole, tmp_path / "moved.json"]
+    message = refused(merge_descriptions, *shards, output=tmp_path / "y" / "merged.json")
+    assert "name shards of one run" in message
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(
