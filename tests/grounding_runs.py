@@ -75,6 +75,10 @@ GROUNDING = {
         "boxes.json",
         "--heatmaps {extract_caption_maps} --index {merge_descriptions} --mode evaluation",
     ),
+    "score_captions": (
+        "metrics.json",
+        "--task wwbl --index {render_phrases} --matches {match_captions} --boxes {locate_captions}",
+    ),
     "list_descriptions": (
         "descriptions.json",
         "--descriptions {merge_descriptions} --boxes {locate_captions}",
@@ -91,4 +95,5 @@ SCRIPTS = {
     "train_phrase_detector": "train_detector",
     "extract_caption_maps": "extract_heatmaps",
     "locate_captions": "heatmap_boxes",
+    "score_captions": "evaluate",
 }

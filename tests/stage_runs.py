@@ -8,6 +8,7 @@ import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from string import Formatter
+from zipfile import ZipFile
 
 import torch
 from grounding_runs import GROUNDING, SCRIPTS
@@ -106,7 +107,7 @@ STAGES = {
         "f.safetensors",
         "--registry {registry} --name move --downloads {data} --needs {pretrain_backbone}",
     ),
-    "fetch_dataset": ("receipt.json", "--sources {sources} --name lists --folder {data}"),
+    "fetch_dataset": ("receipt.json", "--sources {sources} --name scenes --folder {folder}"),
 } | GROUNDING
 
 
@@ -130,6 +131,7 @@ class Runs:
         """The command line of a stage with its output in a folder, and other files as inputs."""
         output, options = STAGES[name]
         values = {key: self[key] for key in inputs_of(name)} | (instead or {})
+        values["folder"] = folder
         return [
             *options.format_map(values).split(),
             "--threads",
@@ -183,7 +185,8 @@ def script(name: str) -> str:
 def inputs_of(name: str) -> list[str]:
     """What the command line of one of `STAGES` names: other stages, and what `Runs` has fixed."""
     fields = (field for _, field, _, _ in Formatter().parse(STAGES[name][1]) if field)
-    return list(dict.fromkeys(field.partition(".")[0] for field in fields))
+    names = dict.fromkeys(field.partition(".")[0] for field in fields)
+    return [name for name in names if name != "folder"]  # that of the output
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -195,9 +198,15 @@ def contents(folder: Path) -> dict[str, bytes]:
 def _write_data(folder: Path) -> dict[str, str]:
     """What others publish, as it lies there once fetched, and the tables that tell of it."""
     folder.mkdir()
-    (folder / "names.txt").write_text("000001.jpg\n")
+    (folder / "names.txt").write_text("1.jpg\n")
+    with ZipFile(folder / "images.zip", "w") as archive:
+        archive.writestr("images/1.jpg", bytes(200_000))
     weights = {"kind": "segmenter", "needs": "f", "sources": [{"file": "move.pth"}]}
-    tables = {"registry": {"move": weights}, "sources": {"lists": {"wanted": ["names.txt"]}}}
+    files = [
+        {"url": (folder / "images.zip").as_uri(), "take": {"images": "scenes/images"}},
+        {"url": (folder / "names.txt").as_uri(), "place": "scenes/names.txt", "lines": 1},
+    ]
+    tables = {"registry": {"move": weights}, "sources": {"scenes": {"files": files}}}
     written = {"data": str(folder), "published": _write_published(folder / "move.pth")}
     for name, table in tables.items():
         written[name] = str(folder / f"{name}.yaml")
