@@ -72,6 +72,7 @@ def test_the_output_is_an_index_that_is_its_own_question(folder: Path, tmp_path:
 def test_no_ground_truth_is_read(folder: Path, tmp_path: Path) -> None:
     content = json.loads((folder / "index.json").read_text())
     content["annotations"] = []
+    content.pop("content_sha256")
     (tmp_path / "bare.json").write_text(json.dumps(content))
     shutil.copytree(folder / "images", tmp_path / "images")
     options = arguments(folder, tmp_path / "out.json")
@@ -153,6 +154,7 @@ def test_images_without_a_region_have_no_phrases(
     found = [image["phrases"] for image in load_index(output).images]
     assert found.count([]) > 0 or all(len(phrases) == 1 for phrases in found)
     content = json.loads(output.read_text())
+    content.pop("content_sha256")
     for image in content["images"]:
         image["phrases"], image["regions"] = [], []
     output.write_text(json.dumps(content))
