@@ -9,7 +9,6 @@ ground truth is read, and none is in the output.
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -154,9 +153,7 @@ def _log_seconds(describer: Describer, images: int) -> None:
 def _write(
     output: Path, dataset: Index, done: list[dict[str, Any]], record: dict[str, Any]
 ) -> None:
-    root = dataset.info.get("image_root", "")
-    if not os.path.isabs(os.path.expanduser(root)):
-        root = os.path.relpath(dataset.image_root, output.parent)
+    root = dataset.image_root_from(output.parent)
     skipped = [entry for group in done for entry in group["skipped"]]
     info = {"image_root": root, "provenance": record, "skipped": skipped}
     images = [image for group in done for image in group["images"]]

@@ -19,15 +19,16 @@ def run(*, descriptions: list[Path], output: Path) -> None:
     """Write the images and the skipped ones of all files in `descriptions` to `output`.
 
     Raises:
-        InputError: an image is in two shards, they lie in different folders, or nothing was
-            described at all.
+        InputError: an image is in two shards, they are of images in different folders, or nothing
+            was described at all.
     """
     shards = [load_index(path) for path in descriptions]
-    if len({shard.path.parent.resolve() for shard in shards} | {output.parent.resolve()}) > 1:
-        raise InputError(
-            f"{output}: images are found relative to where an index lies; keep the shards and this"
-            " file in one folder"
-        )
+    for shard in shards[1:]:
+        if shard.image_root.resolve() != shards[0].image_root.resolve():
+            raise InputError(
+                f"{shard.path}: its images lie in {shard.image_root}, those of {shards[0].path} in"
+                f" {shards[0].image_root}; name shards of one run, where it wrote them"
+            )
     owners: dict[int, Path] = {}
     for shard in shards:
         for image in shard.images:
@@ -46,7 +47,7 @@ def run(*, descriptions: list[Path], output: Path) -> None:
     record = provenance("merge_descriptions", {}, inputs)
     record["sources"] = [shard.info.get("provenance") for shard in shards]
     info = {
-        "image_root": shards[0].info.get("image_root", ""),
+        "image_root": shards[0].image_root_from(output.parent),
         "provenance": record,
         "skipped": [entry for shard in shards for entry in shard.info.get("skipped", [])],
     }

@@ -8,8 +8,10 @@ import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from string import Formatter
+from zipfile import ZipFile
 
 import torch
+from grounding_runs import GROUNDING, SCRIPTS
 from stage_process import start_stage
 
 from bbr.segmenter import MaskHead, SegmenterSpec
@@ -97,50 +99,16 @@ STAGES = {
         "--job network=h task=LOST dataset=scenes07 stage=pseudo_boxes artifact={pseudo_boxes}"
         " benchmark={benchmark}",
     ),
-    "render_phrases": ("index.json", "--preset entities_test --count 12 --size 64 --seed 3"),
-    "train_clip": (
-        "clip.safetensors",
-        "--index {render_phrases} --trunk none --image-size 32 --patch-size 8 --embed-dim 16"
-        " --width 16 --layers 1 --heads 2 --context-length 16 --batch-size 6 --steps 30 --warmup 1"
-        " --checkpoint-seconds 0",
+    "import_weights": (
+        "f.safetensors",
+        "--kind segmenter --file {published} --needs {pretrain_backbone}",
     ),
-    "train_grounder": (
-        "g.safetensors",
-        "--index {render_phrases} --clip {train_clip} --trunk efficientnet_lite0 --frozen-trunk"
-        " --width 8 --image-size 64 --batch-size 4 --steps 8 --lr 0.02 --checkpoint-seconds 0",
+    "fetch_weights": (
+        "f.safetensors",
+        "--registry {registry} --name move --downloads {data} --needs {pretrain_backbone}",
     ),
-    "extract_heatmaps": (
-        "maps.h5",
-        "--index {render_phrases} --clip {train_clip} --weights {train_grounder} --image-size 64"
-        " --size 32 --batch-size 1",
-    ),
-    "heatmap_boxes": (
-        "boxes.json",
-        "--heatmaps {extract_heatmaps} --index {render_phrases} --mode pseudo",
-    ),
-    "train_phrase_detector": (
-        "h.safetensors",
-        "--index {render_phrases} --inputs {extract_heatmaps} --boxes {heatmap_boxes}"
-        " --network attention --layout spatial --width 8 --num-boxes 3 --cell 4 --batch-size 4"
-        " --augmentation flip_maps --steps 10 --checkpoint-seconds 0",
-    ),
-    "refine_grounder": (
-        "g.safetensors",
-        "--index {render_phrases} --clip {train_clip} --weights {train_grounder}"
-        " --detector {train_phrase_detector} --boxes {heatmap_boxes} --image-size 64"
-        " --heatmap-size 32 --batch-size 4 --steps 6 --lr 1e-3 --checkpoint-seconds 0",
-    ),
-    "list_groundings": (
-        "groundings.json",
-        "--index {render_phrases} --heatmaps {extract_heatmaps} --boxes {heatmap_boxes}",
-    ),
-    "draw_groundings": (
-        "figure.png",
-        "--index {render_phrases} --boxes {heatmap_boxes} --names g --count 2",
-    ),
-}
-# Those that run another stage's script.
-SCRIPTS = {"render_phrases": "render_scenes", "train_phrase_detector": "train_detector"}
+    "fetch_dataset": ("receipt.json", "--sources {sources} --name scenes --folder {folder}"),
+} | GROUNDING
 
 
 class Runs:
@@ -150,9 +118,9 @@ class Runs:
         self.root = root
         self.fixed = {"vit": " ".join(VIT), "training": " ".join(TRAINING)}
         self.seconds: dict[str, float] = {}
-        self.fixed["published"] = _write_published(root / "move.pth")
         self.fixed["benchmark"] = str(root / "benchmark.tsv")
         (root / "benchmark.tsv").write_text("s\tcpu_time\n360\t1\n")
+        self.fixed |= _write_data(root / "data")
 
     def __getitem__(self, name: str) -> str | Path:
         return self.fixed[name] if name in self.fixed else self.output(name)
@@ -163,6 +131,7 @@ class Runs:
         """The command line of a stage with its output in a folder, and other files as inputs."""
         output, options = STAGES[name]
         values = {key: self[key] for key in inputs_of(name)} | (instead or {})
+        values["folder"] = folder
         return [
             *options.format_map(values).split(),
             "--threads",
@@ -216,13 +185,33 @@ def script(name: str) -> str:
 def inputs_of(name: str) -> list[str]:
     """What the command line of one of `STAGES` names: other stages, and what `Runs` has fixed."""
     fields = (field for _, field, _, _ in Formatter().parse(STAGES[name][1]) if field)
-    return list(dict.fromkeys(field.partition(".")[0] for field in fields))
+    names = dict.fromkeys(field.partition(".")[0] for field in fields)
+    return [name for name in names if name != "folder"]  # that of the output
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, hidden ones included."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def _write_data(folder: Path) -> dict[str, str]:
+    """What others publish, as it lies there once fetched, and the tables that tell of it."""
+    folder.mkdir()
+    (folder / "names.txt").write_text("1.jpg\n")
+    with ZipFile(folder / "images.zip", "w") as archive:
+        archive.writestr("images/1.jpg", bytes(200_000))
+    weights = {"kind": "segmenter", "needs": "f", "sources": [{"file": "move.pth"}]}
+    files = [
+        {"url": (folder / "images.zip").as_uri(), "take": {"images": "scenes/images"}},
+        {"url": (folder / "names.txt").as_uri(), "place": "scenes/names.txt", "lines": 1},
+    ]
+    tables = {"registry": {"move": weights}, "sources": {"scenes": {"files": files}}}
+    written = {"data": str(folder), "published": _write_published(folder / "move.pth")}
+    for name, table in tables.items():
+        written[name] = str(folder / f"{name}.yaml")
+        Path(written[name]).write_text(json.dumps(table))
+    return written
 
 
 def _write_published(path: Path) -> str:

@@ -28,10 +28,10 @@ def extract(archive: Path, take: Mapping[str, str], folder: Path) -> None:
     """
     missing = {inside: folder / place for inside, place in take.items()}
     missing = {inside: place for inside, place in missing.items() if not place.exists()}
-    if not missing:
-        return
     scratch = folder / f".{archive.name}.unpacking"
     shutil.rmtree(scratch, ignore_errors=True)  # what a killed run left
+    if not missing:
+        return
     try:
         _unpack(archive, scratch, tuple(missing))
         for inside in missing:

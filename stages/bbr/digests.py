@@ -58,7 +58,7 @@ def check_digest(path: Path, digest: Digest | None, name: str | None = None) -> 
     """
     name = name or path.name
     sha256 = file_digest(path, "sha256")
-    record = path.with_name(f"{name}.sha256")
+    record, first = _record_of(path, name), recorded_digest(path, name)
     if digest is not None:
         found = sha256 if digest.algorithm == "sha256" else file_digest(path, digest.algorithm)
         if not found.startswith(digest.digits):
@@ -66,12 +66,22 @@ def check_digest(path: Path, digest: Digest | None, name: str | None = None) -> 
                 f"{path}: its {digest.algorithm.upper()} is {found}, not {digest.digits}: damaged,"
                 " or another file; remove it, and get it again"
             )
-    elif record.is_file():
-        first = record.read_text(encoding="utf-8").split()
-        if first[:1] != [sha256]:
-            raise InputError(
-                f"{path}: its SHA-256 is {sha256}, but it first was {' '.join(first[:1])}; remove"
-                f" it, and get it again; or remove {record.name} if you trust this file"
-            )
+    elif first not in (None, sha256):
+        raise InputError(
+            f"{path}: its SHA-256 is {sha256}, but it first was {first}; remove it, and get it"
+            f" again; or remove {record.name} if you trust this file"
+        )
     write_bytes(record, f"{sha256}  {name}\n".encode())
     return sha256
+
+
+def recorded_digest(path: Path, name: str | None = None) -> str | None:
+    """The SHA-256 that was written beside a file when it came, be it there still or not."""
+    record = _record_of(path, name or path.name)
+    if not record.is_file():
+        return None
+    return next(iter(record.read_text(encoding="utf-8").split()), "")
+
+
+def _record_of(path: Path, name: str) -> Path:
+    return path.with_name(f"{name}.sha256")

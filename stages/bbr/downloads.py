@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import shutil
 import time
@@ -20,6 +21,7 @@ _AGENT = {"User-Agent": "box-based-refinement"}
 _BLOCK = 2**20
 _PATIENCE = 60  # seconds
 _ATTEMPTS = 5  # each goes on where the last one stopped
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PAUSE = 2.0  # seconds before the second attempt, and more before each further one
 
 
@@ -39,11 +41,12 @@ def download(url: str, path: Path, digest: Digest | None = None) -> str:
         InputError: it is not the file that it should be.
         Unreachable: the server does not answer, or breaks off again and again.
     """
+    part = path.with_name(f"{path.name}.part")
     if path.is_file():
+        _version_of(part).unlink(missing_ok=True)  # what a run left that was killed at its end
         return check_digest(path, digest)
     require_writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
     _fetch(url, part)
     try:
         sha256 = check_digest(part, digest, path.name)
@@ -68,6 +71,8 @@ def _fetch(url: str, part: Path) -> None:
                 ) from None
             reason = f"the server answers {error.code}"
         except (OSError, http.client.HTTPException) as error:
+            if getattr(error, "errno", None) in _FULL:
+                raise  # no other attempt and no other source would help
             reason = str(getattr(error, "reason", None) or error or type(error).__name__)
         else:
             size = part.stat().st_size

@@ -42,6 +42,13 @@ class Index:
         """The folder that file names start from: info.image_root, relative to the index's own."""
         return self.path.parent / os.path.expanduser(self.info.get("image_root", ""))
 
+    def image_root_from(self, folder: Path) -> str:
+        """What info.image_root has to say in an index of the same images that lies in `folder`."""
+        root = self.info.get("image_root", "")
+        if os.path.isabs(os.path.expanduser(root)):
+            return root
+        return os.path.relpath(self.image_root, folder)
+
     def image_path(self, image: dict[str, Any]) -> Path:
         """Where the file of one of `images` lies."""
         return self.image_root / image["file_name"]

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import yaml
 
 from .archives import extract
-from .digests import known_digest
+from .digests import known_digest, recorded_digest
 from .downloads import download, require_space
 from .errors import InputError
-from .files import sha256, write_bytes
+from .files import only_user_of, sha256, write_bytes
 from .plain_pickles import read_plain_pickle
 from .readers.listing import read_list
 
@@ -121,25 +121,40 @@ def fetch(source: DataSource, folder: Path) -> dict[str, str]:
     """Bring all of a source into the data folder; what lies there already is left alone.
 
     Returns:
-        The SHA-256 of each file that was downloaded, by its address.
+        The SHA-256 of each file that was downloaded, now or by an earlier run, by its address.
 
     Raises:
-        InputError: something is not to be had, is not what it should be, or is for a person to get.
+        InputError: something is not to be had, is not what it should be, or is for a person to get;
+            or another run fetches the same.
     """
     absent = [place for place in source.wanted if not (folder / place).exists()]
     if absent:
         raise InputError(
             f"{source.name}: {folder / absent[0]} is not there. {source.by_hand} See {source.page}"
         )
-    missing = [f for f in source.files if not all((folder / p).exists() for p in f.places)]
-    if missing:
+    downloads, found = folder / DOWNLOADS / source.name, {}
+    if not all(_is_there(file, folder) for file in source.files):
         require_space(folder, source.gigabytes)
-    return {file.url: _fetch_file(file, folder, source.name) for file in missing}
+    elif not downloads.is_dir():
+        return {}  # somebody else has put it there
+    downloads.mkdir(parents=True, exist_ok=True)
+    with only_user_of(downloads):
+        for file in source.files:
+            path = downloads / file.url.rpartition("/")[2]
+            # A run that was killed may have placed a file, and not removed its download.
+            if path.is_file() or not _is_there(file, folder):
+                _fetch_file(file, path, folder)
+            if digest := recorded_digest(path):
+                found[file.url] = digest
+    return found
 
 
-def _fetch_file(file: DataFile, folder: Path, name: str) -> str:
-    path = folder / DOWNLOADS / name / file.url.rpartition("/")[2]
-    digest = download(file.url, path, known_digest(path.name, file.sha256, file.md5))
+def _is_there(file: DataFile, folder: Path) -> bool:
+    return all((folder / place).exists() for place in file.places)
+
+
+def _fetch_file(file: DataFile, path: Path, folder: Path) -> None:
+    download(file.url, path, known_digest(path.name, file.sha256, file.md5))
     if file.take:
         extract(path, file.take, folder)
     elif file.lists:
@@ -147,7 +162,6 @@ def _fetch_file(file: DataFile, folder: Path, name: str) -> str:
     else:
         _place(path, file, folder)
     path.unlink()
-    return digest
 
 
 def _place(path: Path, file: DataFile, folder: Path) -> None:

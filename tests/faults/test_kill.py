@@ -69,5 +69,6 @@ def test_two_at_once(runs, table, stage):
 
 
 def test_every_stage_is_tried():
-    scripts = Path(render_scenes.__file__).parent.glob("*.py")
-    assert {script(name) for name in STAGES} == {path.stem for path in scripts}
+    scripts = {path.stem for path in Path(render_scenes.__file__).parent.glob("*.py")}
+    # It prints, and writes no file that could be half-made.
+    assert {script(name) for name in STAGES} == scripts - {"check_data"}

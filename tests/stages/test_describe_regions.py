@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import describe_regions
 import extract_heatmaps
@@ -71,6 +72,7 @@ def test_the_output_is_an_index_that_is_its_own_question(folder: Path, tmp_path:
 def test_no_ground_truth_is_read(folder: Path, tmp_path: Path) -> None:
     content = json.loads((folder / "index.json").read_text())
     content["annotations"] = []
+    content.pop("content_sha256")
     (tmp_path / "bare.json").write_text(json.dumps(content))
     shutil.copytree(folder / "images", tmp_path / "images")
     options = arguments(folder, tmp_path / "out.json")
@@ -92,6 +94,18 @@ def test_shards_are_parts_of_the_whole(folder: Path) -> None:
     ) == 0  # fmt: skip
     assert load_index(merged).images == whole
     assert len(load_index(merged).info["provenance"]["sources"]) == 2
+
+
+def test_shards_are_merged_from_another_folder(folder: Path, tmp_path: Path, refused: Any) -> None:
+    whole, merged = folder / "wwbl" / "whole.json", tmp_path / "x" / "merged.json"
+    assert merge_descriptions.main(["--descriptions", str(whole), "--output", str(merged)]) == 0
+    index, before = load_index(merged), load_index(whole)
+    for image in index.images:
+        assert index.image_path(image).samefile(before.image_path(image))
+    (tmp_path / "moved.json").write_bytes(whole.read_bytes())
+    shards = ["--descriptions", whole, tmp_path / "moved.json"]
+    message = refused(merge_descriptions, *shards, output=tmp_path / "y" / "merged.json")
+    assert "name shards of one run" in message
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(
@@ -140,6 +154,7 @@ def test_images_without_a_region_have_no_phrases(
     found = [image["phrases"] for image in load_index(output).images]
     assert found.count([]) > 0 or all(len(phrases) == 1 for phrases in found)
     content = json.loads(output.read_text())
+    content.pop("content_sha256")
     for image in content["images"]:
         image["phrases"], image["regions"] = [], []
     output.write_text(json.dumps(content))

@@ -16,6 +16,7 @@ import yaml
 from file_server import FileServer
 from small_runs import command
 
+from bbr.files import only_user_of
 from bbr.sources import read_sources
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +92,7 @@ def test_voc_in_its_tar(place: Place, web: FileServer) -> None:
     assert len(receipt["downloaded"][web.url("VOC.tar")]) == 64
     assert place.fetch(**entry) == 0
     assert len(web.asked) == 1  # what is there is left alone
+    assert json.loads(place.receipt.read_text()) == receipt
 
 
 def test_two_archives_and_lists(place: Place, web: FileServer) -> None:
@@ -130,6 +132,34 @@ def test_a_truncated_archive_is_completed_by_the_next_run(
     assert place.fetch(**entry) == 0
     assert web.asked[-1] == ("VOC.tar", 700)
     assert len(place.found()) == 2
+
+
+@pytest.mark.parametrize("left", ["download", "scratch"])
+def test_killed_once_all_is_in_its_place(place: Place, web: FileServer, left: str) -> None:
+    """The next run tells the same of what was downloaded, and clears up."""
+    web.files["VOC.tar"] = tar_of(*VOC)
+    entry = {"files": [{"url": web.url("VOC.tar"), "take": {"VOCdevkit/VOC2007": "VOC2007"}}]}
+    assert place.fetch(**entry) == 0
+    receipt, files = place.receipt.read_bytes(), place.found()
+    place.receipt.unlink()
+    (place.data / "downloads" / "x" / "VOC.tar").write_bytes(web.files["VOC.tar"])
+    if left == "scratch":
+        (place.data / ".VOC.tar.unpacking").mkdir()
+    assert place.fetch(**entry) == 0
+    assert (place.receipt.read_bytes(), place.found()) == (receipt, files)
+    assert len(web.asked) == 1
+    assert not list(place.data.glob(".*"))
+    assert not list(place.data.rglob("VOC.tar"))
+
+
+def test_another_run_fetches_the_same(place: Place, web: FileServer, refused: Any) -> None:
+    downloads = place.data / "downloads" / "x"
+    downloads.mkdir(parents=True)
+    options = place.table(files=[{"url": web.url("a.zip"), "take": {"a": "a"}}])
+    with only_user_of(downloads):
+        message = refused(fetch_dataset, *options, output=place.receipt)
+    assert "another run works there" in message
+    assert web.asked == []
 
 
 def test_a_wrong_checksum(place: Place, web: FileServer, refused: Any) -> None:
