@@ -35,6 +35,9 @@ wildcard_constraints:
 
 
 THREADS = config["threads"]
+# Of the rules from features to f^h, which most else waits for: started last, they would be left for
+# the end, one by one.
+CHAIN = 10
 # `auto` asks for a GPU where there is one. On a cluster, whose first node may have none: `cuda`.
 GPUS = int(
     config["device"] == "cuda"

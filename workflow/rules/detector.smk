@@ -10,6 +10,7 @@ rule cache_detector_inputs:
         "results/logs/{dataset}/{base}/cache_detector_inputs.{inputs}.log",
     benchmark:
         "results/benchmarks/{dataset}/{base}/cache_detector_inputs.{inputs}.tsv"
+    priority: CHAIN
     conda:
         "../../envs/stages.yaml"
     threads: THREADS
@@ -45,6 +46,7 @@ rule train_detector:
         "results/logs/{dataset}/{base}/{method}/{variant}/train_detector.{seed}.log",
     benchmark:
         "results/benchmarks/{dataset}/{base}/{method}/{variant}/train_detector.{seed}.tsv"
+    priority: CHAIN
     conda:
         "../../envs/stages.yaml"
     threads: THREADS

@@ -12,6 +12,7 @@ rule refine_backbone:
         "results/logs/{dataset}/{base}/{method}/{variant}/refine_backbone.{seed}.log",
     benchmark:
         "results/benchmarks/{dataset}/{base}/{method}/{variant}/refine_backbone.{seed}.tsv"
+    priority: CHAIN
     conda:
         "../../envs/stages.yaml"
     threads: THREADS
