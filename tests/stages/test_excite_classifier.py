@@ -15,6 +15,7 @@ from stages.small_runs import ONE_THREAD, command
 
 from bbr.classifiers import class_names, last_words, load_classifier, named_classes
 from bbr.excitation import ExcitationNetwork
+from bbr.files import read_json
 from bbr.heatmaps import HeatmapFile
 from bbr.images import read_rgb
 from bbr.index import load_index
@@ -71,7 +72,7 @@ def test_same_bytes_each_time(tmp_path, index):
 
 def test_bad_input_is_one_line(tmp_path, index, capsys):
     plain = tmp_path / "plain.json"
-    content = json.loads(index.read_text())
+    content = read_json(index)
     for annotation in content["annotations"]:
         annotation.pop("phrases", None)
         annotation.pop("phrase_id", None)

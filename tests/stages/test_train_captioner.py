@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import train_captioner
 from stages.small_runs import command
 
 from bbr.captioner import CaptionOptions, load_captioner
+from bbr.files import read_json
 from bbr.images import read_rgb
 from bbr.index import load_index
 from bbr.training import Checkpoint
@@ -74,7 +76,7 @@ def test_a_resumed_run_ends_with_the_same_bytes(
 
 
 def test_images_without_phrases_are_refused(tmp_path: Path, scenes: Path, refused: object) -> None:
-    content = scenes.read_text().replace('"phrase_id"', '"number"')
+    content = json.dumps(read_json(scenes)).replace('"phrase_id"', '"number"')
     bare = scenes.parent / "bare.json"
     bare.write_text(content)
     message = refused(train_captioner, "--index", bare, *SMALL, output=tmp_path / "x.safetensors")
