@@ -203,12 +203,12 @@ class TestRelease:
         assert torch.equal(boxes, output[:, :, :4].sigmoid())
         assert torch.equal(logits, output[:, :, 4:])
 
-    def test_h_of_grounding(self):
+    def test_h_of_grounding(self, tmp_path):
         torch.manual_seed(0)
         network = models.vgg16(weights=None)
         network.classifier[6] = nn.Linear(4096, 60)
-        tensors = {f"model.{n}": t for n, t in network.state_dict().items()}
-        h = released_detector(tensors, "spatial", "h.pt")
+        save_whole(BboxRegressor(network, 10), tmp_path / "h.pt", ["bbr_release"])
+        h = released_detector(read_foreign(tmp_path / "h.pt"), "spatial", "h.pt")
         assert (h.spec.network, h.spec.channels, h.spec.num_boxes) == ("vgg16", 1, 10)
         assert_same(h.network.state_dict(), network.state_dict())
 
@@ -217,7 +217,7 @@ class TestRelease:
             released_detector(vit, "qkv_image", "x.pt")
 
     def test_g(self, tmp_path):
-        """WWbL's state dict of a DataParallel module; the paper's g^h is the same, saved whole."""
+        """WWbL's state dict of a DataParallel module."""
         torch.manual_seed(0)
         ours = Grounder(GrounderSpec()).state_dict()
         unused = {
@@ -227,6 +227,20 @@ class TestRelease:
         published = OrderedDict((f"module.{n}", t) for n, t in (ours | unused).items())
         torch.save(published, tmp_path / "net_best.pth")
         grounder = published_grounder(read_foreign(tmp_path / "net_best.pth"), "net_best.pth")
+        assert_same(grounder.state_dict(), ours)
+
+    def test_g_h(self, tmp_path):
+        """The same network saved whole, of a class that is not here."""
+        torch.manual_seed(0)
+        ours = Grounder(GrounderSpec()).state_dict()
+        parameters = {n: t for n, t in ours.items() if t.is_floating_point()}
+        counters = {n: t for n, t in ours.items() if n not in parameters}
+        module = VisionTransformer(parameters)
+        for name, tensor in counters.items():
+            parent, _, last = name.rpartition(".")
+            module.get_submodule(parent).register_buffer(last, tensor)
+        save_whole(module, tmp_path / "gh.pt", ["models", "models.model"])
+        grounder = published_grounder(read_foreign(tmp_path / "gh.pt"), "gh.pt")
         assert_same(grounder.state_dict(), ours)
 
 
