@@ -79,8 +79,9 @@ def _read_network(spec: BackboneSpec, network: nn.Module, transformer: bool) -> 
 
 def _not_fetched(spec: BackboneSpec, reason: str) -> str:
     return (
-        f"the weights of {spec.architecture} could not be fetched ({reason}); give --weights FILE,"
-        " or use the embedded backbone workflow/resources/scenes_vit.safetensors"
+        f"the weights of {spec.architecture} could not be fetched ({reason}); give --weights FILE"
+        " (snakemake: --config weights=FILE), or take the embedded backbone, --weights"
+        " efficientnet_lite0 (--config backbone=efficientnet_lite0)"
     )
 
 

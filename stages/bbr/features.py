@@ -1,10 +1,18 @@
 """Patch features of a dataset on disk: ragged, one row per patch, `features.h5`.
 
-See DESIGN: attributes schema, backbone, patch_size, provenance and complete; datasets image_id,
-image_size, grid, offset, key and, where the backbone has it, cls_attention. A segmenter's also have
-mask and mask_offset: its foreground in pixels of the unpadded image, row-major, as uint8 of which
-128 and above is more than half. Every dataset carries checksums, so that a damaged file is refused
-instead of read.
+    attributes      schema "bbr-features/1", backbone, patch_size (pixels), provenance (JSON),
+                    complete (true, written last)
+    /image_id       (n,)       int64
+    /image_size     (n, 2)     int32    height, width in pixels, unpadded
+    /grid           (n, 2)     int32    patch rows, columns
+    /offset         (n+1,)     int64    rows of image i are offset[i]:offset[i+1]
+    /key            (T, d)     float16 or float32, row-major over each grid
+    /cls_attention  (T, heads) likewise, where the backbone has it
+    /mask           (P,)       uint8, of a segmenter: foreground of the unpadded image, row-major;
+                               128 and above is more than half
+    /mask_offset    (n+1,)     int64    as offset, of pixels
+
+Our own files have checksums in every dataset, so that a damaged one is refused.
 """
 
 from __future__ import annotations

@@ -236,5 +236,6 @@ class TestBadArchitectures:
             load_backbone("timm", "vit_small_patch16_224.dino")
         message = str(caught.value)
         assert message.startswith("the weights of vit_small_patch16_224.dino could not be fetched")
-        assert "workflow/resources/scenes_vit.safetensors" in message
+        assert "--config backbone=efficientnet_lite0" in message
+        assert "--config weights=FILE" in message
         assert "--weights FILE" in message

@@ -1,6 +1,6 @@
 """The checked configuration, the names in paths, and the functions that say what each job reads.
 
-Paths are those of DESIGN.md's chain: results/{dataset}/{backbone}/{boxes}/... A refined backbone
+Paths say what an artifact is: results/{dataset}/{backbone}/{boxes}/... A refined backbone
 f^h goes through extraction, heuristics and evaluation like any other; support/artifacts.py has the
 form of the names.
 """
