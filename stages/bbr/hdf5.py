@@ -131,8 +131,17 @@ class CheckedFile:
             raise self._error("not marked complete; make it again")
 
     def _read(self, name: str, selection: Any = slice(None)) -> np.ndarray:
-        try:
+        with self._told_of_damage(name):
             return self._file[name][selection]
+
+    def _read_rows(self, name: str, positions: Sequence[int]) -> np.ndarray:
+        with self._told_of_damage(name):
+            return read_rows(self._file[name], positions)
+
+    @contextlib.contextmanager
+    def _told_of_damage(self, name: str) -> Iterator[None]:
+        try:
+            yield
         except DAMAGE as error:
             raise self._error(
                 f"damage at {name} (checksum or truncation); make it again"
