@@ -19,6 +19,7 @@ from torch import Tensor
 
 from bbr import cli
 from bbr.clip import add_clip_options, take_clip
+from bbr.contours import NMS_BOXES, ContourOptions
 from bbr.criterion import add_loss_options, pop_loss_weights
 from bbr.detectors import load_detector, require_channels
 from bbr.devices import device_name
@@ -32,7 +33,7 @@ from bbr.grounding_losses import (
 )
 from bbr.grounding_objective import GroundingObjective, Teacher, draw_maps
 from bbr.grounding_texts import entries
-from bbr.heatmap_inputs import load_phrase_targets
+from bbr.heatmap_inputs import load_phrase_targets, map_targets
 from bbr.image_batches import SquareImages
 from bbr.index import load_index
 from bbr.provenance import provenance
@@ -48,7 +49,7 @@ from bbr.training import (
     step_generator,
 )
 
-TARGETS = ("g", "h")
+TARGETS = ("g", "current", "h")
 
 
 def run(
@@ -59,6 +60,7 @@ def run(
     boxes: Path,
     output: Path,
     targets: str,
+    nms_boxes: str,
     union_probability: float,
     image_size: int,
     heatmap_size: int,
@@ -75,9 +77,11 @@ def run(
     """
     schedule, loss_weights = pop_schedule(rest), pop_loss_weights(rest)
     grounding_weights = pop_grounding_weights(rest)
+    contours = ContourOptions("pseudo", nms_boxes)
     clip, used, clip_file = take_clip(rest)
     parameters = {
-        **used, "targets": targets, "union_probability": union_probability,
+        **used, "targets": targets, "nms_boxes": nms_boxes,
+        "union_probability": union_probability,
         "image_size": image_size, "heatmap_size": heatmap_size,
         "schedule": vars(schedule), "loss": vars(loss_weights),
         "grounding_loss": vars(grounding_weights), "seed": seed, "precision": precision,
@@ -111,12 +115,14 @@ def run(
         generator = step_generator(seed, step)
         chosen = batch_indices(len(batches), schedule.batch_size, seed, step)
         batch = batches.batch(chosen, generator)
-        if targets == "h":
-            with torch.no_grad(), fabric.autocast():
-                boxes_of_batch = teacher.own_boxes(draw_maps(original, batch))
-        else:
-            boxes_of_batch = as_target_list(fabric.to_device(wanted[chosen]))
-        yield wrapped(batch, toss_unions(boxes_of_batch, union_probability, generator))
+
+        def boxes_in(maps: Tensor) -> list[Tensor]:
+            if targets == "h":
+                return teacher.own_boxes(draw_maps(original, batch))
+            of_g = as_target_list(fabric.to_device(wanted[chosen]))
+            return map_targets(maps, of_g, contours) if targets == "current" else of_g
+
+        yield wrapped(batch, lambda maps: toss_unions(boxes_in(maps), union_probability, generator))
 
     checkpoint = Checkpoint(output, record, checkpoint_seconds)
     optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "refinement steps of g^h")
@@ -138,7 +144,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--heatmap-size", type=cli.positive_int, default=304,
                         help="side of the maps that h was trained on [304]")  # fmt: skip
     parser.add_argument("--targets", choices=TARGETS, default="g",
-                        help="boxes h is asked for: of g, or h's own on g's maps [g]")  # fmt: skip
+                        help="boxes h is asked for: of g, of the maps of the current g^h (of g "
+                        "where those have none), or h's own on g's maps [g]")  # fmt: skip
+    parser.add_argument("--nms-boxes", choices=NMS_BOXES, default="xyxy",
+                        help="of the current g^h's boxes; see heatmap_boxes.py [xyxy]")  # fmt: skip
     parser.add_argument("--union-probability", type=float, default=0.5,
                         help="of asking for the union of the boxes instead [0.5]")  # fmt: skip
     add_training_options(parser, Schedule(steps=10000, batch_size=36, lr=1e-7))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,12 +80,15 @@ class GroundingObjective(nn.Module):
         return super().to(*args, **kwargs)
 
     def forward(
-        self, batch: GroundingBatch, targets: list[Tensor] | None = None
+        self,
+        batch: GroundingBatch,
+        targets: Callable[[Tensor], list[Tensor]] | None = None,
     ) -> dict[str, Tensor]:
         """Losses of a batch: `total`, the terms of `grounding_losses` and, of a teacher, `h`.
 
         Args:
-            targets: for each map the boxes that h is to see in it, (n_i, 4) cxcywh in fractions.
+            targets: the boxes that h is to see in maps (B, H, W) that g has just drawn, for each
+                (n_i, 4) cxcywh in fractions.
         """
         maps = draw_maps(self.grounder, batch)
         losses = grounding_losses(
@@ -92,8 +96,10 @@ class GroundingObjective(nn.Module):
         )
         if self.teacher is None:
             return losses
+        with torch.no_grad():
+            wanted = targets(maps.detach())
         logits, boxes = self.teacher.detect(maps)
-        loss_h = set_loss(logits, boxes, targets, self.teacher.weights)["total"]
+        loss_h = set_loss(logits, boxes, wanted, self.teacher.weights)["total"]
         return losses | {"total": losses["total"] + loss_h, "h": loss_h}
 
     def _relevancy(self, batch: GroundingBatch) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from .box_files import box_xyxy, read_boxes
 from .boxes import normalize_boxes
+from .contours import ContourOptions, heatmap_boxes
 from .detector_inputs import DetectorInputs
 from .errors import InputError
 from .heatmaps import SCHEMA, HeatmapFile
@@ -88,3 +89,21 @@ def load_phrase_targets(
         size = index.image_size(images[rows[i][0]])
         targets.append(normalize_boxes(torch.tensor(boxes[rows[i]]), size))
     return torch.tensor(positions), pad_sequence(targets, True, padding_value=torch.nan)
+
+
+def map_targets(maps: Tensor, instead: list[Tensor], options: ContourOptions) -> list[Tensor]:
+    """The boxes that are found in maps.
+
+    Args:
+        maps: (B, H, W).
+        instead: the targets of maps in which there is no box, (n_i, 4) cxcywh in fractions.
+
+    Returns:
+        (n_i, 4) float32 cxcywh in fractions for each map, on its device.
+    """
+    size = maps.shape[-2:]
+    found = [heatmap_boxes(heatmap, options)[0] for heatmap in maps.cpu().numpy()]
+    return [
+        normalize_boxes(torch.from_numpy(boxes).to(maps.device), size) if len(boxes) else given
+        for boxes, given in zip(found, instead, strict=True)
+    ]

@@ -99,7 +99,7 @@ def batch_of(count):
 def test_the_objective_adds_l_h_to_the_terms():
     model, batch = objective(), batch_of(2)
     targets = [torch.tensor([[0.5, 0.5, 0.4, 0.4]]), torch.tensor([[0.2, 0.2, 0.2, 0.2]] * 2)]
-    found = model(batch, targets)
+    found = model(batch, lambda _: targets)
     maps = model.grounder(batch.images, batch.texts)
     clip = model._frozen[0]
     relevancy = relevancy_maps(clip, batch.images, batch.texts, (SIDE, SIDE))
@@ -113,7 +113,7 @@ def test_the_objective_adds_l_h_to_the_terms():
 @pytest.mark.parametrize("frozen", [False, True])
 def test_gradients_reach_g_and_nothing_else(frozen):
     model, batch = objective(frozen=frozen), batch_of(2)
-    model(batch, [torch.tensor([[0.5, 0.5, 0.4, 0.4]])] * 2)["total"].backward()
+    model(batch, lambda _: [torch.tensor([[0.5, 0.5, 0.4, 0.4]])] * 2)["total"].backward()
     clip, detector = model._frozen
     assert all(p.grad is None for network in (clip, detector) for p in network.parameters())
     reached = {name for name, p in model.grounder.named_parameters() if p.grad is not None}

@@ -7,11 +7,17 @@ import pytest
 import torch
 
 from bbr.augmentation import flip_maps
+from bbr.contours import ContourOptions
 from bbr.criterion import choose_boxes
 from bbr.detector_inputs import DetectorInputs, arrange, create_detector_inputs
 from bbr.detectors import DetectorSpec, build_detector, initialize_trunk
 from bbr.errors import InputError
-from bbr.heatmap_inputs import HeatmapInputs, load_phrase_targets, open_inputs
+from bbr.heatmap_inputs import (
+    HeatmapInputs,
+    load_phrase_targets,
+    map_targets,
+    open_inputs,
+)
 from bbr.heatmaps import create_heatmaps
 from bbr.index import Index
 from bbr.targets import as_target_list
@@ -142,3 +148,12 @@ def test_the_papers_h_reads_one_channel_as_grey(tmp_path):
         assert torch.equal(h.network.state_dict()[name], pretrained[name])
     with pytest.raises(InputError, match="vgg16 reads 1 or 3 channels"):
         build_detector(DetectorSpec("vgg16", "spatial", 5))
+
+
+def test_the_boxes_of_a_map_are_targets_and_others_stand_in_where_it_has_none():
+    maps = torch.zeros(2, 10, 20)
+    maps[0, 2:6, 5:15] = 0.9
+    given = [torch.zeros(1, 4), torch.tensor([[0.5, 0.5, 0.2, 0.2]])]
+    found, instead = map_targets(maps, given, ContourOptions("pseudo"))
+    torch.testing.assert_close(found, torch.tensor([[0.5, 0.4, 0.5, 0.4]]))
+    assert instead is given[1]

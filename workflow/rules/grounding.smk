@@ -299,7 +299,8 @@ rule refine_grounder:
     params:
         clip=options(config["grounding"]["clip"]),
         options=lambda w: options(
-            *(grounding_section(s, w.lesson) for s in ("refinement", "losses"))
+            *(grounding_section(s, w.lesson) for s in ("refinement", "losses")),
+            {"nms_boxes": config["grounding"]["nms_boxes"]},
         ),
         precision=config["precision"],
     shell:
