@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .cli import log
 from .errors import InputError
 from .files import encode_json, read_json, sha256, write_bytes, write_json
 
@@ -43,7 +44,8 @@ def write_boxes(
         InputError: a box is not finite or has a negative size, or `path` cannot be written.
     """
     path = _boxes_path(path)
-    content = encode_json([_rounded(record) for record in _checked(records, path)])
+    rounded = [_rounded(record) for record in _checked(records, path)]
+    content = encode_json(rounded)
     meta = {
         "provenance": provenance,
         "skipped": list(skipped),
@@ -51,6 +53,8 @@ def write_boxes(
     }
     write_json(meta_path(path), meta)
     write_bytes(path, content)
+    images = len({record["image_id"] for record in rounded})
+    log.info("%s: %d boxes in %d images", path, len(rounded), images)
 
 
 def read_boxes(path: Path | str) -> list[Record]:
