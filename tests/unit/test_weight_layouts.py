@@ -150,8 +150,8 @@ class Format(enum.Enum):
     NCHW = "NCHW"
 
 
-class VisionTransformer(nn.Module):
-    """Stands for DINO's: another class than timm's, under the same names."""
+class NetworkElsewhere(nn.Module):
+    """Stands for a network of a class that is not here, with the tensors of one that is."""
 
     def __init__(self, tensors):
         super().__init__()
@@ -182,7 +182,7 @@ class TestRelease:
     """Modules saved whole, in DataParallel, of classes that are not here."""
 
     def test_f_h(self, vit, tmp_path):
-        save_whole(VisionTransformer(vit), tmp_path / "f.pt", ["dino", "dino.vision_transformer"])
+        save_whole(NetworkElsewhere(vit), tmp_path / "f.pt", ["dino", "dino.vision_transformer"])
         assert_same(plain_names(read_foreign(tmp_path / "f.pt")), vit)
 
     @pytest.mark.parametrize("layout", ["qkv_image", "mask_image"])
@@ -235,7 +235,7 @@ class TestRelease:
         ours = Grounder(GrounderSpec()).state_dict()
         parameters = {n: t for n, t in ours.items() if t.is_floating_point()}
         counters = {n: t for n, t in ours.items() if n not in parameters}
-        module = VisionTransformer(parameters)
+        module = NetworkElsewhere(parameters)
         for name, tensor in counters.items():
             parent, _, last = name.rpartition(".")
             module.get_submodule(parent).register_buffer(last, tensor)
