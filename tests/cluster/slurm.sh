@@ -2,7 +2,8 @@
 # A SLURM of one node on this machine, for tests: slurmctld, slurmd and munged, on loopback.
 #
 #     tests/cluster/slurm.sh start FOLDER
-#     tests/cluster/slurm.sh restart FOLDER [SECONDS]   # the controller alone, as after a crash
+#     tests/cluster/slurm.sh crash FOLDER JOB   # the controller alone, once it has saved that job
+#     tests/cluster/slurm.sh recover FOLDER     # and it comes back
 #     tests/cluster/slurm.sh stop FOLDER
 #
 # Needs root and what install.sh installs. All that it writes is in FOLDER, but for links to it in
@@ -11,7 +12,7 @@
 # memory of the node are declared, not measured.
 set -euo pipefail
 shopt -s inherit_errexit
-readonly verb=${1:?start, restart or stop} folder=$(realpath -m "${2:?a folder}") outage=${3:-0}
+readonly verb=${1:?start, crash, recover or stop} folder=$(realpath -m "${2:?a folder}") job=${3:-}
 readonly system=/etc/slurm files=(slurm.conf cgroup.conf gres.conf)
 
 fail() {
@@ -56,15 +57,18 @@ SelectTypeParameters=CR_Core_Memory
 SlurmdParameters=config_overrides
 # No accounting, as on many small clusters; ended jobs stay in squeue for MinJobAge seconds.
 AccountingStorageType=accounting_storage/none
-MinJobAge=3600
+MinJobAge=36000
 # A job over its time or memory has this long to leave by itself.
 KillWait=5
 OverTimeLimit=0
+# A starved machine may answer, or start a job, later than after the usual 10 seconds.
+MessageTimeout=60
+BatchStartTimeout=300
 SchedulerParameters=sched_interval=2,bf_interval=2
 ReturnToService=2
 MpiDefault=none
 GresTypes=gpu
-NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=4 RealMemory=64000 Gres=gpu:1 State=UNKNOWN
+NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=8 RealMemory=64000 Gres=gpu:1 State=UNKNOWN
 # Named as in workflow/profiles/slurm/partitions.yaml.
 PartitionName=cpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP
@@ -93,9 +97,9 @@ start() {
     await "sinfo --noheader --format=%T | grep --quiet idle" "$folder/log/slurmd.log"
 }
 
-# Wait for a command to succeed; after half a minute show the log and fail.
+# Wait for a command to succeed; after five minutes show the log and fail.
 await() {
-    for _ in $(seq 150); do
+    for _ in $(seq 1500); do
         if bash -c "$1" > /dev/null 2>&1; then return; fi
         sleep 0.2
     done
@@ -103,9 +107,18 @@ await() {
     fail "does not come up"
 }
 
-restart() {
+crash() {
+    # Jobs are saved seconds after something has changed: after one more change, all others are.
+    touch "$folder/change"
+    scontrol update "JobId=$job" TimeLimit=+1
+    await "[[ $folder/state/job_state -nt $folder/change ]]" "$folder/log/slurmd.log"
+    # For commands that nobody will answer.
+    sed -i s/MessageTimeout=60/MessageTimeout=1/ "$folder/slurm.conf"
     kill -KILL "$(< "$folder/slurmctld.pid")"
-    sleep "$outage"
+}
+
+recover() {
+    sed -i s/MessageTimeout=1/MessageTimeout=60/ "$folder/slurm.conf"
     slurmctld
     await "scontrol ping | grep --quiet UP" "$folder/log/slurmctld.log"
 }
@@ -121,6 +134,6 @@ stop() {
 }
 
 case $verb in
-    start | restart | stop) "$verb" ;;
-    *) fail "$verb: not start, restart or stop" ;;
+    start | crash | recover | stop) "$verb" ;;
+    *) fail "$verb: not start, crash, recover or stop" ;;
 esac

@@ -1,7 +1,9 @@
 """Jobs submitted to a real SLURM, one node on this machine: what it does to them, and what we do.
 
 Started by tests/cluster/slurm.sh. The scenarios run side by side, each in a copy of the repository
-of its own, with the profile as it ships but for `LOOPBACK`; each test looks at what one has left.
+of its own, with the profile as it ships but for `LOOPBACK` in submitted.py; each test looks at what
+one has left. No scenario races against work: a stage that something is done to is held at its end
+meanwhile (tests/cluster/held), and only what hangs meets a deadline.
 """
 
 from __future__ import annotations
@@ -13,26 +15,18 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
 
-import psutil
 import pytest
-from conftest import ROOT, TINY_FILE, Repository, environment
+import yaml
+from conftest import ROOT, TINY, TINY_FILE, Repository
+from submitted import CLUSTER, HUNG, Submitted, hold, squeue, wait_until
 
 pytestmark = pytest.mark.cluster
 
-SLURM = ROOT / "tests/cluster/slurm.sh"
-# There is no accounting here, and jobs of seconds are not to be waited for longer than they take.
-LOOPBACK = (
-    "--workflow-profile", "workflow/profiles/slurm", "--slurm-no-account",
-    "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1",
-)  # fmt: skip
 # Table 4's rows of LOST alone.
 LOST_ROWS = {
     "tables": {
@@ -45,7 +39,6 @@ LOST_ROWS = {
     }
 }
 # One job of a few seconds, which does not import torch.
-RENDER = {"datasets": {"tiny": {"count": 400}}}
 RENDERED = "results/tiny/index.json"
 RENDER_LOG = "results/logs/tiny/render_scenes.log"
 
@@ -56,74 +49,6 @@ class Cluster:
 
     call: Callable[..., None]
     log: Path
-
-
-class Submitted:
-    """Snakemake at work in a copy of the repository, submitting to SLURM.
-
-    Attributes:
-        all: every one that has been started, so that none outlives the tests.
-    """
-
-    all: ClassVar[list[Submitted]] = []
-
-    def __init__(self, repository: Repository, target: str, *more: str) -> None:
-        self.root = repository.root
-        self._log = self.root / "submitted.log"
-        with open(self._log, "ab") as log:
-            self.process = subprocess.Popen(
-                repository.command(target, *more, *LOOPBACK), cwd=self.root, stdout=log,
-                stderr=subprocess.STDOUT, env=environment(), start_new_session=True,
-            )  # fmt: skip
-        self.all.append(self)
-
-    @property
-    def output(self) -> str:
-        return self._log.read_text(encoding="utf-8")
-
-    def finish(self) -> str:
-        """Wait for the end of a run that succeeds; all that it has printed."""
-        assert self.process.wait(timeout=600) == 0, self.output[-4000:]
-        return self.output
-
-    def stage(self, name: str) -> psutil.Process:
-        """The process of a stage of this run, once SLURM has started it."""
-        return self._await(lambda: _process(name, self.root), name)
-
-    def job(self) -> str:
-        """The number of the job that SLURM is running for this run."""
-        return self._await(lambda: next(iter(self.jobs("RUNNING")), None), "a running job")
-
-    def jobs(self, *states: str) -> list[str]:
-        """The numbers of this run's jobs that are in one of these states."""
-        listed = (line.split("|") for line in squeue("%i|%T|%Z").splitlines())
-        return [
-            job for job, state, folder in listed if folder == str(self.root) and state in states
-        ]
-
-    def _await(self, look: Callable[[], Any], what: str) -> Any:
-        deadline = time.monotonic() + 600
-        while time.monotonic() < deadline:
-            if (found := look()) is not None:
-                return found
-            assert self.process.poll() is None, self.output[-4000:]
-            time.sleep(0.1)
-        raise AssertionError(f"{what} did not come: {self.output[-4000:]}")
-
-
-def squeue(columns: str) -> str:
-    """Jobs of all states, also those that have ended."""
-    command = ["squeue", "--noheader", "--states=all", "--sort=i", f"--format={columns}"]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def _process(stage: str, folder: Path) -> psutil.Process | None:
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            command = process.cmdline()
-            if command[1:2] == [f"stages/{stage}.py"] and process.cwd() == str(folder):
-                return process
-    return None
 
 
 @pytest.fixture(scope="module")
@@ -139,16 +64,13 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("slurm")
 
     def call(verb: str, *more: str) -> None:
-        subprocess.run([SLURM, verb, folder, *more], check=True)
+        subprocess.run([CLUSTER / "slurm.sh", verb, folder, *more], check=True)
 
     call("start")
     try:
         yield Cluster(call, folder / "log/slurmd.log")
         print(f"\n{squeue('%.4i %.10T %.6M %.8m %.4C %k')}")
     finally:
-        for run in Submitted.all:
-            if run.process.poll() is None:
-                os.killpg(run.process.pid, signal.SIGKILL)
         call("stop")
 
 
@@ -162,17 +84,25 @@ def left(
         return pool.submit(scenario, pristine.copy(tmp_path_factory.mktemp(name) / "repository"))
 
     with ThreadPoolExecutor(max_workers=len(SCENARIOS)) as pool:
-        yield {name: start(name, scenario) for name, scenario in SCENARIOS.items()}
+        try:
+            yield {name: start(name, scenario) for name, scenario in SCENARIOS.items()}
+        finally:
+            for run in Submitted.all:
+                if run.process.poll() is None:
+                    os.killpg(run.process.pid, signal.SIGKILL)
 
 
 def interrupted_table(repository: Repository) -> Submitted:
     """Table 4's rows of LOST; Ctrl-C while features are extracted, and the same again."""
     wanted = ("results/table4.csv", *repository.configured(LOST_ROWS, TINY_FILE))
+    held = hold(repository.root, "extract_features")
     run = Submitted(repository, *wanted)
-    run.stage("extract_features")
+    run.reaches(held)
     os.killpg(run.process.pid, signal.SIGINT)
-    assert run.process.wait(timeout=120) != 0
-    assert run.jobs("PENDING", "RUNNING", "COMPLETING") == []
+    assert run.process.wait(timeout=HUNG) != 0
+    assert run.jobs("PENDING", "RUNNING") == []
+    wait_until(lambda: not run.jobs("COMPLETING"), "the end of cancelled jobs")
+    held.unlink()
     run = Submitted(repository, *wanted)
     run.finish()
     return run
@@ -180,46 +110,61 @@ def interrupted_table(repository: Repository) -> Submitted:
 
 def cancelled(repository: Repository) -> Submitted:
     """Somebody's scancel."""
+    held = hold(repository.root, "render_scenes")
     run = rendering(repository)
-    run.stage("render_scenes")
+    run.reaches(held)
     subprocess.run(["scancel", run.job()], check=True)
-    run.finish()
-    return run
+    return tried_again(run, held)
 
 
 def hanging(repository: Repository) -> Submitted:
     """A job that hangs until its time is over: of 1 minute, the shortest that SLURM knows."""
-    run = rendering(repository, "--set-resources", "render_scenes:runtime=attempt")
-    run.stage("render_scenes").suspend()
-    run.finish()
-    return run
+    held = hold(repository.root, "render_scenes")
+    run = rendering(repository, "render_scenes:runtime=1 if attempt == 1 else 600")
+    return tried_again(run, held)
 
 
 def too_large(repository: Repository) -> Submitted:
     """A job that needs more memory than it has asked for, and asks for more the next time."""
+    held = hold(repository.root, "render_scenes")  # so that its memory is looked at, once a second
     # Snakemake itself takes about 100 MB in a job, and the stage 120 more.
-    memory = "render_scenes:mem_mb=160 if attempt == 1 else 2000"
-    run = rendering(repository, "--set-resources", memory)
-    run.finish()
-    return run
+    run = rendering(repository, "render_scenes:mem_mb=160 if attempt == 1 else 2000")
+    return tried_again(run, held)
 
 
 def hopeless(repository: Repository) -> Submitted:
     """A job that fails however often it is tried."""
     changes = repository.configured({"datasets": {"tiny": {"preset": "tun"}}}, TINY_FILE)
     run = Submitted(repository, RENDERED, *changes, "--retries", "1")
-    assert run.process.wait(timeout=300) != 0
+    assert run.process.wait(timeout=HUNG) != 0
     return run
 
 
-def rendering(repository: Repository, *more: str) -> Submitted:
+def outlasting(repository: Repository) -> Submitted:
+    """A job that is still held when nothing else is left; the last test goes on from there."""
+    held = hold(repository.root, "render_scenes")
+    run = rendering(repository)
+    run.reaches(held)
+    return run
+
+
+def rendering(repository: Repository, *resources: str) -> Submitted:
     """A run of one job of some seconds."""
-    return Submitted(repository, RENDERED, *repository.configured(RENDER, TINY_FILE), *more)
+    changed = ("--set-resources", *resources) if resources else ()
+    return Submitted(repository, RENDERED, *TINY, *changed)
+
+
+def tried_again(run: Submitted, held: Path) -> Submitted:
+    """The run, ended, whose first job is held until SLURM ends it; the second is not."""
+    run.tries_again()
+    held.unlink()
+    run.finish()
+    return run
 
 
 SCENARIOS = {
     scenario.__name__: scenario
-    for scenario in (interrupted_table, cancelled, hanging, too_large, hopeless)
+    for scenario in (interrupted_table, cancelled, hanging, too_large, hopeless, outlasting)
 }
 
 
@@ -254,7 +199,8 @@ def test_a_job_that_slurm_ends_is_reported_and_tried_again(
     assert run.output.count("Trying to restart job") == 1
     assert len(run.jobs("COMPLETED")) == 1
     index = json.loads((run.root / RENDERED).read_text())
-    assert len(index["images"]) == RENDER["datasets"]["tiny"]["count"]
+    tiny = yaml.safe_load((ROOT / TINY_FILE).read_text())["datasets"]["tiny"]
+    assert len(index["images"]) == tiny["count"]
     assert list((run.root / "results/tiny").glob(".*")) == []
 
 
@@ -275,14 +221,18 @@ def test_a_job_that_cannot_succeed_is_told_in_one_line(left: dict[str, Future[Su
 
 
 def test_a_restarted_controller_is_waited_for(
-    slurm: Cluster, left: dict[str, Future[Submitted]], repository: Repository
+    slurm: Cluster, left: dict[str, Future[Submitted]]
 ) -> None:
     for scenario in left.values():
         scenario.result()
-    run = rendering(repository)
-    stage = run.stage("render_scenes")
-    stage.suspend()  # so that the job outlives the controller
-    slurm.call("restart", "15")
-    stage.resume()
+    run = left["outlasting"].result()
+    # The look that the crash surprises; the plugin takes sacct for one that begins later.
+    look = hold(run.root, "squeue")
+    run.reaches(look)
+    slurm.call("crash", run.job())
+    look.unlink()
+    run.asks(6)  # once more than the plugin does unless told to
+    slurm.call("recover")
+    (run.root / "held/render_scenes").unlink()
     assert "Error" not in run.finish()
     assert len(run.jobs("COMPLETED")) == 1
