@@ -128,6 +128,10 @@ stop() {
     for pid_file in "$folder"/{slurmd.pid,slurmctld.pid,munge/munged.pid}; do
         [[ ! -s $pid_file ]] || kill "$(< "$pid_file")" 2> /dev/null || true
     done
+    # Without control groups, SLURM loses sight of processes of a job that outlive their parents.
+    grep --files-with-matches --null-data --line-regexp SLURM_CLUSTER_NAME=loopback \
+        /proc/[0-9]*/environ 2> /dev/null | cut -d / -f 3 | xargs --no-run-if-empty kill -KILL \
+        2> /dev/null || true
     for file in "${files[@]}"; do
         [[ $(readlink "$system/$file") != "$folder/$file" ]] || rm "$system/$file"
     done
