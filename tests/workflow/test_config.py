@@ -148,6 +148,9 @@ def test_defaults_are_filled_in() -> None:
         ("detector.lr", "5E-7", 5e-7),
         ("threads", "2", 2),
         ("backbones.scenes_vit.weights", "2", "2"),
+        ("grounding.weights", {"captions": "null"}, {"captions": None}),
+        ("tables.table4.random_backbone", "null", None),
+        ("cad.dataset_steps", {"scenes07": "5"}, {"scenes07": 5}),
     ],
 )
 def test_text_is_read_as_what_the_key_asks_for(key: str, text: Any, value: Any) -> None:

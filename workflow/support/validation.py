@@ -36,18 +36,11 @@ def _complete_properties(
     instance: Any,
     schema: Mapping[str, Any],
 ) -> Iterator[ValidationError]:
-    """JSON schema's `properties`, which also sets the keys that are left out.
-
-    Text is read as the number, truth value or list of them that the schema asks for: Snakemake
-    hands `--config seeds=[0,1]` on as texts, and YAML takes 1e-3 for one.
-    """
+    """JSON schema's `properties`, which also sets the keys that are left out."""
     if isinstance(instance, dict):
         for name, subschema in properties.items():
             if name in instance:
-                check = validator.evolve(schema=subschema)
-                meant = _from_text(instance[name])
-                if not check.is_valid(instance[name]) and check.is_valid(meant):
-                    instance[name] = meant
+                instance[name] = _as_meant(validator.evolve(schema=subschema), instance[name])
             elif "default" in subschema:
                 instance[name] = copy.deepcopy(subschema["default"])
     yield from Draft202012Validator.VALIDATORS["properties"](
@@ -55,7 +48,34 @@ def _complete_properties(
     )
 
 
-_DefaultingValidator = validators.extend(Draft202012Validator, {"properties": _complete_properties})
+def _complete_others(
+    validator: Draft202012Validator, others: Any, instance: Any, schema: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    """JSON schema's `additionalProperties`, whose values are read as those of `properties`."""
+    if isinstance(instance, dict) and isinstance(others, Mapping):
+        for name in instance.keys() - schema.get("properties", {}).keys():
+            instance[name] = _as_meant(validator.evolve(schema=others), instance[name])
+    yield from Draft202012Validator.VALIDATORS["additionalProperties"](
+        validator, others, instance, schema
+    )
+
+
+_DefaultingValidator = validators.extend(
+    Draft202012Validator,
+    {"properties": _complete_properties, "additionalProperties": _complete_others},
+)
+
+
+def _as_meant(check: Draft202012Validator, value: Any) -> Any:
+    """A text as the number, truth value, null or list that the schema of `check` asks for.
+
+    Snakemake hands `--config seeds=[0,1]` on as texts, and YAML takes 1e-3 for one. No file or name
+    is called null, so that it is none even where a text would do.
+    """
+    meant = _from_text(value)
+    if isinstance(value, str) and meant is None and check.is_valid(None):
+        return None
+    return meant if not check.is_valid(value) and check.is_valid(meant) else value
 
 
 def _from_text(value: Any) -> Any:
