@@ -29,7 +29,7 @@ def snakemake(folder: Path) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 def test_two_workflows_in_one_folder(tmp_path, table):
-    for name in ("stages", "workflow"):
+    for name in ("envs", "stages", "workflow"):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "config.yaml", tmp_path)
     both = [snakemake(tmp_path) for _ in range(2)]
