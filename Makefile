@@ -41,7 +41,7 @@ test: lint
 cluster: $(STAMP)
 	python -m pytest -s -v -m cluster tests/workflow
 
-# Half an hour on one core.
+# Six minutes on two cores.
 faults: $(STAMP)
 	python -m pytest tests/faults -m "slow or not slow" --fault-table docs/faults.md
 
