@@ -9,7 +9,14 @@ from pathlib import Path
 
 from snakemake.io import sourcecache_entry
 
-IN_STORAGE = workflow.storage_settings.default_storage_provider is not None
+PROVIDER = workflow.storage_settings.default_storage_provider
+IN_STORAGE = PROVIDER is not None
+
+if PROVIDER == "s3":
+    from snakemake_storage_plugin_s3 import StorageObject
+
+    # The plugin (0.3.6) remembers that a folder is not there, also when a job has made it since.
+    StorageObject.is_dir = lambda stored: any(stored.get_subkeys())
 
 
 def outside_storage(path):
