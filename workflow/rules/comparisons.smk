@@ -319,15 +319,6 @@ def map_options(w):
     return " ".join([*panels, options({name: figure[name] for name in names})])
 
 
-def copied_files(described):
-    """What options describe, its files named by the paths at which the job finds them."""
-    files = ("features", "boxes", "cad", "artifact", "benchmark")
-    return {
-        key: f"{storage_folder()}{value}" if key in files else value
-        for key, value in described.items()
-    }
-
-
 def own_images(w):
     """The index and the boxes of the user's own photographs."""
     if config["images"] is None:

@@ -99,3 +99,12 @@ def storage_folder():
     return str(rules.render_scenes.output.index).removesuffix(
         "results/{dataset}/index.json"
     )
+
+
+def copied_files(described):
+    """What options describe, its files named by the paths at which the job finds them."""
+    files = ("features", "boxes", "cad", "artifact", "benchmark")
+    return {
+        key: f"{storage_folder()}{value}" if key in files else value
+        for key, value in described.items()
+    }
