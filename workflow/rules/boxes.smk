@@ -33,7 +33,7 @@ rule pseudo_boxes:
 rule propose_regions:
     """Boxes that a classical method finds in pixels alone, for one shard of a dataset."""
     input:
-        index="results/{dataset}/index.json",
+        unpack(of_dataset),
         model=edge_model,
         code=code("propose_regions"),
     output:
@@ -52,18 +52,19 @@ rule propose_regions:
         mem_mb=growing(2000),
         runtime=growing(720),
     params:
+        files=file_options("model"),
         options=lambda w: options(
             {
                 **heuristic(artifacts.PIXELS, w.method),
                 "label": None,
-                "model": edge_model(w) or None,
+                "model": None,
             }
         ),
         shard=lambda w: f"{w.shard}/{shards(w.dataset)}",
         max_skipped=config["features"]["max_skipped"],
     shell:
         "python stages/propose_regions.py --method {wildcards.method} --index {input.index}"
-        " {params.options} --shard {params.shard} --max-skipped {params.max_skipped}"
+        " {params.files} {params.options} --shard {params.shard} --max-skipped {params.max_skipped}"
         " --output {output.boxes} --threads {threads} > {log} 2>&1"
 
 
@@ -71,7 +72,7 @@ rule discover_objects:
     """Boxes that a method finds by looking at all images of a dataset at once."""
     input:
         features=lambda w: feature_files(w.dataset, w.backbone),
-        second=second_features,
+        second_features=second_features,
         code=code("discover_objects"),
     output:
         boxes="results/{dataset}/{backbone}/{method}/boxes.json",
@@ -92,10 +93,10 @@ rule discover_objects:
         device=config["device"],
     params:
         options=heuristic_options,
-        second=lambda w: options({"second_features": second_features(w) or None}),
+        files=file_options("second_features"),
     shell:
         "python stages/discover_objects.py --method {wildcards.method} {params.options}"
-        " --features {input.features} {params.second} --output {output.boxes}"
+        " --features {input.features} {params.files} --output {output.boxes}"
         " --device {resources.device} --threads {threads} > {log} 2>&1"
 
 
@@ -104,6 +105,10 @@ rule merge_boxes:
     input:
         boxes=lambda w: [
             f"results/{w.dataset}/{w.backbone}/{w.method}/shards/{shard}.json"
+            for shard in range(shards(w.dataset))
+        ],
+        meta=lambda w: [
+            f"results/{w.dataset}/{w.backbone}/{w.method}/shards/{shard}.meta.json"
             for shard in range(shards(w.dataset))
         ],
         code=code("merge_boxes"),

@@ -1,8 +1,9 @@
 rule train_cad:
     """CAD, trained on the boxes that a heuristic proposes on f or on f^h."""
     input:
-        index="results/{dataset}/index.json",
+        unpack(of_dataset),
         boxes="results/{dataset}/{backbone}/{method}/boxes.json",
+        meta="results/{dataset}/{backbone}/{method}/boxes.meta.json",
         init=cad_init_file,
         code=code("train_cad"),
     output:
@@ -20,11 +21,12 @@ rule train_cad:
         gpu=GPUS * config["cad"]["devices"],
         device=config["device"],
     params:
+        files=file_options("init"),
         options=cad_options,
         precision=config["precision"],
     shell:
         "python stages/train_cad.py --index {input.index} --boxes {input.boxes}"
-        " {params.options} --seed {wildcards.seed} --output {output.cad}"
+        " {params.files} {params.options} --seed {wildcards.seed} --output {output.cad}"
         " --precision {params.precision} --device {resources.device} --threads {threads}"
         " > {log} 2>&1"
 
@@ -32,7 +34,7 @@ rule train_cad:
 rule predict_cad:
     """All boxes of CAD on the dataset that it was trained on."""
     input:
-        index="results/{dataset}/index.json",
+        unpack(of_dataset),
         cad="results/{dataset}/{backbone}/cad.{method}.{seed}/cad.safetensors",
         code=code("predict_cad"),
     output:

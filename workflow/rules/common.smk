@@ -52,7 +52,7 @@ def growing(amount):
 
 def code(stage):
     """The record of the source files that a stage is made of."""
-    record = code_tracking.record_code(stage)
+    record = outside_storage(code_tracking.record_code(stage))
     # Left in when not tracked: a changed set of inputs would itself be a reason to rerun.
     return record if config["track_code"] else ancient(record)
 
@@ -70,9 +70,9 @@ def datasets_of_format(*formats):
 
 
 def dataset_options(w, *left_out):
-    """The options by which the index of a dataset is made."""
+    """The options by which the index of a dataset is made, but for its files among the inputs."""
     dataset = {**config["datasets"][w.dataset], **source_paths(w)}
-    unused = {"label", "shards", "fetch", "expected", *left_out}
+    unused = {"label", "shards", "fetch", "expected", *source_files(w), *left_out}
     return options({key: value for key, value in dataset.items() if key not in unused})
 
 
@@ -96,26 +96,25 @@ def weights_file(w):
 
 def given_weights(base):
     """The file of weights that a backbone's section names, or nothing."""
-    weights = config["backbones"][base]["weights"]
-    return [] if weights in configuration.NOT_FILES else os.path.expanduser(weights)
+    return file_of(config["backbones"][base]["weights"])
 
 
 def backbone_options(w):
-    """The options that tell a stage which backbone to use."""
+    """The options that tell a stage which backbone to use, but for its file of weights."""
     base, training = artifacts.split_backbone(_backbone(w))
     if training is not None or "checkpoint" in config["backbones"][base]:
-        return options({"weights": weights_file(w)})
+        return ""
     return given_backbone(base)
 
 
 def given_backbone(base):
-    """The options for a configured backbone as its section gives it."""
+    """The options for a configured backbone as its section gives it, but for a file of weights."""
     given = {
         k: v
         for k, v in config["backbones"][base].items()
         if k not in ("heuristics", "seed", "checkpoint")
     }
-    return options(given, {"weights": given_weights(base) or given["weights"]})
+    return options(without_file(given, "weights"))
 
 
 def initial_seed(w):
@@ -160,7 +159,7 @@ def method_name(backbone, method):
 def edge_model(w):
     """The file of a method's model of edges, or nothing."""
     model = heuristic(artifacts.PIXELS, w.method).get("model")
-    return [] if model is None else os.path.expanduser(model)
+    return [] if model is None else given_file(model)
 
 
 def feature_files(dataset, backbone):
@@ -207,7 +206,7 @@ def variant_section(section, method, variant):
 def training_options(section):
     """A function for the options of `detector` or `refinement`, and of the losses."""
     return lambda w: options(
-        variant_section(section, w.method, w.variant),
+        without_file(variant_section(section, w.method, w.variant), "init"),
         variant_section("losses", w.method, w.variant),
     )
 
@@ -244,9 +243,7 @@ def detector_file(w):
 
 def init_file(section):
     """The file of weights that a network starts from, or nothing where there is none."""
-    init = section.get("init")
-    unread = init is None or init in configuration.NOT_FILES
-    return [] if unread else os.path.expanduser(init)
+    return file_of(section.get("init"))
 
 
 def detector_init_file(w):
@@ -285,5 +282,4 @@ def cad_options(w):
     """The options of CAD's training on a dataset."""
     given = {k: v for k, v in config["cad"].items() if k != "dataset_steps"}
     steps = config["cad"]["dataset_steps"].get(w.dataset, given["steps"])
-    init = cad_init_file(w) or given.get("init")
-    return options(given, {"steps": steps, "init": init})
+    return options(without_file(given, "init"), {"steps": steps})

@@ -162,27 +162,39 @@ def files_of_job(rule, wildcards):
     """The first output and the benchmark file of a rule; `{shard}` stays, and is counted."""
     proxy = getattr(rules, rule)
     artifact, benchmark = (
-        str(file).format(**wildcards, shard="{shard}")
+        str(file).removeprefix(storage_folder()).format(**wildcards, shard="{shard}")
         for file in (proxy.output[0], proxy.benchmark)
     )
     count = shards(wildcards["dataset"]) if "{shard}" in artifact else 1
     return {"artifact": artifact, "benchmark": benchmark, "shards": count}
 
 
-def table7_artifacts(w):
-    """What the jobs of table 7 make."""
-    return [
-        job["artifact"].replace("{shard}", str(shard))
-        for job in table7_jobs()
-        for shard in range(job["shards"])
-    ]
+def table7_files(w):
+    """What the jobs of table 7 make, and in a storage where it is told how long they took.
+
+    Elsewhere that may be missing, and no reason to run them again.
+    """
+
+    def of_jobs(kind):
+        return [
+            job[kind].replace("{shard}", str(shard))
+            for job in table7_jobs()
+            for shard in range(job["shards"])
+        ]
+
+    made = of_jobs("artifact")
+    return {
+        "artifacts": made,
+        "meta": meta_files(file for file in made if file.endswith(".json")),
+        "benchmarks": of_jobs("benchmark") if IN_STORAGE else [],
+    }
 
 
 def table7_options(w):
     """Each job of table 7 as an option of the stage."""
     return " ".join(
         options({"job": [f"{key}={value}" for key, value in job.items()]})
-        for job in table7_jobs()
+        for job in map(copied_files, table7_jobs())
     )
 
 
@@ -229,11 +241,13 @@ def refined_boxes(w):
     """f's own boxes, those of f^h and those of h."""
     training = _training(w)
     folder, own = f"results/{w.dataset}", artifacts.detector_boxes(training)
-    return {
+    refined = artifacts.refined_backbone(w.base, training)
+    boxes = {
         "before": f"{folder}/{w.base}/{w.method}/boxes.json",
-        "after": f"{folder}/{artifacts.refined_backbone(w.base, training)}/{w.method}/boxes.json",
+        "after": f"{folder}/{refined}/{w.method}/boxes.json",
         "detector": f"{folder}/{w.base}/{own}/boxes.json",
     }
+    return {**boxes, "meta": meta_files(boxes.values())}
 
 
 def names_of_refined_boxes(w):
@@ -273,16 +287,16 @@ def map_panels(w):
 def map_files(w):
     """The index, the features and the boxes that a figure of maps shows."""
     dataset, panels = config["map_figures"][w.figure]["dataset"], map_panels(w)
+    boxes = [panel[key] for panel in panels for key in ("boxes", "cad") if key in panel]
     return {
-        "index": f"results/{dataset}/index.json",
+        **dataset_files(dataset),
         "features": [
             panel["features"].replace("{shard}", str(shard))
             for panel in panels
             for shard in range(panel["shards"])
         ],
-        "boxes": [
-            panel[key] for panel in panels for key in ("boxes", "cad") if key in panel
-        ],
+        "boxes": boxes,
+        "meta": meta_files(boxes),
         **phrase_files(config["map_figures"][w.figure]["phrase"]),
     }
 
@@ -300,11 +314,9 @@ def map_options(w):
     names = ("count", "seed", "image_ids", "width")
     panels = (
         options({"panel": [f"{key}={value}" for key, value in panel.items()]})
-        for panel in map_panels(w)
+        for panel in map(copied_files, map_panels(w))
     )
-    phrases = phrase_files(figure["phrase"])
-    given = {**{name: figure[name] for name in names}, **phrases}
-    return " ".join([*panels, options(given)])
+    return " ".join([*panels, options({name: figure[name] for name in names})])
 
 
 def own_images(w):
@@ -316,7 +328,7 @@ def own_images(w):
     folder = f"results/{configuration.MINE}"
     boxes = f"{folder}/{config['backbone']}/{config['method']}"
     return {
-        "index": f"{folder}/index.json",
+        **dataset_files(configuration.MINE),
         "boxes": f"{boxes}/boxes.json",
         "meta": f"{boxes}/boxes.meta.json",
     }
@@ -325,4 +337,5 @@ def own_images(w):
 def resource_options(section):
     """The options of a stage that makes embedded weights."""
     not_options = ("dataset", "backbone", "inpainter")
-    return options({k: v for k, v in config[section].items() if k not in not_options})
+    given = {k: v for k, v in config[section].items() if k not in not_options}
+    return options(without_file(given, "discriminator_weights"))

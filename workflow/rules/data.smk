@@ -46,7 +46,8 @@ rule index_dataset:
         mem_mb=index_memory,
         runtime=growing(60),
     params:
+        files=file_options(*SOURCE_KINDS),
         options=dataset_options,
     shell:
-        "python stages/index_dataset.py {params.options} --output {output.index}"
+        "python stages/index_dataset.py {params.files} {params.options} --output {output.index}"
         " --threads {threads} > {log} 2>&1"

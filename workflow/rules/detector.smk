@@ -1,7 +1,7 @@
 rule cache_detector_inputs:
     """What h reads: maps of f for every image of a dataset."""
     input:
-        index="results/{dataset}/index.json",
+        unpack(of_dataset),
         weights=weights_file,
         code=code("cache_detector_inputs"),
     output:
@@ -20,13 +20,14 @@ rule cache_detector_inputs:
         gpu=GPUS,
         device=config["device"],
     params:
+        files=file_options("weights"),
         backbone=backbone_options,
         seed=initial_seed,
         options=lambda w: options(detector_inputs_section(w)),
         precision=config["precision"],
     shell:
-        "python stages/cache_detector_inputs.py --index {input.index} {params.backbone}"
-        " {params.seed} {params.options} --output {output.inputs}"
+        "python stages/cache_detector_inputs.py --index {input.index} {params.files}"
+        " {params.backbone} {params.seed} {params.options} --output {output.inputs}"
         " --precision {params.precision} --device {resources.device} --threads {threads}"
         " > {log} 2>&1"
 
@@ -34,9 +35,10 @@ rule cache_detector_inputs:
 rule train_detector:
     """h, trained on the boxes that a heuristic proposes."""
     input:
-        index="results/{dataset}/index.json",
+        unpack(of_dataset),
         inputs=detector_inputs_file,
         boxes="results/{dataset}/{base}/{method}/boxes.json",
+        meta="results/{dataset}/{base}/{method}/boxes.meta.json",
         weights=weights_file,
         init=detector_init_file,
         code=code("train_detector"),
@@ -56,13 +58,14 @@ rule train_detector:
         gpu=GPUS,
         device=config["device"],
     params:
+        files=file_options("weights", "init"),
         backbone=backbone_options,
         heuristic=heuristic_options,
         options=training_options("detector"),
         precision=config["precision"],
     shell:
         "python stages/train_detector.py --index {input.index} --inputs {input.inputs}"
-        " --boxes {input.boxes} {params.options} {params.backbone}"
+        " --boxes {input.boxes} {params.files} {params.options} {params.backbone}"
         " --heuristic {wildcards.method} {params.heuristic} --seed {wildcards.seed}"
         " --output {output.detector}"
         " --precision {params.precision} --device {resources.device} --threads {threads}"

@@ -3,6 +3,7 @@ rule evaluate_boxes:
     input:
         index="results/{dataset}/index.json",
         boxes="results/{dataset}/{backbone}/{boxes}/boxes.json",
+        meta="results/{dataset}/{backbone}/{boxes}/boxes.meta.json",
         code=code("evaluate"),
     output:
         metrics="results/{dataset}/{backbone}/{boxes}/metrics.json",
@@ -28,6 +29,7 @@ rule evaluate_average_precision:
     input:
         index="results/{dataset}/index.json",
         boxes="results/{dataset}/{backbone}/{boxes}/boxes.json",
+        meta="results/{dataset}/{backbone}/{boxes}/boxes.meta.json",
         code=code("evaluate"),
     output:
         metrics="results/{dataset}/{backbone}/{boxes}/average_precision.json",

@@ -1,7 +1,7 @@
 rule extract_features:
     """Patch features of f, or of f^h, for one shard of a dataset."""
     input:
-        index="results/{dataset}/index.json",
+        unpack(of_dataset),
         weights=weights_file,
         code=code("extract_features"),
     output:
@@ -19,13 +19,14 @@ rule extract_features:
         gpu=GPUS,
         device=config["device"],
     params:
+        files=file_options("weights"),
         backbone=backbone_options,
         seed=initial_seed,
         options=options(config["features"]),
         shard=lambda w: f"{w.shard}/{shards(w.dataset)}",
         precision=config["precision"],
     shell:
-        "python stages/extract_features.py --index {input.index} {params.backbone} {params.seed}"
-        " {params.options} --shard {params.shard} --output {output.features}"
+        "python stages/extract_features.py --index {input.index} {params.files} {params.backbone}"
+        " {params.seed} {params.options} --shard {params.shard} --output {output.features}"
         " --precision {params.precision} --device {resources.device} --threads {threads}"
         " > {log} 2>&1"

@@ -55,12 +55,10 @@ rule fetch_one_weights:
         registry=WEIGHT_REGISTRY,
         name=lambda w: weights_name(w.file),
         downloads=DOWNLOADS,
-        options=lambda w, input: options(
-            {"file": str(input.file) or None, "needs": str(input.needs) or None}
-        ),
+        files=file_options("file", "needs"),
     shell:
         "python stages/fetch_weights.py --registry {params.registry} --name {params.name}"
-        " --downloads {params.downloads} {params.options} --output {output.weights}"
+        " --downloads {params.downloads} {params.files} --output {output.weights}"
         " --threads {threads} > {log} 2>&1"
 
 

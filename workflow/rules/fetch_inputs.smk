@@ -13,20 +13,21 @@ DOWNLOADS = f"{DATA}/downloads"
 WEIGHTS = sources.weight_files(sources.WEIGHTS)
 
 
+# The folder of a dataset, and the files beside it that describe it.
+SOURCE_KINDS = (
+    "source",
+    "annotations",
+    "captions",
+    "image_data",
+    "image_list",
+    "phrases",
+)
+
+
 def source_paths(w):
-    """The folder of a dataset, and the files beside it that describe it."""
+    """Where a dataset lies, by `SOURCE_KINDS`."""
     dataset = config["datasets"][w.dataset]
-    kinds = (
-        "source",
-        "annotations",
-        "captions",
-        "image_data",
-        "image_list",
-        "phrases",
-    )
-    return {
-        kind: os.path.expanduser(dataset[kind]) for kind in kinds if kind in dataset
-    }
+    return {kind: given_file(dataset[kind]) for kind in SOURCE_KINDS if kind in dataset}
 
 
 def source_files(w):
@@ -57,7 +58,7 @@ def weights_name(file):
 def local_weights(w):
     """The published file that the user names, or nothing where it is downloaded."""
     named = config["local_weights"].get(weights_name(w.file))
-    return [] if named is None else os.path.expanduser(named)
+    return [] if named is None else given_file(named)
 
 
 def weights_needed(w):

@@ -2,7 +2,7 @@ rule draw_refined_boxes:
     """A contact sheet of boxes before and after refinement."""
     input:
         unpack(refined_boxes),
-        index="results/{dataset}/index.json",
+        unpack(of_dataset),
         code=code("draw_boxes"),
     output:
         sheet=report(
@@ -54,9 +54,10 @@ rule draw_maps:
         mem_mb=growing(4000),
         runtime=growing(10),
     params:
+        files=file_options("phrase_index", "phrase_heatmaps", "phrase_boxes"),
         options=map_options,
     shell:
-        "python stages/draw_maps.py --index {input.index} {params.options}"
+        "python stages/draw_maps.py --index {input.index} {params.files} {params.options}"
         " --output {output.png} --threads {threads} > {log} 2>&1"
 
 

@@ -4,7 +4,7 @@
 rule train_grounder:
     """g, trained on the texts of a dataset (section 3.1, after WWbL)."""
     input:
-        index="results/{dataset}/index.json",
+        unpack(of_dataset),
         clip=clip_file(),
         init=init_file(config["grounding"]["grounder"]),
         code=code("train_grounder"),
@@ -23,12 +23,13 @@ rule train_grounder:
         gpu=GPUS,
         device=config["device"],
     params:
-        clip=options(config["grounding"]["clip"]),
-        options=options(config["grounding"]["grounder"]),
+        files=file_options("clip", "init"),
+        clip=options(clip_section()),
+        options=options(without_file(config["grounding"]["grounder"], "init")),
         precision=config["precision"],
     shell:
-        "python stages/train_grounder.py --index {input.index} {params.clip} {params.options}"
-        " --seed 0 --output {output.grounder}"
+        "python stages/train_grounder.py --index {input.index} {params.files} {params.clip}"
+        " {params.options} --seed 0 --output {output.grounder}"
         " --precision {params.precision} --device {resources.device} --threads {threads}"
         " > {log} 2>&1"
 
@@ -36,7 +37,7 @@ rule train_grounder:
 rule extract_heatmaps:
     """Heatmaps of the phrases of a dataset."""
     input:
-        index="results/{dataset}/index.json",
+        unpack(of_dataset),
         weights=map_source,
         clip=clip_file(),
         code=code("extract_heatmaps"),
@@ -55,13 +56,14 @@ rule extract_heatmaps:
         gpu=GPUS,
         device=config["device"],
     params:
+        files=file_options("weights", "clip"),
         source=map_source_options,
         options=heatmap_options(),
         shard="",
         precision=config["precision"],
     shell:
-        "python stages/extract_heatmaps.py --index {input.index} {params.source} {params.options}"
-        " {params.shard} --output {output.heatmaps}"
+        "python stages/extract_heatmaps.py --index {input.index} {params.files} {params.source}"
+        " {params.options} {params.shard} --output {output.heatmaps}"
         " --precision {params.precision} --device {resources.device} --threads {threads}"
         " > {log} 2>&1"
 
@@ -69,8 +71,8 @@ rule extract_heatmaps:
 rule excite_classifier:
     """Heatmaps of the phrases of a dataset by excitation backprop of a classifier."""
     input:
-        index="results/{dataset}/index.json",
-        weights=classifier_file(),
+        unpack(of_dataset),
+        classifier_weights=classifier_file(),
         code=code("excite_classifier"),
     output:
         heatmaps="results/{dataset}/grounding/td/heatmaps.h5",
@@ -87,9 +89,10 @@ rule excite_classifier:
         gpu=GPUS,
         device=config["device"],
     params:
+        files=file_options("classifier_weights"),
         options=classifier_options(),
     shell:
-        "python stages/excite_classifier.py --index {input.index} {params.options}"
+        "python stages/excite_classifier.py --index {input.index} {params.files} {params.options}"
         " --output {output.heatmaps} --device {resources.device} --threads {threads}"
         " > {log} 2>&1"
 
@@ -97,7 +100,7 @@ rule excite_classifier:
 rule extract_training_heatmaps:
     """Heatmaps that g draws of the texts that it was trained on: what h reads."""
     input:
-        index="results/{dataset}/index.json",
+        unpack(of_dataset),
         weights=lambda w: grounder_file(w.dataset),
         clip=clip_file(),
         code=code("extract_heatmaps"),
@@ -116,12 +119,13 @@ rule extract_training_heatmaps:
         gpu=GPUS,
         device=config["device"],
     params:
+        files=file_options("clip"),
         options=heatmap_options(),
         shard="",
         precision=config["precision"],
     shell:
         "python stages/extract_heatmaps.py --index {input.index} --source g --weights {input.weights}"
-        " --texts training {params.options} {params.shard} --output {output.heatmaps}"
+        " --texts training {params.files} {params.options} {params.shard} --output {output.heatmaps}"
         " --precision {params.precision} --device {resources.device} --threads {threads}"
         " > {log} 2>&1"
 
@@ -134,6 +138,7 @@ use rule extract_heatmaps as extract_heatmap_shard with:
     benchmark:
         "results/benchmarks/{dataset}/grounding/{maps}/extract_heatmaps.{shard}.tsv"
     params:
+        files=file_options("weights", "clip"),
         source=map_source_options,
         options=heatmap_options(),
         shard=shard_option,
@@ -148,6 +153,7 @@ use rule extract_training_heatmaps as extract_training_heatmap_shard with:
     benchmark:
         "results/benchmarks/{dataset}/grounding/extract_training_heatmaps.{shard}.tsv"
     params:
+        files=file_options("clip"),
         options=heatmap_options(),
         shard=shard_option,
         precision=config["precision"],
@@ -244,6 +250,7 @@ rule train_phrase_detector:
         index="results/{dataset}/index.json",
         heatmaps="results/{dataset}/grounding/training/heatmaps.h5",
         boxes="results/{dataset}/grounding/training/boxes.json",
+        meta="results/{dataset}/grounding/training/boxes.meta.json",
         init=lambda w: init_file(grounding_section("detector", w.lesson)),
         code=code("train_detector"),
     output:
@@ -261,13 +268,15 @@ rule train_phrase_detector:
         gpu=GPUS,
         device=config["device"],
     params:
+        files=file_options("init"),
         options=lambda w: options(
-            *(grounding_section(s, w.lesson) for s in ("detector", "losses"))
+            without_file(grounding_section("detector", w.lesson), "init"),
+            grounding_section("losses", w.lesson),
         ),
         precision=config["precision"],
     shell:
         "python stages/train_detector.py --index {input.index} --inputs {input.heatmaps}"
-        " --boxes {input.boxes} {params.options} --seed {wildcards.seed}"
+        " --boxes {input.boxes} {params.files} {params.options} --seed {wildcards.seed}"
         " --output {output.detector}"
         " --precision {params.precision} --device {resources.device} --threads {threads}"
         " > {log} 2>&1"
@@ -276,11 +285,12 @@ rule train_phrase_detector:
 rule refine_grounder:
     """g^h: g, refined through h."""
     input:
-        index="results/{dataset}/index.json",
+        unpack(of_dataset),
         weights=lambda w: grounder_file(w.dataset),
         clip=clip_file(),
         detector=teacher_of,
         boxes="results/{dataset}/grounding/training/boxes.json",
+        meta="results/{dataset}/grounding/training/boxes.meta.json",
         code=code("refine_grounder"),
     output:
         refined="results/{dataset}/grounding/{lesson}/seed{seed}/refined.safetensors",
@@ -297,15 +307,16 @@ rule refine_grounder:
         gpu=GPUS,
         device=config["device"],
     params:
-        clip=options(config["grounding"]["clip"]),
+        files=file_options("clip"),
+        clip=options(clip_section()),
         options=lambda w: options(
             *(grounding_section(s, w.lesson) for s in ("refinement", "losses")),
             {"nms_boxes": config["grounding"]["nms_boxes"]},
         ),
         precision=config["precision"],
     shell:
-        "python stages/refine_grounder.py --index {input.index} --weights {input.weights} {params.clip}"
-        " --detector {input.detector} --boxes {input.boxes} {params.options}"
+        "python stages/refine_grounder.py --index {input.index} --weights {input.weights} {params.files}"
+        " {params.clip} --detector {input.detector} --boxes {input.boxes} {params.options}"
         " --seed {wildcards.seed} --output {output.refined}"
         " --precision {params.precision} --device {resources.device} --threads {threads}"
         " > {log} 2>&1"
@@ -365,10 +376,11 @@ rule evaluate_phrases:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
+        files=file_options("heatmaps", "boxes"),
         options=scored_options,
     shell:
-        "python stages/evaluate.py --task {wildcards.task} --index {input.index} {params.options}"
-        " --output {output.metrics} --threads {threads} > {log} 2>&1"
+        "python stages/evaluate.py --task {wildcards.task} --index {input.index} {params.files}"
+        " {params.options} --output {output.metrics} --threads {threads} > {log} 2>&1"
 
 
 rule compare_phrases:

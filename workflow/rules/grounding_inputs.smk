@@ -22,15 +22,22 @@ def grounding_section(section, variant):
 
 def clip_file():
     """The file of CLIP's weights, or nothing where open_clip downloads them."""
-    weights = os.path.expanduser(config["grounding"]["clip"]["clip"])
-    return weights if weights.endswith((".safetensors", ".pt", ".pth", ".bin")) else []
+    weights = config["grounding"]["clip"]["clip"]
+    of_file = weights.endswith((".safetensors", ".pt", ".pth", ".bin"))
+    return given_file(weights) if of_file else []
+
+
+def clip_section():
+    """What else tells a stage which CLIP to use."""
+    section = config["grounding"]["clip"]
+    return {**section, "clip": None} if clip_file() else section
 
 
 def grounder_file(dataset):
     """g that was trained on a dataset: configured, or trained here."""
     given = config["grounding"]["weights"].get(dataset)
     if given is not None:
-        return os.path.expanduser(given)
+        return given_file(given)
     return f"results/{dataset}/grounding/grounder.safetensors"
 
 
@@ -55,29 +62,27 @@ def map_source(w):
 
 
 def map_source_options(w):
-    """How extract_heatmaps.py is told."""
-    weights = map_source(w)
-    return options(
-        {"source": "g" if weights else "relevancy", "weights": weights or None}
-    )
+    """How extract_heatmaps.py is told what kind they are."""
+    return options({"source": "g" if map_source(w) else "relevancy"})
 
 
 def classifier_file():
     """The file of a classifier's weights, or nothing."""
     weights = config["grounding"]["classifier"]["classifier_weights"]
-    return [] if weights is None else os.path.expanduser(weights)
+    return [] if weights is None else given_file(weights)
 
 
 def classifier_options():
     """Options of the classifier's maps, which are of the size of all others."""
-    given = {k: v for k, v in config["grounding"]["classifier"].items() if k != "label"}
-    given["size"] = config["grounding"]["heatmaps"]["size"]
-    return options(given, {"classifier_weights": classifier_file() or None})
+    left_out = ("label", "classifier_weights")
+    section = config["grounding"]["classifier"]
+    given = {k: v for k, v in section.items() if k not in left_out}
+    return options(given, {"size": config["grounding"]["heatmaps"]["size"]})
 
 
 def heatmap_options():
     """Options of every heatmap: CLIP, and sizes."""
-    return options(config["grounding"]["clip"], config["grounding"]["heatmaps"])
+    return options(clip_section(), config["grounding"]["heatmaps"])
 
 
 def taught_by(w):
@@ -109,7 +114,7 @@ def scored_file(w):
     folder = f"results/{w.dataset}/grounding/{w.scored}"
     if w.task == "pointing_game":
         return {"heatmaps": f"{folder}/heatmaps.h5"}
-    return {"boxes": f"{folder}/boxes.json"}
+    return {"boxes": f"{folder}/boxes.json", "meta": f"{folder}/boxes.meta.json"}
 
 
 def scored_options(w):
@@ -117,7 +122,7 @@ def scored_options(w):
     control = w.scored if w.scored in grounding_names.CONTROLS else None
     return " ".join(
         [
-            options(scored_file(w), {"control": control}),
+            options({"control": control}),
             options({"least_area": config["grounding"]["least_area"]}),
             options({"label": [f"{k}={v}" for k, v in grounding_labels(w).items()]}),
         ]
@@ -239,9 +244,11 @@ def g_and_refined(figure):
     folder = f"results/{figure['dataset']}/grounding"
     taught = teachings([figure["train"]], figure["variant"])[0]
     shown = [f"g.{figure['train']}", f"gh.{taught}"]
+    boxes = [f"{folder}/{s}/boxes.json" for s in shown]
     return {
-        "index": f"results/{figure['dataset']}/index.json",
-        "boxes": [f"{folder}/{s}/boxes.json" for s in shown],
+        **dataset_files(figure["dataset"]),
+        "boxes": boxes,
+        "meta": meta_files(boxes),
         "heatmaps": [f"{folder}/{s}/heatmaps.h5" for s in shown],
     }
 
@@ -259,4 +266,5 @@ def own_phrases(w):
         "index": f"{folder}/index.json",
         "heatmaps": f"{maps}/heatmaps.h5",
         "boxes": f"{maps}/boxes.json",
+        "meta": f"{maps}/boxes.meta.json",
     }

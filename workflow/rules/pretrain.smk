@@ -1,7 +1,7 @@
 rule pretrain_backbone:
     """Weights of the embedded backbone; those that ship are in workflow/resources/."""
     input:
-        index=f"results/{config['pretraining']['dataset']}/index.json",
+        **dataset_files(config["pretraining"]["dataset"]),
         code=code("pretrain_backbone"),
     output:
         weights="results/resources/scenes_vit.safetensors",
@@ -28,7 +28,7 @@ rule pretrain_backbone:
 rule pretrain_inpainter:
     """The small masked autoencoder that draws backgrounds for train_segmenter."""
     input:
-        index=f"results/{config['inpainter_training']['dataset']}/index.json",
+        **dataset_files(config["inpainter_training"]["dataset"]),
         code=code("pretrain_inpainter"),
     output:
         weights="results/resources/scenes_inpainter.safetensors",
@@ -55,10 +55,15 @@ rule pretrain_inpainter:
 rule train_segmenter:
     """MOVE's segmenter; the one that ships is in workflow/resources/."""
     input:
-        index=f"results/{config['segmenter_training']['dataset']}/index.json",
+        **dataset_files(config["segmenter_training"]["dataset"]),
         weights=given_weights(config["segmenter_training"]["backbone"]),
-        inpainter=config["segmenter_training"]["inpainter"]
-        or "results/resources/scenes_inpainter.safetensors",
+        inpainter=given_file(
+            config["segmenter_training"]["inpainter"]
+            or "results/resources/scenes_inpainter.safetensors"
+        ),
+        discriminator_weights=file_of(
+            config["segmenter_training"]["discriminator_weights"]
+        ),
         code=code("train_segmenter"),
     output:
         weights="results/resources/scenes_move.safetensors",
@@ -75,20 +80,19 @@ rule train_segmenter:
         gpu=GPUS,
         device=config["device"],
     params:
+        files=file_options("weights", "discriminator_weights"),
         backbone=given_backbone(config["segmenter_training"]["backbone"]),
         options=resource_options("segmenter_training"),
     shell:
-        "python stages/train_segmenter.py --index {input.index} {params.backbone}"
-        " --inpainter {input.inpainter} {params.options} --output {output.weights}"
+        "python stages/train_segmenter.py --index {input.index} {params.files}"
+        " {params.backbone} --inpainter {input.inpainter} {params.options} --output {output.weights}"
         " --device {resources.device} --threads {threads} > {log} 2>&1"
 
 
 rule import_segmenter:
     """A published MOVE segmenter (key `checkpoint` of a backbone) as a file of ours."""
     input:
-        checkpoint=lambda w: os.path.expanduser(
-            config["backbones"][w.base]["checkpoint"]
-        ),
+        checkpoint=lambda w: given_file(config["backbones"][w.base]["checkpoint"]),
         weights=lambda w: given_weights(w.base),
         code=code("import_segmenter"),
     output:
@@ -108,10 +112,11 @@ rule import_segmenter:
         mem_mb=growing(4000),
         runtime=growing(30),
     params:
+        files=file_options("weights"),
         backbone=lambda w: given_backbone(w.base),
     shell:
-        "python stages/import_segmenter.py --checkpoint {input.checkpoint} {params.backbone}"
-        " --output {output.weights} --threads {threads} > {log} 2>&1"
+        "python stages/import_segmenter.py --checkpoint {input.checkpoint} {params.files}"
+        " {params.backbone} --output {output.weights} --threads {threads} > {log} 2>&1"
 
 
 rule train_clip:
@@ -120,6 +125,7 @@ rule train_clip:
         index=expand(
             "results/{dataset}/index.json", dataset=config["clip_training"]["datasets"]
         ),
+        images=image_files(*config["clip_training"]["datasets"]),
         code=code("train_clip"),
     output:
         weights="results/resources/scenes_clip.safetensors",

@@ -1,10 +1,11 @@
 rule refine_backbone:
     """f^h: f, taught by the frozen h."""
     input:
-        index="results/{dataset}/index.json",
+        unpack(of_dataset),
         weights=weights_file,
         detector=detector_file,
         boxes="results/{dataset}/{base}/{method}/boxes.json",
+        meta="results/{dataset}/{base}/{method}/boxes.meta.json",
         code=code("refine_backbone"),
     output:
         weights="results/{dataset}/{base}/{method}/{variant}/seed{seed}/refined.safetensors",
@@ -23,6 +24,7 @@ rule refine_backbone:
         * variant_section("refinement", w.method, w.variant)["devices"],
         device=config["device"],
     params:
+        files=file_options("weights"),
         backbone=backbone_options,
         heuristic=heuristic_options,
         inputs=lambda w: options(
@@ -34,8 +36,8 @@ rule refine_backbone:
         options=training_options("refinement"),
         precision=config["precision"],
     shell:
-        "python stages/refine_backbone.py --index {input.index} {params.backbone}"
-        " --detector {input.detector} --boxes {input.boxes} {params.inputs}"
+        "python stages/refine_backbone.py --index {input.index} {params.files}"
+        " {params.backbone} --detector {input.detector} --boxes {input.boxes} {params.inputs}"
         " --heuristic {wildcards.method} {params.heuristic} {params.options}"
         " --seed {wildcards.seed} --output {output.weights}"
         " --precision {params.precision} --device {resources.device} --threads {threads}"

@@ -2,7 +2,7 @@ rule tabulate_table1:
     """Table 1: the pointing game of every method on every test set, in the paper's layout."""
     input:
         metrics=table1_metrics,
-        published=config["tables"]["table1"]["published"] or [],
+        published=published_file("table1"),
         code=code("tabulate_metrics"),
     output:
         csv=report(
@@ -20,9 +20,9 @@ rule tabulate_table1:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        options=options({"published": config["tables"]["table1"]["published"]}),
+        files=file_options("published"),
     shell:
-        "python stages/tabulate_metrics.py --table 1 --metrics {input.metrics} {params.options}"
+        "python stages/tabulate_metrics.py --table 1 --metrics {input.metrics} {params.files}"
         " --output {output.csv} --threads {threads} > {log} 2>&1"
 
 
@@ -30,7 +30,7 @@ rule tabulate_table2:
     """Table 2: box accuracy by training set and test set, in the paper's layout."""
     input:
         metrics=table2_metrics,
-        published=config["tables"]["table2"]["published"] or [],
+        published=published_file("table2"),
         code=code("tabulate_metrics"),
     output:
         csv=report(
@@ -48,9 +48,9 @@ rule tabulate_table2:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        options=options({"published": config["tables"]["table2"]["published"]}),
+        files=file_options("published"),
     shell:
-        "python stages/tabulate_metrics.py --table 2 --metrics {input.metrics} {params.options}"
+        "python stages/tabulate_metrics.py --table 2 --metrics {input.metrics} {params.files}"
         " --output {output.csv} --threads {threads} > {log} 2>&1"
 
 
@@ -58,7 +58,7 @@ rule tabulate_table5:
     """Table 5: what the union of boxes, the regularisation and k are worth, in the paper's layout."""
     input:
         metrics=table5_metrics,
-        published=config["tables"]["table5"]["published"] or [],
+        published=published_file("table5"),
         code=code("tabulate_metrics"),
     output:
         csv=report(
@@ -76,9 +76,9 @@ rule tabulate_table5:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        options=options({"published": config["tables"]["table5"]["published"]}),
+        files=file_options("published"),
     shell:
-        "python stages/tabulate_metrics.py --table 5 --metrics {input.metrics} {params.options}"
+        "python stages/tabulate_metrics.py --table 5 --metrics {input.metrics} {params.files}"
         " --output {output.csv} --threads {threads} > {log} 2>&1"
 
 
@@ -86,7 +86,7 @@ rule tabulate_table4:
     """Table 4: CorLoc of every method on every dataset, in the paper's layout."""
     input:
         metrics=table4_metrics,
-        published=config["tables"]["table4"]["published"] or [],
+        published=published_file("table4"),
         code=code("tabulate_metrics"),
     output:
         csv=report(
@@ -104,9 +104,9 @@ rule tabulate_table4:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        options=options({"published": config["tables"]["table4"]["published"]}),
+        files=file_options("published"),
     shell:
-        "python stages/tabulate_metrics.py --table 4 --metrics {input.metrics} {params.options}"
+        "python stages/tabulate_metrics.py --table 4 --metrics {input.metrics} {params.files}"
         " --output {output.csv} --threads {threads} > {log} 2>&1"
 
 
@@ -114,7 +114,7 @@ rule tabulate_table6:
     """Table 6: what the number of boxes and the regularisation are worth."""
     input:
         metrics=table6_metrics,
-        published=config["tables"]["table6"]["published"] or [],
+        published=published_file("table6"),
         code=code("tabulate_metrics"),
     output:
         csv=report(
@@ -132,22 +132,18 @@ rule tabulate_table6:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        options=options(
-            {
-                "ablations": names_of_ablations(),
-                "published": config["tables"]["table6"]["published"],
-            }
-        ),
+        files=file_options("published"),
+        options=options({"ablations": names_of_ablations()}),
     shell:
-        "python stages/tabulate_metrics.py --table 6 --metrics {input.metrics} {params.options}"
-        " --output {output.csv} --threads {threads} > {log} 2>&1"
+        "python stages/tabulate_metrics.py --table 6 --metrics {input.metrics} {params.files}"
+        " {params.options} --output {output.csv} --threads {threads} > {log} 2>&1"
 
 
 rule tabulate_table7:
     """Table 7: hours by stage, from the benchmark files of the jobs behind table 4."""
     input:
-        artifacts=table7_artifacts,
-        published=config["tables"]["table7"]["published"] or [],
+        unpack(table7_files),
+        published=published_file("table7"),
         code=code("tabulate_runtime"),
     output:
         csv=report(
@@ -166,9 +162,9 @@ rule tabulate_table7:
         runtime=growing(10),
     params:
         jobs=table7_options,
-        options=options({"published": config["tables"]["table7"]["published"]}),
+        files=file_options("published"),
     shell:
-        "python stages/tabulate_runtime.py {params.jobs} {params.options}"
+        "python stages/tabulate_runtime.py {params.jobs} {params.files}"
         " --output {output.csv} --threads {threads} > {log} 2>&1"
 
 

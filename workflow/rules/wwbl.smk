@@ -4,8 +4,8 @@
 rule describe_regions:
     """What is in each image of a shard, from the image alone."""
     input:
-        index="results/{dataset}/index.json",
-        captioner=captioner_weights(),
+        unpack(of_dataset),
+        **captioner_files(),
         clip=clip_file(),
         code=code("describe_regions"),
     output:
@@ -23,11 +23,12 @@ rule describe_regions:
         gpu=GPUS,
         device=config["device"],
     params:
-        options=options(config["wwbl"], config["grounding"]["clip"]),
+        files=file_options("captioner", "clip"),
+        options=captioning_options(),
         shard=lambda w: f"{w.shard}/{shards(w.dataset)}",
         precision=config["precision"],
     shell:
-        "python stages/describe_regions.py --index {input.index} {params.options}"
+        "python stages/describe_regions.py --index {input.index} {params.files} {params.options}"
         " --shard {params.shard} --output {output.descriptions}"
         " --precision {params.precision} --device {resources.device} --threads {threads}"
         " > {log} 2>&1"
@@ -58,6 +59,7 @@ rule merge_descriptions:
 use rule extract_heatmaps as extract_caption_heatmaps with:
     input:
         index="results/{dataset}/wwbl/descriptions.json",
+        images=lambda w: image_files(w.dataset),
         weights=map_source,
         clip=clip_file(),
         code=code("extract_heatmaps"),
@@ -105,11 +107,12 @@ rule match_captions:
         gpu=GPUS,
         device=config["device"],
     params:
-        clip=options(config["grounding"]["clip"]),
+        files=file_options("clip"),
+        clip=options(clip_section()),
     shell:
         "python stages/match_captions.py --index {input.index} --descriptions {input.descriptions}"
-        " {params.clip} --output {output.matches} --device {resources.device} --threads {threads}"
-        " > {log} 2>&1"
+        " {params.files} {params.clip} --output {output.matches}"
+        " --device {resources.device} --threads {threads} > {log} 2>&1"
 
 
 rule evaluate_captions:
@@ -134,12 +137,12 @@ rule evaluate_captions:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        source=lambda w: options(caption_files(w)),
+        files=file_options("heatmaps", "boxes"),
         area=options({"least_area": config["grounding"]["least_area"]}),
         labels=caption_labels,
     shell:
         "python stages/evaluate.py --task wwbl --index {input.index} --matches {input.matches}"
-        " {params.source} {params.area} {params.labels} --output {output.metrics}"
+        " {params.files} {params.area} {params.labels} --output {output.metrics}"
         " --threads {threads} > {log} 2>&1"
 
 
@@ -161,7 +164,7 @@ rule tabulate_table3:
     """Table 3: "what is where by looking" by training set and test set, in the paper's layout."""
     input:
         metrics=table3_metrics,
-        published=config["tables"]["table3"]["published"] or [],
+        published=published_file("table3"),
         code=code("tabulate_metrics"),
     output:
         csv=report(
@@ -179,9 +182,9 @@ rule tabulate_table3:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        options=options({"published": config["tables"]["table3"]["published"]}),
+        files=file_options("published"),
     shell:
-        "python stages/tabulate_metrics.py --table 3 --metrics {input.metrics} {params.options}"
+        "python stages/tabulate_metrics.py --table 3 --metrics {input.metrics} {params.files}"
         " --output {output.csv} --threads {threads} > {log} 2>&1"
 
 
@@ -192,6 +195,7 @@ rule train_captioner:
             "results/{dataset}/index.json",
             dataset=config["captioner_training"]["datasets"],
         ),
+        images=image_files(*config["captioner_training"]["datasets"]),
         code=code("train_captioner"),
     output:
         weights="results/resources/scenes_captioner.safetensors",
@@ -222,6 +226,7 @@ rule list_descriptions:
     input:
         descriptions="results/{dataset}/wwbl/descriptions.json",
         boxes="results/{dataset}/wwbl/{maps}/boxes.json",
+        meta="results/{dataset}/wwbl/{maps}/boxes.meta.json",
         code=code("list_descriptions"),
     output:
         listed="results/{dataset}/wwbl/{maps}/descriptions.json",
@@ -244,8 +249,10 @@ rule draw_descriptions:
     """The same to look at: a page of images, captions, heatmaps and boxes."""
     input:
         descriptions="results/{dataset}/wwbl/descriptions.json",
+        images=lambda w: image_files(w.dataset),
         heatmaps="results/{dataset}/wwbl/{maps}/heatmaps.h5",
         boxes="results/{dataset}/wwbl/{maps}/boxes.json",
+        meta="results/{dataset}/wwbl/{maps}/boxes.meta.json",
         code=code("draw_descriptions"),
     output:
         page="results/{dataset}/wwbl/{maps}/descriptions.html",

@@ -5,14 +5,22 @@ grounding, support/grounding_names.py.
 """
 
 
-def captioner_weights():
-    """The file of the captioner's weights, or nothing where a hub has them."""
-    given = os.path.expanduser(config["wwbl"]["captioner"])
+def captioner_files():
+    """The file of the captioner's weights, or the one in its folder; nothing where a hub has them."""
+    given = config["wwbl"]["captioner"]
     if given.endswith(".safetensors"):
-        return given
+        return {"captioner": given_file(given)}
     kinds = ("model.safetensors", "pytorch_model.bin")
-    inside = [os.path.join(given, name) for name in kinds]
-    return next((file for file in inside if os.path.isfile(file)), [])
+    inside = [os.path.join(os.path.expanduser(given), name) for name in kinds]
+    found = [given_file(file) for file in inside if os.path.isfile(file)]
+    return {"captioner_weights": found[:1]}
+
+
+def captioning_options():
+    """How images are described, but for a file of weights."""
+    named = "captioner" in captioner_files()
+    section = {**config["wwbl"], "captioner": None} if named else config["wwbl"]
+    return options(section, clip_section())
 
 
 def described_shards(w):
@@ -26,7 +34,7 @@ def caption_files(w):
     folder = f"results/{w.dataset}/wwbl/{w.maps}"
     if w.task == "pointing_game":
         return {"heatmaps": f"{folder}/heatmaps.h5"}
-    return {"boxes": f"{folder}/boxes.json"}
+    return {"boxes": f"{folder}/boxes.json", "meta": f"{folder}/boxes.meta.json"}
 
 
 def caption_labels(w):
@@ -70,6 +78,8 @@ def own_descriptions(w):
     maps = f"{folder}/g.{config['grounding']['own']}"
     return {
         "descriptions": f"{folder}/descriptions.json",
+        "images": image_files(configuration.MINE),
         "heatmaps": f"{maps}/heatmaps.h5",
         "boxes": f"{maps}/boxes.json",
+        "meta": f"{maps}/boxes.meta.json",
     }
