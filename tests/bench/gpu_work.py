@@ -217,7 +217,7 @@ def grounder_rows(bench: Bench) -> Iterator[Row]:
             chosen = batch_indices(len(batches), scale.batch, 0, step)
             batch = batches.batch(chosen, step_generator(0, step))
             wanted = as_target_list(fabric.to_device(targets[chosen]))
-            return wrapped(batch, wanted)["total"]
+            return wrapped(batch, lambda _: wanted)["total"]
 
         return model, loss
 
