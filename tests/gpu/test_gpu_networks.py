@@ -168,7 +168,7 @@ def test_a_step_of_grounding(precision):
         batch = GroundingBatch(noise(2).to(device), None, unit_vectors(2, DIM).to(device))
         arithmetic = precision if device == DEVICE else "fp32"
         with full_float32(), autocast(torch.device(device), arithmetic):
-            found = model(batch, [boxes.to(device) for boxes in wanted])
+            found = model(batch, lambda maps: [boxes.to(maps.device) for boxes in wanted])
         found["total"].backward()
         totals.append(found["total"])
         slopes.append(gradients(model))

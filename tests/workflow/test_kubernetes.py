@@ -9,13 +9,14 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bucket_server import Bucket, serve_bucket
-from conftest import TINY, TINY_FILE, TINY_TARGETS, Repository, environment
+from conftest import ROOT, TINY, TINY_FILE, TINY_TARGETS, Repository, environment
 from pod_server import Pods, serve_pods
 
 FOLDER = "bucket/run/"
@@ -65,7 +66,8 @@ def profile(bucket: Bucket) -> tuple[str, ...]:
 
 
 def run_in_pods(repository: Repository, pods: Pods, *arguments: str) -> None:
-    """What git tracks is what pods get."""
+    """What git tracks is what pods get; not, for one, what Snakemake notes for itself."""
+    shutil.copy(ROOT / ".gitignore", repository.root)
     for command in (["init", "--quiet"], ["add", "."]):
         subprocess.run(["git", *command], cwd=repository.root, check=True)
     done = repository.snakemake(
