@@ -42,7 +42,6 @@ class SquareImages:
         self.index = index
         self.size = size
         self._keep = 3 * size * size * len(index.images) <= _CACHE_BYTES
-        self._known = torch.zeros(len(index.images), dtype=torch.bool)
         self._coming: dict[int, Future[Tensor]] = {}
 
     def __len__(self) -> int:
@@ -68,7 +67,12 @@ class SquareImages:
             self._known[position] = True
         return self._kept[positions]
 
-    # These two are made on first use, so that the object can be sent to another process before.
+    # These are made on first use, in the process that uses them: tensors that are sent to several
+    # processes are shared by them, and what one has read another has not.
+    @cached_property
+    def _known(self) -> Tensor:
+        return torch.zeros(len(self), dtype=torch.bool)
+
     @cached_property
     def _kept(self) -> Tensor:
         return torch.empty(len(self), 3, self.size, self.size, dtype=torch.uint8)

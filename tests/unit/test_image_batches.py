@@ -1,6 +1,7 @@
 """Images of an index as tensors: whole sets of one size, windows at native size, grouping."""
 
 import pickle
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -183,3 +184,12 @@ class TestGrouping:
         assert [item for part in parts for item in part] == items
         assert all(len(part) == size for part in parts[:-1])
         assert all(parts)
+
+
+def test_what_one_process_has_read_another_reads_itself(index):
+    """As they are sent to the processes of `--devices`, which share the tensors among them."""
+    images = SquareImages(index, 8)
+    first, second = (pickle.loads(bytes(ForkingPickler.dumps(images))) for _ in range(2))
+    expected = images.batch([3, 1])
+    assert torch.equal(first.batch([3, 1]), expected)
+    assert torch.equal(second.batch([3, 1]), expected)
