@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,10 +82,13 @@ def run(
     record = provenance("train_cad", parameters, sources, device_name(fabric.device))
     data = PseudoLabelled(load_index(index), str(boxes))
     checkpoint = Checkpoint(output, record, checkpoint_seconds)
-    run_in_processes(
-        fabric, _train, network, data, schedule, momentum, max_gradient_norm, seed, checkpoint,
-        output, record,
+    work = partial(
+        _train, data=data, schedule=schedule, momentum=momentum,
+        max_gradient_norm=max_gradient_norm, seed=seed, checkpoint=checkpoint, output=output,
+        record=record,
     )  # fmt: skip
+    # As an argument of its own the network is copied for each process, not shared between them.
+    run_in_processes(fabric, work, network)
     checkpoint.discard()
 
 
@@ -97,6 +101,7 @@ def _take(kind: type[T], options: dict[str, Any]) -> T:
 def _train(
     fabric: Fabric,
     network: Cad,
+    *,
     data: PseudoLabelled,
     schedule: Schedule,
     momentum: float,

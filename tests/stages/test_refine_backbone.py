@@ -177,7 +177,6 @@ def test_the_state_of_best_agreement_is_kept(data, tmp_path, capsys):
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
-@pytest.mark.slow
 def test_two_processes_are_one(data, tmp_path):
     """Half of each batch in either process, gradients averaged between them."""
     chosen = {"steps": 6, "device": "cpu", "weight_decay": 0}

@@ -128,7 +128,6 @@ def test_mixed_precision(data, tmp_path):
     assert boxes
 
 
-@pytest.mark.slow
 def test_two_processes(data, tmp_path):
     output = tmp_path / "c.st"
     done = run_script("train_cad", options(data, output, devices=2, device="cpu"))
