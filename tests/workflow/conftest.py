@@ -22,6 +22,17 @@ TINY = ("--configfile", TINY_FILE)
 # Overlays that name what another one brings, and that one.
 BELOW = {"released": "paper", "study_methods": "study", "study_ablations": "study"}
 TINY_TARGETS = ("results/table4.csv", "results/study.csv", "all")
+# A configuration of Table 4's rows of LOST alone.
+LOST_ROWS = {
+    "tables": {
+        "table4": {
+            "baselines": {"dino_seg": None},
+            "controls": [],
+            "random_backbone": None,
+            "cad": False,
+        }
+    }
+}
 
 
 @dataclass(frozen=True)

@@ -16,25 +16,13 @@ from pathlib import Path
 
 import pytest
 from bucket_server import Bucket, serve_bucket
-from conftest import ROOT, TINY, TINY_FILE, TINY_TARGETS, Repository, environment
+from conftest import LOST_ROWS, ROOT, TINY, TINY_FILE, TINY_TARGETS, Repository, environment
 from pod_server import Pods, serve_pods
 
 FOLDER = "bucket/run/"
 BOXES = "results/tiny/scenes_vit/lost"
 # Pods of one shard: the fewest that go from images to a score.
 ONE_SHARD = {"datasets": {"tiny": {"shards": 1}}}
-# Table 4's rows of LOST alone.
-LOST_ROWS = {
-    **ONE_SHARD,
-    "tables": {
-        "table4": {
-            "baselines": {"dino_seg": None},
-            "controls": [],
-            "random_backbone": None,
-            "cad": False,
-        }
-    },
-}
 
 
 @pytest.fixture
@@ -118,7 +106,11 @@ def test_pods_share_nothing_but_the_bucket(
 
 @pytest.mark.slow
 def test_a_table_is_made_by_pods(repository: Repository, bucket: Bucket, pods: Pods) -> None:
-    wanted = ("results/table4.csv", *repository.configured(LOST_ROWS, TINY_FILE), *profile(bucket))
+    wanted = (
+        "results/table4.csv",
+        *repository.configured(ONE_SHARD | LOST_ROWS, TINY_FILE),
+        *profile(bucket),
+    )
     run_in_pods(repository, pods, *wanted)
     table, _ = bucket.objects[f"{FOLDER}results/table4.csv"]
     rows = list(csv.DictReader(table.decode().splitlines()))

@@ -22,22 +22,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, TINY, TINY_FILE, Repository
+from conftest import LOST_ROWS, ROOT, TINY, TINY_FILE, Repository
 from submitted import CLUSTER, HUNG, Submitted, hold, squeue, wait_until
 
 pytestmark = pytest.mark.cluster
 
-# Table 4's rows of LOST alone.
-LOST_ROWS = {
-    "tables": {
-        "table4": {
-            "baselines": {"dino_seg": None},
-            "controls": [],
-            "random_backbone": None,
-            "cad": False,
-        }
-    }
-}
 # One job of a few seconds, which does not import torch.
 RENDERED = "results/tiny/index.json"
 RENDER_LOG = "results/logs/tiny/render_scenes.log"
