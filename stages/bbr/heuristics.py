@@ -27,9 +27,10 @@ from .tokencut import tokencut_boxes
 
 @dataclass(frozen=True)
 class LostOptions:
-    """lowest: patches of lowest degree that may join the seed (the paper's a)."""
+    """lowest: patches of lowest degree that may join the seed (the paper's a), below 1 their share
+    of the image's patches."""
 
-    lowest: int = 100
+    lowest: float = 100
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ _HEURISTICS: dict[str, tuple[type, Callable[[FeatureBatch, Any], np.ndarray]]] =
     "whole_image": (NoOptions, _whole_image),
 }
 METHODS = tuple(_HEURISTICS)
+_TYPES = {"int": int, "float": float, "str": str}  # of options, as their dataclasses name them
 BOX_EDGES = ("exclusive", "inclusive")
 
 
@@ -134,8 +136,11 @@ def heuristic_options(method: str, given: dict[str, Any]) -> Any:
     if foreign:
         raise InputError(f"method {method} has no option {foreign[0]!r}")
     for name, value in given.items():
-        if name == "lowest" and value < 1:
-            raise InputError(f"method {method}: lowest is {value}, must be at least 1")
+        if name == "lowest" and not (0 < value < 1 or (value >= 1 and float(value).is_integer())):
+            raise InputError(
+                f"method {method}: lowest is {value:g}, must be a whole number of patches, or a"
+                " share of them between 0 and 1"
+            )
         if name == "box_edges" and value not in BOX_EDGES:
             raise InputError(f"method {method}: box_edges is {value!r}, not one of {BOX_EDGES}")
         if name in ("mass", "fraction", "epsilon", "least_side") and not 0 < value <= 1:
@@ -152,9 +157,10 @@ def add_heuristic_options(parser: argparse.ArgumentParser) -> None:
     """
     helps: dict[tuple[str, type], list[str]] = {}
     for method, (kind, _) in _HEURISTICS.items():
+        meaning = " ".join((kind.__doc__ or "").split()).rstrip(".")
         for field in fields(kind):
-            text = f"{method}: {(kind.__doc__ or '').rstrip('.')} [{field.default}]"
-            helps.setdefault((field.name, type(field.default)), []).append(text)
+            text = f"{method}: {meaning} [{field.default}]"
+            helps.setdefault((field.name, _TYPES[field.type]), []).append(text)
     for (name, kind), texts in helps.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="; ".join(texts))
 

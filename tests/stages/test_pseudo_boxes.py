@@ -177,7 +177,7 @@ class TestBadInput:
         assert "method tokencut: threshold is 1.5, must lie in [-1, 1)" in message
 
     def test_k_of_zero(self, fails):
-        assert "lowest is 0, must be at least 1" in fails("--lowest", 0)
+        assert "lowest is 0, must be a whole number of patches" in fails("--lowest", 0)
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
     def test_no_gpu(self, fails):

@@ -58,6 +58,10 @@ class TestOptions:
         ("method", "option", "value"),
         [
             ("lost", "lowest", 0),
+            ("lost", "lowest", -0.1),
+            ("lost", "lowest", 2.5),
+            ("lost", "lowest", float("nan")),
+            ("lost", "lowest", float("inf")),
             ("dino_seg", "mass", 0.0),
             ("dino_seg", "mass", 1.5),
             ("dino_seg", "mass", float("nan")),
@@ -74,6 +78,8 @@ class TestOptions:
         parsed = vars(parser.parse_args(["--lowest", "7"])) | {"other": 1}
         assert pop_heuristic_options(parsed) == {"lowest": 7}
         assert parsed == {"other": 1}
+        share = parser.parse_args(["--lowest", "0.25"])
+        assert heuristic_options("lost", pop_heuristic_options(vars(share))).lowest == 0.25
 
 
 class TestBoxes:
@@ -98,6 +104,7 @@ class TestBoxes:
         features = batch(keys, (1, 3), [(16, 48)])
         assert propose(features, "lost", lowest=2) == [[0, 0, 32, 16]]
         assert propose(features, "lost", lowest=3) == [[0, 0, 48, 16]]
+        assert propose(features, "lost", lowest=0.67) == [[0, 0, 32, 16]]
 
     def test_center_and_whole_image(self):
         features = batch(self.CORNER[None], (2, 3), [(20, 40)])

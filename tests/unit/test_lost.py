@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from literal import lost_box
 
-from bbr.lost import lost_boxes, lost_masks, patch_degrees
+from bbr.lost import candidate_count, lost_boxes, lost_masks, patch_degrees
 
 
 def literal_boxes(features, grid, lowest):
@@ -99,6 +99,25 @@ def test_equals_the_literal_version_on_ties_and_zeros(batch, lowest):
     features, grid = batch
     expected = without_zero_seed(features, grid, lowest)
     assert lost_boxes(features, grid, lowest).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("lowest", "patches", "count"),
+    [
+        (100, 144, 100), (7.0, 144, 7), (1, 144, 1), (0.1, 144, 14), (0.1, 1000, 100),
+        (0.999, 10, 10), (0.001, 10, 1),
+    ],
+)  # fmt: skip
+def test_a_number_of_patches_or_a_share_of_them(lowest, patches, count):
+    assert candidate_count(lowest, patches) == count
+
+
+def test_a_share_is_of_each_image_s_own_grid():
+    rng = np.random.default_rng(0)
+    for grid, count in (((4, 5), 5), ((8, 10), 20)):
+        features = torch.from_numpy(rng.normal(size=(3, grid[0] * grid[1], 6))).float()
+        got = lost_boxes(features, grid, 0.25)
+        assert got.tolist() == literal_boxes(features, grid, count)
 
 
 @pytest.mark.parametrize("grid", [(7, 9), (4, 16), (11, 5)])
