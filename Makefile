@@ -1,4 +1,5 @@
-# `make` lists the targets. Each sets up what it needs, once: .venv, from envs/lock.txt.
+# `make` lists the targets. Each sets up what it needs, once: .venv, from envs/lock.txt
+# and envs/lock-nodeps.txt.
 
 PYTHON ?= python3
 CORES ?= 4
@@ -74,7 +75,7 @@ resources: $(STAMP)
 		workflow/resources/scenes_grounder_regions.safetensors
 
 # A half-made .venv has no stamp and is completed by the next run.
-$(STAMP): envs/lock.txt
+$(STAMP): envs/lock.txt envs/lock-nodeps.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "make: $(PYTHON) is missing or older than 3.11; name another: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2> /dev/null \
@@ -82,6 +83,7 @@ $(STAMP): envs/lock.txt
 	@echo "installing into .venv: once, a few minutes"
 	$(PYTHON) -m venv .venv
 	python -m pip install --quiet --requirement envs/lock.txt
+	python -m pip install --quiet --no-deps --requirement envs/lock-nodeps.txt
 	@touch $@
 
 # CUDA's packages exist for Linux alone; elsewhere torch does without them.

@@ -17,8 +17,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from bbr import cli
-from bbr.backbones import PACKAGED
-from bbr.classifiers import asked_class, class_names, last_words, load_classifier, named_classes
+from bbr.classifiers import (
+    LITE0,
+    asked_class,
+    class_names,
+    last_words,
+    load_classifier,
+    named_classes,
+)
 from bbr.clip import to_unit
 from bbr.devices import choose_device, device_name
 from bbr.excitation import ExcitationNetwork
@@ -103,8 +109,8 @@ def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
     parser = cli.stage_parser(__doc__)
     parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--classifier", default=PACKAGED[0],
-                        help=f"{PACKAGED[0]}, or one of torchvision's [{PACKAGED[0]}]")  # fmt: skip
+    parser.add_argument("--classifier", default=LITE0,
+                        help=f"{LITE0}, or one of torchvision's [{LITE0}]")  # fmt: skip
     parser.add_argument("--classifier-weights", type=Path,
                         help="a file of that network [ImageNet's]")  # fmt: skip
     parser.add_argument("--output", type=Path, required=True, help="heatmaps.h5")

@@ -71,6 +71,8 @@ def run(
             dtype=dtype,
             provenance=record,
             masks=isinstance(backbone, Segmenter),
+            facet=backbone.spec.facet,
+            block=backbone.spec.block,
         ) as writer,
         ThreadPoolExecutor(max_workers=1) as thread,
     ):

@@ -20,9 +20,9 @@ from torch.nn import functional
 
 from bbr import cli
 from bbr.augmentation import crop_and_flip
-from bbr.backbone import SegmenterSpec
+from bbr.backbone import PACKAGED, SegmenterSpec
 from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
-from bbr.backbones import PACKAGED, load_backbone, save_backbone
+from bbr.backbones import load_backbone, save_backbone
 from bbr.convolutional import ConvolutionalBackbone
 from bbr.devices import device_name, seed_everything
 from bbr.discriminator import ProjectedDiscriminator

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 NORMALIZATIONS = ("none", "center", "layernorm")
+FACETS = ("key", "key_without_bias", "query", "value", "token")
+# Names that stand for weights from a package that every installation has.
+PACKAGED = ("efficientnet_lite0", "dinov2_vits14")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,16 @@ class BackboneSpec:
         mean, std: per-channel statistics of the RGB input in [0, 1].
         scale: images are resized by this factor before they enter the network.
         segmenter: of a mask head, where there is one.
+        facet: what of a transformer's block heuristics and h read, patch by patch: `key`, `query`
+            or `value` of its attention, heads concatenated; `key_without_bias`, the keys of the
+            same attention without the bias of their projection; or `token`, its output through
+            the network's last normalisation. A convolutional network has its map alone, `key`.
+        block: of which block: -1 is the last, -2 that before it, 0 the first.
+
+    Softmax takes no notice of a bias that all keys share, so training does not hold it back; LOST
+    and TokenCut, which compare keys with each other, do see it. `key_without_bias` changes what
+    they read, and nothing in the network. (It is not the same network's output where keys are
+    normalised or turned by rotary positions behind the bias; there too it is only what is read.)
     """
 
     architecture: str
@@ -54,6 +67,8 @@ class BackboneSpec:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     scale: float = 1.0
     segmenter: SegmenterSpec | None = None
+    facet: str = "key"
+    block: int = -1
 
 
 @dataclass
@@ -61,10 +76,11 @@ class Maps:
     """What f says of a batch of B images with an (h, w) patch grid, N = h·w patches, row-major.
 
     Attributes:
-        key: (B, N, d); keys of the last self-attention, heads concatenated, or a convolutional
-            map; normalised as the backbone's specification says.
-        query, value: (B, N, d) or None for a convolutional backbone.
-        cls_attention: (B, heads, N) attention of [CLS] to the patches, or None.
+        key: (B, N, d); what heuristics read: by default keys of the last self-attention, heads
+            concatenated, otherwise what the specification's `facet` and `block` name; or a
+            convolutional map. Normalised as the specification says.
+        query, value: (B, N, d) of that block, or None for a convolutional backbone.
+        cls_attention: (B, heads, N) attention of [CLS] to the patches there, or None.
         tokens: (B, 1 + N, D) normalised output tokens, [CLS] first; for a convolutional backbone
             the mean of the map stands in for [CLS].
         grid: (h, w).
@@ -88,12 +104,14 @@ class Backbone(nn.Module):
         dim: channels d of `Maps.key`.
         plane_blocks: the `last` of `enter` whose state `plane` reads.
         plane_channels: channels of `plane`.
+        reach: how many of the last blocks `leave` runs at least: heuristics read the first of them.
     """
 
     stride: int
     dim: int
     plane_blocks: int
     plane_channels: int
+    reach: int = 0
 
     def __init__(self, spec: BackboneSpec) -> None:
         super().__init__()
@@ -147,7 +165,8 @@ class Backbone(nn.Module):
         """What the `last` blocks read of prepared images: all that comes before them.
 
         Where only the last blocks are trained, this part is the same at every step and can be
-        kept: `leave(enter(x, n), n, grid)` is `forward(x)` for any n from 1 to `depth`.
+        kept: `leave(enter(x, n), n, grid)` is `forward(x)` for any n from 1 to `depth`. A block
+        that heuristics read is left to `leave` even where it comes before the `last`; see `reach`.
         """
         raise TypeError("Backbone is abstract: use load_backbone")
 
@@ -156,7 +175,7 @@ class Backbone(nn.Module):
         raise TypeError("Backbone is abstract: use load_backbone")
 
     def trainable(self, last: int) -> nn.ModuleList:
-        """The modules that `leave` runs: the `last` blocks and what follows them."""
+        """The `last` blocks and what follows them, all of which `leave` runs."""
         raise TypeError("Backbone is abstract: use load_backbone")
 
     def plane(self, state: Tensor, grid: tuple[int, int]) -> Tensor:

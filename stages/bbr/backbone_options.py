@@ -8,20 +8,22 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .backbone import NORMALIZATIONS, Backbone
+from .backbone import FACETS, NORMALIZATIONS, PACKAGED, Backbone
 from .devices import seed_everything
 from .errors import InputError
 from .startup import large_imports
 
-_NAMES = ("weights", "architecture", "architecture_args", "normalization", "scale")
-_NOT_FILES = ("timm", "random", "efficientnet_lite0")
+_NAMES = (
+    "weights", "architecture", "architecture_args", "normalization", "scale", "facet", "block",
+)  # fmt: skip
+_NOT_FILES = ("timm", "random", *PACKAGED)
 
 
 def add_backbone_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Add --weights and what may override the specification in the weights file."""
     parser.add_argument(
         "--weights", required=required,
-        help="f: a .safetensors file, or timm, random, efficientnet_lite0",
+        help=f"f: a .safetensors file, or {', '.join(_NOT_FILES)}",
     )  # fmt: skip
     parser.add_argument("--architecture", help="a timm model [the weights file's]")
     parser.add_argument("--architecture-args", type=parse_arguments,
@@ -29,6 +31,11 @@ def add_backbone_options(parser: argparse.ArgumentParser, required: bool = True)
     parser.add_argument("--normalization", choices=NORMALIZATIONS,
                         help="of each image's features [the weights file's]")  # fmt: skip
     parser.add_argument("--scale", type=float, help="resize images by this factor first [1]")
+    parser.add_argument("--facet", choices=FACETS,
+                        help="what heuristics read of a transformer's block [the weights file's;"
+                        " key_without_bias; of DINO's key]")  # fmt: skip
+    parser.add_argument("--block", type=int,
+                        help="of which block; -1: the last [the weights file's; -1]")  # fmt: skip
 
 
 def take_backbone(options: dict[str, Any], seed: int = 0) -> tuple[Backbone, dict[str, Any]]:
@@ -38,12 +45,13 @@ def take_backbone(options: dict[str, Any], seed: int = 0) -> tuple[Backbone, dic
         seed: what a random backbone is initialised from.
 
     Returns:
-        The backbone in evaluation mode, and the parameters for the provenance record.
+        The backbone in evaluation mode, and the parameters for the provenance record, with the
+        facet and the block that are read, whether they were given or not.
     """
     with large_imports():  # timm; a stage may have these options and no use for f
         from .backbones import load_backbone
 
-    given = {name: options.pop(name) for name in _NAMES}
+    given = {name: options.pop(name, None) for name in _NAMES}
     seed_everything(seed)
     file = weights_file(given["weights"])
     backbone = load_backbone(
@@ -52,9 +60,12 @@ def take_backbone(options: dict[str, Any], seed: int = 0) -> tuple[Backbone, dic
         given["architecture_args"],
         given["normalization"],
         given["scale"],
+        given["facet"],
+        given["block"],
     )
     # A file is recorded by its digest among the inputs, so that its place does not matter.
     recorded = dict(given) if file is None else dict(given, weights="file")
+    recorded |= {"facet": backbone.spec.facet, "block": backbone.spec.block}
     return backbone, recorded
 
 

@@ -19,6 +19,11 @@ class ConvolutionalBackbone(Backbone):
 
     def __init__(self, spec: BackboneSpec, network: nn.Module) -> None:
         super().__init__(spec)
+        if (spec.facet, spec.block) != ("key", -1):
+            raise InputError(
+                f"facet {spec.facet}, block {spec.block}: {spec.architecture} is convolutional and"
+                " has one map; leave both out"
+            )
         # Depthwise convolutions run about twice as fast on this layout.
         self.network = network.to(memory_format=torch.channels_last)
         self.stride = network.feature_info.reduction()[-1]

@@ -1,6 +1,7 @@
 """Patch features of a dataset on disk: ragged, one row per patch, `features.h5`.
 
     attributes      schema "bbr-features/1", backbone, patch_size (pixels), provenance (JSON),
+                    facet and block (what /key is, `BackboneSpec`; key and -1 where they are not),
                     complete (true, written last)
     /image_id       (n,)       int64
     /image_size     (n, 2)     int32    height, width in pixels, unpadded
@@ -145,6 +146,8 @@ def create_features(
     dtype: str,
     provenance: dict[str, Any],
     masks: bool = False,
+    facet: str = "key",
+    block: int = -1,
 ) -> Iterator[FeatureWriter]:
     """Write a features file; it appears, complete, when the block ends without an exception.
 
@@ -155,12 +158,14 @@ def create_features(
         heads: attention heads, 0 where the backbone has no [CLS] attention.
         dtype: `float16` or `float32`, of key and cls_attention.
         masks: whether each image comes with a segmenter's mask.
+        facet, block: what of the backbone the key is, see `BackboneSpec`.
     """
     # The inner context ends first: only a closed HDF5 file is whole, so the rename comes after it.
     with atomic_path(path) as temporary, create_hdf5(temporary) as file:
         file.attrs["schema"] = SCHEMA
         file.attrs["backbone"] = backbone
         file.attrs["patch_size"] = patch_size
+        file.attrs["facet"], file.attrs["block"] = facet, block
         file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
         yield FeatureWriter(file, dim, heads, dtype, masks)
         file.attrs["complete"] = True
@@ -224,6 +229,8 @@ class FeatureFile(CheckedFile):
         if missing:
             raise self._error(f"has no {', '.join(missing)}")
         self.patch_size = float(attributes["patch_size"])
+        self.facet = str(attributes.get("facet", "key"))
+        self.block = int(attributes.get("block", -1))
         self.skipped: list[dict[str, Any]] = json.loads(attributes.get("skipped", "[]"))
         self.image_id, self.image_size, self.grid, self.offset = (
             self._read(name) for name in ("image_id", "image_size", "grid", "offset")

@@ -128,6 +128,11 @@ class Refinement(nn.Module):
             raise InputError(
                 f"trainable_blocks is {self.moving}, but the backbone has {backbone.depth} blocks"
             )
+        if self.moving < backbone.reach:
+            raise InputError(
+                f"trainable_blocks is {self.moving}, but h reads block {backbone.spec.block}, which"
+                f" comes before those; use at least {backbone.reach}, or 0 for all"
+            )
         self.refined = backbone.requires_grad_(False)
         backbone.trainable(self.moving).requires_grad_(True)
         # In evaluation mode throughout, h's batch norm included: the paper freezes h, and a

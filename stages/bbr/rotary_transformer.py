@@ -15,7 +15,8 @@ class RotaryTransformerBackbone(TransformerBackbone):
     """As `TransformerBackbone`, but positions turn queries and keys in every block.
 
     `Maps` has queries and keys before they are turned: turned ones say where a patch lies, and
-    would be unlike for that alone. The [CLS] attention is that of the network, with turned keys.
+    would be unlike for that alone. A bias of keys is added before the turn, or there is none
+    (DINOv3). The [CLS] attention is that of the network, with turned keys.
     """
 
     def _require_known_parts(self, network: nn.Module) -> None:
@@ -45,7 +46,7 @@ class RotaryTransformerBackbone(TransformerBackbone):
 
     def _placed(self, key: Tensor, grid: tuple[int, int]) -> Tensor:
         prefix = self.network.num_prefix_tokens
-        half = self.network.blocks[-1].attn.rotate_half
+        half = self.network.blocks[self._read].attn.rotate_half
         turns = self.network.rope.get_embed(shape=grid)
         turned = apply_rot_embed_cat(key[:, :, prefix:], turns, half=half).type_as(key)
         return torch.cat((key[:, :, :prefix], turned), dim=2)

@@ -54,6 +54,8 @@ class Segmenter(Backbone):
     """
 
     def __init__(self, features: Backbone, spec: SegmenterSpec) -> None:
+        if features.spec.block != -1:
+            raise InputError(f"block {features.spec.block}: a segmenter reads the last one, -1")
         super().__init__(replace(features.spec, segmenter=spec))
         self.stride, self.dim = features.stride, features.dim
         self.heads = getattr(features, "heads", 0)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from bbr.backbone import BackboneSpec
 from bbr.backbone_options import parse_arguments, take_backbone, weights_file
 from bbr.backbones import build_backbone, load_backbone, save_backbone
 from bbr.errors import InputError
-from bbr.tensor_files import read_tensors
+from bbr.tensor_files import read_tensors, write_tensors
 
 NAME = "vit_tiny_patch16_224"
 TINY = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2}
@@ -22,7 +23,9 @@ TINY = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 2, "num_head
 @pytest.fixture
 def backbone():
     torch.manual_seed(0)
-    spec = BackboneSpec(NAME, TINY, "center", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 2.0)
+    spec = BackboneSpec(
+        NAME, TINY, "center", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 2.0, facet="value", block=0
+    )
     return build_backbone(spec).eval()
 
 
@@ -55,6 +58,18 @@ class TestOurFiles:
         assert (loaded.spec.normalization, loaded.spec.scale) == ("layernorm", 1.0)
         assert loaded.spec.mean == (0.1, 0.2, 0.3)
 
+    def test_facet_and_block_may_be_overridden(self, path):
+        loaded = load_backbone(path, facet="query", block=-1)
+        assert (loaded.spec.facet, loaded.spec.block) == ("query", -1)
+
+    def test_files_from_before_facets_are_read_at_their_keys_as_ever(self, backbone, tmp_path):
+        old = asdict(backbone.spec)
+        del old["facet"], old["block"]
+        file = tmp_path / "old.safetensors"
+        write_tensors(file, backbone.network.state_dict(), {"backbone": old})
+        spec = load_backbone(str(file)).spec
+        assert (spec.facet, spec.block) == ("key", -1)
+
     def test_a_convolutional_backbone(self, tmp_path):
         torch.manual_seed(0)
         backbone = build_backbone(BackboneSpec("resnet18", normalization="layernorm")).eval()
@@ -77,9 +92,9 @@ class TestForeignFiles:
         save_file(backbone.network.state_dict(), file)
         loaded = load_backbone(file, NAME, TINY)
         assert same_weights(loaded.network, backbone.network)
-        # What timm knows of the architecture; keys as they are, as LOST reads them.
+        # What timm knows of the architecture; keys without their bias, else as they are.
         assert loaded.spec.mean == (0.5, 0.5, 0.5)
-        assert loaded.spec.normalization == "none"
+        assert (loaded.spec.normalization, loaded.spec.facet) == ("none", "key_without_bias")
 
     def test_without_an_architecture(self, backbone, tmp_path):
         file = str(tmp_path / "timm.safetensors")
@@ -137,13 +152,14 @@ class TestNamedSources:
 
 class TestOptions:
     def options(self, weights):
-        rest = ("architecture", "architecture_args", "normalization", "scale")
+        rest = ("architecture", "architecture_args", "normalization", "scale", "facet", "block")
         return {"weights": weights, "other": 1, **dict.fromkeys(rest)}
 
     def test_a_file_s_place_is_not_recorded(self, path):
         options = self.options(path)
         _, recorded = take_backbone(options)
         assert recorded["weights"] == "file"
+        assert (recorded["facet"], recorded["block"]) == ("value", 0)
         assert options == {"other": 1}
 
     def test_home_folder(self, path, monkeypatch):
@@ -154,6 +170,7 @@ class TestOptions:
     def test_sources_are_no_files(self):
         assert weights_file("timm") is None
         assert weights_file("efficientnet_lite0") is None
+        assert weights_file("dinov2_vits14") is None
 
     def test_arguments(self):
         assert parse_arguments(json.dumps(TINY)) == TINY

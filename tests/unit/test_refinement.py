@@ -289,6 +289,26 @@ def test_there_are_only_so_many_blocks(blocks):
         refinement(trainable_blocks=blocks)
 
 
+@pytest.mark.parametrize(
+    ("block", "moving", "refused"), [(-2, 1, True), (-2, 2, False), (0, 2, True)]
+)
+def test_the_block_that_h_reads_must_be_among_or_behind_those_that_move(block, moving, refused):
+    torch.manual_seed(0)
+    backbone = build_backbone(BackboneSpec("vit_tiny_patch16_224", TINY, block=block))
+    detector = build_detector(DetectorSpec("attention", "spatial", DIM, num_boxes=3, width=16))
+
+    def make():
+        options = RefinementOptions(trainable_blocks=moving)
+        return Refinement(backbone, detector, "k", "lost", LOST, options, LossWeights())
+
+    if refused:
+        message = rf"trainable_blocks is {moving}, but h reads block {block}, which"
+        with pytest.raises(InputError, match=message):
+            make()
+    else:
+        assert make().moving == moving
+
+
 def test_convolutional_backbone(boxes):
     torch.manual_seed(0)
     backbone = build_backbone(BackboneSpec("tf_efficientnet_lite0", normalization="center")).eval()

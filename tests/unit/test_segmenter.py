@@ -128,6 +128,12 @@ def test_upsamplings_beyond_the_input_are_refused():
         build_backbone(replace(VIT, segmenter=SegmenterSpec(4)))
 
 
+def test_a_segmenter_reads_the_last_block():
+    spec = replace(VIT, block=-2, segmenter=SegmenterSpec(upsamplings=3, least_width=4))
+    with pytest.raises(InputError, match="block -2: a segmenter reads the last one, -1"):
+        build_backbone(spec)
+
+
 class TestPublished:
     """A checkpoint in the layout of MOVE's training, written here."""
 
