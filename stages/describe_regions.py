@@ -36,10 +36,9 @@ from bbr.data.images import UnreadableImage, read_indexed
 from bbr.data.index import Index, load_index, parse_shard, save_index
 from bbr.data.loading import chunks
 from bbr.errors import InputError
-from bbr.journal import Journal
 from bbr.storage.provenance import provenance
 
-_IMAGES_AT_ONCE = 4  # their crops share batches; a killed run does at most as many again
+_IMAGES_AT_ONCE = 4  # their crops share batches
 _DECIMALS = 2
 _OPTIONS = {"proposals": ProposalOptions, "captions": CaptionOptions,
             "communities": CommunityOptions}  # fmt: skip
@@ -79,19 +78,15 @@ def run(
     )
     dataset = load_index(index)
     groups = list(chunks(dataset.shard(*shard), _IMAGES_AT_ONCE))
-    journal = Journal(output, record)
-    done: list[dict[str, Any]] = journal.resume()
-    left = groups[len(done) :]
-    for group in cli.progress(left, len(left), f"groups of {_IMAGES_AT_ONCE} images"):
+    done: list[dict[str, Any]] = []
+    for group in cli.progress(groups, len(groups), f"groups of {_IMAGES_AT_ONCE} images"):
         with autocast(place, precision):
             done.append(_describe(group, dataset, describer))
         _refuse_many_skipped(done, max_skipped, index)
         for entry in done[-1]["skipped"]:
             log.warning("skipped: image %d, %s", entry["image_id"], entry["reason"])
-        journal.append(done[-1])
-    _log_seconds(describer, sum(map(len, left)))
+    _log_seconds(describer, sum(map(len, groups)))
     _write(output, dataset, done, record)
-    journal.discard()
 
 
 def _take(kind: type, options: dict[str, Any]) -> Any:

@@ -1,6 +1,6 @@
 """Train CAD, the class-agnostic detector of Table 4, on the pseudo-boxes of a dataset.
 
-Defaults are those of the paper's CAD rows (PROTOCOL section 1): a ResNet-50 C4 Faster R-CNN.
+Defaults are those of the paper's CAD rows (docs/protocol.md#cad): a ResNet-50 C4 Faster R-CNN.
 """
 
 from __future__ import annotations

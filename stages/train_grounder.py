@@ -1,7 +1,7 @@
-"""Train g from scratch with CLIP alone as the teacher, as WWbL does (PROTOCOL section 2).
+"""Train g from scratch with CLIP alone as the teacher, as WWbL does.
 
-The weights that ship in workflow/resources/scenes_grounder.safetensors were made by this stage. No
-box of the index is read.
+See docs/protocol.md#training-of-g. The weights that ship in
+workflow/resources/scenes_grounder.safetensors were made by this stage. No box of the index is read.
 """
 
 from __future__ import annotations

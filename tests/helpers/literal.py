@@ -1,4 +1,4 @@
-"""Slow, plain versions of what tests compare with; written from PROTOCOL, not from the code."""
+"""Slow, plain versions of what tests compare with, from docs/protocol.md and not from the code."""
 
 from __future__ import annotations
 

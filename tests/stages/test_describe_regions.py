@@ -21,7 +21,6 @@ from bbr.clip.network import save_small_clip
 from bbr.data.index import load_index
 from bbr.grounding.heatmaps_h5 import HeatmapFile
 from bbr.grounding.network import save_grounder
-from bbr.journal import Journal
 
 COUNT = 6
 
@@ -106,27 +105,6 @@ def test_shards_are_merged_from_another_folder(folder: Path, tmp_path: Path, ref
     shards = ["--descriptions", whole, tmp_path / "moved.json"]
     message = refused(merge_descriptions, *shards, output=tmp_path / "y" / "merged.json")
     assert "name shards of one run" in message
-
-
-def test_a_killed_run_goes_on_to_the_same_bytes(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    output = folder / "wwbl" / "again.json"
-    append = Journal.append
-
-    def append_and_die(self: Journal, entry: object) -> None:
-        append(self, entry)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Journal, "append", append_and_die)
-        assert describe(folder, output) == 130
-    assert not output.exists()
-    capsys.readouterr()
-    assert describe(folder, output) == 0
-    assert "resuming after 1 parts" in capsys.readouterr().err
-    assert output.read_bytes() == (folder / "wwbl" / "whole.json").read_bytes()
-    assert [path.name for path in output.parent.glob(".*")] == []
 
 
 def test_unreadable_images_are_listed_or_refused(

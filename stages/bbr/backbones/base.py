@@ -21,7 +21,7 @@ PACKAGED = ("efficientnet_lite0", "dinov2_vits14")
 
 @dataclass(frozen=True)
 class SegmenterSpec:
-    """The mask head of MOVE's segmenter (PROTOCOL section 1).
+    """The mask head of MOVE's segmenter (docs/protocol.md#move).
 
     Attributes:
         upsamplings: how often the patch grid is doubled; log2(patch size) gives a mask of the
@@ -127,7 +127,7 @@ class Backbone(nn.Module):
 
         Returns:
             (B, 3, H', W') float32; padding is on the right and at the bottom, after
-            normalisation (PROTOCOL: LOST's and TokenCut's pipeline). A segmenter mirrors the
+            normalisation (docs/protocol.md#images-and-features). A segmenter mirrors the
             image there instead.
         """
         pixels = images.to(self.mean.device).float() / 255

@@ -1,7 +1,7 @@
 """MOVE's segmenter: a frozen f, a normalisation and a head that gives a mask, as one more backbone.
 
 Its maps are f's, with `Maps.mask` besides; so that what holds for f holds for a segmenter too. The
-refined segmenter differs in its head alone (PROTOCOL section 1).
+refined segmenter differs in its head alone (docs/protocol.md#move).
 """
 
 from __future__ import annotations

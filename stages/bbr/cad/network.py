@@ -1,6 +1,6 @@
 """CAD: the class-agnostic detector of Table 4's last rows, a Faster R-CNN on pseudo-boxes.
 
-Detectron2's R50-C4 (PROTOCOL section 1) from torchvision's parts: the region proposal network
+Detectron2's R50-C4 (docs/protocol.md#cad) from torchvision's parts: the region proposal network
 reads C4, regions are cut from C4 to 14 × 14, and res5 with an extra batch norm is the head. Where
 the parts differ from Detectron2's, they are torchvision's: smooth L1 has β = 1/9 rather than 0,
 and anchors are rounded to whole pixels.

@@ -34,7 +34,7 @@ _PUBLISHED_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 @dataclass(frozen=True)
 class CaptionOptions:
-    """How captions are searched for; PROTOCOL section 3 has the defaults.
+    """How captions are searched for; the defaults are WWbL's.
 
     beams: of the beam search.
     least_length, greatest_length: of a caption in tokens, its start included.

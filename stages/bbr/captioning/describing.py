@@ -1,4 +1,7 @@
-"""An image alone in, captions of its regions out ("what is where by looking", PROTOCOL 3)."""
+"""An image alone in, captions of its regions out.
+
+"What is where by looking", docs/protocol.md#3-what-is-where-by-looking-wwbl.
+"""
 
 from __future__ import annotations
 

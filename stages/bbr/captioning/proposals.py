@@ -1,4 +1,6 @@
-"""Regions of an image to describe ("what is where by looking", PROTOCOL section 3).
+"""Regions of an image to describe.
+
+"What is where by looking", docs/protocol.md#3-what-is-where-by-looking-wwbl.
 
 Selective search's fast mode, and windows of a half, a third and a quarter of each side; of both,
 those that take more than a share of the image.

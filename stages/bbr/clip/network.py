@@ -70,7 +70,10 @@ class Clip(nn.Module):
 
 
 def prompt(phrase: str) -> str:
-    """A phrase as CLIP is shown it: "image of " before it, in lower case (PROTOCOL section 2)."""
+    """A phrase as CLIP is shown it: "image of " before it, in lower case.
+
+    See docs/protocol.md#training-text.
+    """
     return f"{PREFIX}{phrase}".lower()
 
 

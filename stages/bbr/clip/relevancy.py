@@ -1,10 +1,10 @@
 """Where CLIP looks when it finds a text in an image: attention times its gradient.
 
-Chefer et al. 2021 (GAE), on the last attention of the image tower alone, as WWbL uses it (PROTOCOL
-section 2). The library's modules run as they are: a hook keeps what the last attention read and
-wrote, and its weights are computed anew from that. Since a head gives O_i = Σ_j A_ij V_j, the
-gradient with respect to A_ij is ∂/∂O_i · V_j, so that backpropagation stops right behind the
-attention.
+Chefer et al. 2021 (GAE), on the last attention of the image tower alone, as WWbL uses it
+(docs/protocol.md#relevancy-map). The library's modules run as they are: a hook keeps what the last
+attention read and wrote, and its weights are computed anew from that. Since a head gives
+O_i = Σ_j A_ij V_j, the gradient with respect to A_ij is ∂/∂O_i · V_j, so that backpropagation stops
+right behind the attention.
 """
 
 from __future__ import annotations

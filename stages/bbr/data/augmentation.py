@@ -1,4 +1,4 @@
-"""The training augmentation of h and f^h (PROTOCOL section 1), on batches of tensors."""
+"""The training augmentation of h and f^h on batches of tensors (docs/protocol.md#h-for-discovery)."""
 
 from __future__ import annotations
 

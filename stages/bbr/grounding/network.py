@@ -1,4 +1,4 @@
-"""g: the text-conditioned heatmap network (paper section 3, equation 1; PROTOCOL section 2).
+"""g: the text-conditioned heatmap network (paper section 3, equation 1; docs/protocol.md#g).
 
 Modules are named as in the published checkpoints: E, the trunk, and D, the decoder.
 """

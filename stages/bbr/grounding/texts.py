@@ -1,7 +1,7 @@
 """What g is told: the phrases of an index in evaluation, and random texts in training.
 
-PROTOCOL section 2: in training, a random caption of an image that has captions, each word kept with
-probability 4/5; else a random one of its region phrases.
+In training, a random caption of an image that has captions, each word kept with probability 4/5;
+else a random one of its region phrases (docs/protocol.md#training-text).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """LOST (Siméoni et al. 2021): one box per image from patch features, without training.
 
-Paper section 4, equations 12 to 15; details as in the published code (PROTOCOL section 1).
+Paper section 4, equations 12 to 15; details as in the published code (docs/protocol.md#lost).
 """
 
 from __future__ import annotations

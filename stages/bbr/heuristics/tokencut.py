@@ -1,6 +1,6 @@
 """TokenCut (Wang et al. 2022): one box per image by a normalised cut of its patches.
 
-Paper section 4, equations 16 to 18; details as in the published code (PROTOCOL section 1).
+Paper section 4, equations 16 to 18; details as in the published code (docs/protocol.md#tokencut).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """MOVE's composition: a predicted foreground, moved onto the inpainted background.
 
 Where the mask is an object, the object can be moved a little and the image stays plausible; any
-other mask leaves traces that a discriminator finds (PROTOCOL section 1).
+other mask leaves traces that a discriminator finds (docs/protocol.md#move).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What MOVE asks of a mask besides fooling the discriminator (PROTOCOL section 1)."""
+"""What MOVE asks of a mask besides fooling the discriminator (docs/protocol.md#move)."""
 
 from __future__ import annotations
 

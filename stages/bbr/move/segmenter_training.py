@@ -1,4 +1,4 @@
-"""MOVE's training of a segmenter: its head against a discriminator (PROTOCOL section 1)."""
+"""MOVE's training of a segmenter: its head against a discriminator (docs/protocol.md#move)."""
 
 from __future__ import annotations
 

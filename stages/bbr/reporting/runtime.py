@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..evaluation.statistics import mean_and_deviation
 from ..storage.metrics_json import parse_labels
-from ..storage.provenance_files import read_provenance
+from ..storage.provenance import read_provenance
 from .tables import Table
 
 IN_ALL = "in all"  # the rows that stand beside the published ones

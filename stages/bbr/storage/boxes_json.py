@@ -7,17 +7,19 @@ Boxes that a phrase refers to have its "phrase_id" too.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..command_line.cli import log
 from ..errors import InputError
 from .atomic import sha256, write_bytes
 from .json_files import encode_json, read_json, write_json
 
 Record = dict[str, Any]
+
+log = logging.getLogger("bbr")
 
 _PIXEL_DECIMALS = 3
 _SCORE_DIGITS = 7  # what a float32 holds

@@ -1,4 +1,4 @@
-"""f's pixel pipeline, normalisation and positions: PROTOCOL and DINO written out."""
+"""f's pixel pipeline, normalisation and positions: docs/protocol.md and DINO written out."""
 
 import math
 

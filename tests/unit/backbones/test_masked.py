@@ -32,7 +32,7 @@ def images_of(*size):
 
 
 def test_layers_as_stated():
-    """PROTOCOL: for ViT-S/8, d = 384: 4 blocks of 192, 128, 128, 128, the last not upsampling."""
+    """For ViT-S/8, d = 384: 4 blocks of 192, 128, 128, 128, the last not upsampling."""
     head = MaskHead(384, SegmenterSpec(full_upsamplings(8)))
     shapes = {k: tuple(t.shape) for k, t in head.state_dict().items() if t.ndim == 4}
     assert shapes == {

@@ -1,4 +1,4 @@
-"""The losses of g, each against what the paper and PROTOCOL say, written out."""
+"""The losses of g, each against what the paper and docs/protocol.md say, written out."""
 
 import pytest
 import torch

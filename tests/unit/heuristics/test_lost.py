@@ -1,4 +1,4 @@
-"""LOST box for box against PROTOCOL section 1 written out patch by patch (`literal.lost_box`).
+"""LOST box for box against docs/protocol.md#lost, written out patch by patch (`literal.lost_box`).
 
 Random features are multiples of 1/8 below 4, with at most 8 channels: every inner product and
 every sum of rows then has fewer than 24 bits, float32 arithmetic is exact in any order, and the

@@ -15,7 +15,7 @@ def mask_of(*rows):
 
 
 def literal_box(mask, least_side):
-    """PROTOCOL section 1, by flood fill over 8 neighbours."""
+    """docs/protocol.md#move, by flood fill over 8 neighbours."""
     height, width = mask.shape
     inside = {(y, x) for y in range(height) for x in range(width) if mask[y, x] > 0.5}
     found = []
