@@ -22,7 +22,7 @@ from bbr.devices import autocast, choose_device, device_name
 from bbr.errors import InputError
 from bbr.grounder import Grounder, load_grounder
 from bbr.grounding_texts import TEXTS, Entry, by_image, entries
-from bbr.heatmaps import create_heatmaps
+from bbr.heatmaps import create_heatmaps, find_peak
 from bbr.image_batches import SquareImages, chunks
 from bbr.index import load_index, parse_shard
 from bbr.provenance import provenance
@@ -84,7 +84,8 @@ def run(
                 draw = _mapper(grounder, clip, to_unit(pixels), (side, side))
                 maps = _entry_maps(batch, clip, draw, batch_size, place)
             for entry, heatmap in zip((e for g in batch for e in g), maps, strict=True):
-                file.append(entry.image_id, entry.phrase_id, heatmap)
+                peak = find_peak(heatmap, dataset.image_size(dataset.images[entry.position]))
+                file.append(entry.image_id, entry.phrase_id, heatmap, peak)
 
 
 def _require_same_embedding(grounder: Grounder | None, clip: Clip, weights: Path | None) -> None:

@@ -17,7 +17,7 @@ from bbr.grounding import (
 )
 from bbr.grounding_controls import control_points, control_unions
 from bbr.grounding_groups import target_groups
-from bbr.heatmaps import HeatmapFile, create_heatmaps
+from bbr.heatmaps import HeatmapFile, create_heatmaps, find_peak
 from bbr.index import Index
 
 # Image 1 is 20 wide and 10 high: 5 % are 10 pixels.
@@ -93,9 +93,11 @@ def test_boxes_of_no_phrase():
 
 
 def write_heatmaps(path, rows, size):
+    sizes = {image["id"]: (image["height"], image["width"]) for image in IMAGES}
     with create_heatmaps(path, size=size, provenance={}) as writer:
         for (image_id, phrase_id), heatmap in rows.items():
-            writer.append(image_id, phrase_id, torch.tensor(heatmap))
+            peak = find_peak(heatmap, sizes.get(image_id, size))
+            writer.append(image_id, phrase_id, torch.tensor(heatmap), peak)
     return path
 
 
