@@ -30,7 +30,7 @@ from bbr.grounding.classifiers import (
     named_classes,
 )
 from bbr.grounding.excitation import ExcitationNetwork
-from bbr.grounding.heatmaps_h5 import create_heatmaps
+from bbr.grounding.heatmaps_h5 import create_heatmaps, find_peak
 from bbr.grounding.texts import by_image, entries
 from bbr.storage.provenance import provenance
 
@@ -83,7 +83,8 @@ def run(
             for group, of_image, own_maps in zip(batch, asked, maps, strict=True):
                 for entry, own in zip(group, of_image, strict=True):
                     heatmap = torch.stack([own_maps[c] for c in own]).mean(dim=0)
-                    file.append(entry.image_id, entry.phrase_id, heatmap)
+                    peak = find_peak(heatmap, dataset.image_size(dataset.images[entry.position]))
+                    file.append(entry.image_id, entry.phrase_id, heatmap, peak)
     texts = [s for group in groups for entry in group for s in entry.sentences]
     without = sum(not named[text] for text in texts)
     cli.log.info("%d of %d texts name no class of the classifier", without, len(texts))

@@ -23,7 +23,7 @@ from bbr.command_line.devices import autocast, choose_device, device_name
 from bbr.data.index import load_index, parse_shard
 from bbr.data.loading import SquareImages, chunks
 from bbr.errors import InputError
-from bbr.grounding.heatmaps_h5 import create_heatmaps
+from bbr.grounding.heatmaps_h5 import create_heatmaps, find_peak
 from bbr.grounding.network import Grounder, load_grounder
 from bbr.grounding.texts import TEXTS, Entry, by_image, entries
 from bbr.storage.provenance import provenance
@@ -84,7 +84,8 @@ def run(
                 draw = _mapper(grounder, clip, to_unit(pixels), (side, side))
                 maps = _entry_maps(batch, clip, draw, batch_size, place)
             for entry, heatmap in zip((e for g in batch for e in g), maps, strict=True):
-                file.append(entry.image_id, entry.phrase_id, heatmap)
+                peak = find_peak(heatmap, dataset.image_size(dataset.images[entry.position]))
+                file.append(entry.image_id, entry.phrase_id, heatmap, peak)
 
 
 def _require_same_embedding(grounder: Grounder | None, clip: Clip, weights: Path | None) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from bbr.command_line import cli
 from bbr.data.index import load_index
 from bbr.errors import InputError
-from bbr.grounding.contours import MODES, NMS_BOXES, ContourOptions, heatmap_boxes
+from bbr.grounding.contours import MODES, NMS_BOXES, THRESHOLDS, ContourOptions, heatmap_boxes
 from bbr.grounding.heatmaps_h5 import HeatmapFile
 from bbr.storage.boxes_json import Record, write_boxes
 from bbr.storage.provenance import provenance
@@ -24,13 +24,15 @@ from bbr.storage.provenance import provenance
 _BATCH = 64
 
 
-def run(*, heatmaps: Path, index: Path, mode: str, nms_boxes: str, output: Path) -> None:
+def run(
+    *, heatmaps: Path, index: Path, mode: str, nms_boxes: str, box_threshold: str, output: Path
+) -> None:
     """Write boxes.json: COCO results in image pixels, each with its phrase_id, best first.
 
     Raises:
         InputError: the heatmaps are not whole, or of other images than the index.
     """
-    options = ContourOptions(mode, nms_boxes)
+    options = ContourOptions(mode, nms_boxes, box_threshold)
     dataset = load_index(index)
     sizes = {image["id"]: dataset.image_size(image) for image in dataset.images}
     records: list[Record] = []
@@ -70,9 +72,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = cli.stage_parser(__doc__)
     parser.add_argument("--heatmaps", type=Path, required=True, help="heatmaps.h5")
     parser.add_argument("--index", type=Path, required=True, help="has the sizes of the images")
+    parser.add_argument("--mode", choices=MODES, required=True, help="what the boxes are for")
     parser.add_argument(
-        "--mode", choices=MODES, required=True,
-        help="pseudo: zero below half of the maximum; evaluation: cut at 0.5",
+        "--box-threshold", choices=THRESHOLDS, default="minmax",
+        help="minmax, as the released code: greys up to half of the largest are nothing; absolute,"
+        " as the paper's text: pseudo cuts at half of the maximum, evaluation at 0.5 [minmax]",
     )  # fmt: skip
     parser.add_argument("--nms-boxes", choices=NMS_BOXES, default="xyxy",
                         help="xywh suppresses boxes as the released code does, which takes their "

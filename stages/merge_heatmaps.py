@@ -41,7 +41,8 @@ def run(*, heatmaps: list[Path], output: Path) -> None:
             for file in cli.progress(files, len(files), "shards"):
                 for positions, maps in file.batches(_BATCH):
                     for i, heatmap in zip(positions, maps, strict=True):
-                        merged.append(int(file.image_id[i]), int(file.phrase_id[i]), heatmap)
+                        unit = int(file.image_id[i]), int(file.phrase_id[i])
+                        merged.append(*unit, heatmap, tuple(file.peak[i]))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,5 +1,10 @@
 """Refine g to g^h: train it through the frozen h towards boxes (paper section 3.2).
 
+What is minimised is the four terms by which g learned from CLIP, L_h of the frozen h, and with
+--mask-weight a term that takes boxes as foreground masks (section 3): the values of g's map are to
+be high inside and low outside them. Masks are the boxes of h on g's maps, or as a control g's own,
+which no h has seen.
+
 The output is a g like any other: extract_heatmaps.py and all that follows read it. Batch norms keep
 their statistics, so that g^h is trained as it will be run.
 """
@@ -25,17 +30,20 @@ from bbr.data.loading import SquareImages
 from bbr.detector.networks import load_detector, require_channels
 from bbr.detector.set_loss import add_loss_options, pop_loss_weights
 from bbr.detector.targets import as_target_list
+from bbr.errors import InputError
 from bbr.grounding.batches import GroundingBatches
-from bbr.grounding.contours import NMS_BOXES, ContourOptions
+from bbr.grounding.contours import NMS_BOXES, THRESHOLDS, ContourOptions
 from bbr.grounding.heatmap_inputs import load_phrase_targets, map_targets
 from bbr.grounding.losses import (
     REFINEMENT_WEIGHTS,
+    GroundingWeights,
     add_grounding_weights,
     pop_grounding_weights,
-    toss_unions,
+    toss_coins,
+    with_unions,
 )
 from bbr.grounding.network import load_grounder, save_grounder
-from bbr.grounding.objective import GroundingObjective, Teacher, draw_maps
+from bbr.grounding.objective import GroundingObjective, Lesson, Teacher, draw_maps
 from bbr.grounding.texts import entries
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
@@ -44,6 +52,7 @@ from bbr.training.loop import batch_indices, optimize, step_generator
 from bbr.training.schedule import Schedule, add_training_options, pop_schedule
 
 TARGETS = ("g", "current", "h")
+MASK_SOURCES = ("h", "g")
 
 
 def run(
@@ -55,7 +64,11 @@ def run(
     output: Path,
     targets: str,
     nms_boxes: str,
+    box_threshold: str,
     union_probability: float,
+    detector_weight: float,
+    mask_weight: float,
+    mask_source: str,
     image_size: int,
     heatmap_size: int,
     seed: int,
@@ -71,11 +84,13 @@ def run(
     """
     schedule, loss_weights = pop_schedule(rest), pop_loss_weights(rest)
     grounding_weights = pop_grounding_weights(rest)
-    contours = ContourOptions("pseudo", nms_boxes)
+    _require_something_to_learn(targets, grounding_weights, detector_weight, mask_weight)
+    contours = ContourOptions("pseudo", nms_boxes, box_threshold)
     clip, used, clip_file = take_clip(rest)
     parameters = {
-        **used, "targets": targets, "nms_boxes": nms_boxes,
-        "union_probability": union_probability,
+        **used, "targets": targets, "nms_boxes": nms_boxes, "box_threshold": box_threshold,
+        "union_probability": union_probability, "detector_weight": detector_weight,
+        "mask_weight": mask_weight, "mask_source": mask_source,
         "image_size": image_size, "heatmap_size": heatmap_size,
         "schedule": vars(schedule), "loss": vars(loss_weights),
         "grounding_loss": vars(grounding_weights), "seed": seed, "precision": precision,
@@ -94,7 +109,7 @@ def run(
     network = load_detector(detector)
     require_channels(network, (1, heatmap_size**2, 1), "--heatmap-size")
     grounder = load_grounder(weights)
-    teacher = Teacher(network, size, loss_weights)
+    teacher = Teacher(network, size, loss_weights, detector_weight, mask_weight)
     model = GroundingObjective(grounder, clip, grounding_weights, teacher).eval()
     original = copy.deepcopy(grounder).requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -110,18 +125,34 @@ def run(
         chosen = batch_indices(len(batches), schedule.batch_size, seed, step)
         batch = batches.batch(chosen, generator)
 
-        def boxes_in(maps: Tensor) -> list[Tensor]:
-            if targets == "h":
-                return teacher.own_boxes(draw_maps(original, batch))
-            of_g = as_target_list(fabric.to_device(wanted[chosen]))
-            return map_targets(maps, of_g, contours) if targets == "current" else of_g
+        def teach(maps: Tensor) -> Lesson:
+            sources = {"g": as_target_list(fabric.to_device(wanted[chosen]))}
+            if "h" in (targets, mask_source):
+                sources["h"] = teacher.own_boxes(draw_maps(original, batch))
+            if targets == "current":
+                sources["current"] = map_targets(maps, sources["g"], contours)
+            coins = toss_coins(len(chosen), union_probability, generator)
+            return Lesson(*(with_unions(sources[s], coins) for s in (targets, mask_source)))
 
-        yield wrapped(batch, lambda maps: toss_unions(boxes_in(maps), union_probability, generator))
+        yield wrapped(batch, teach)
 
     checkpoint = Checkpoint(output, record, checkpoint_seconds)
     optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "refinement steps of g^h")
     save_grounder(output, grounder, record)
     checkpoint.discard()
+
+
+def _require_something_to_learn(
+    targets: str, weights: GroundingWeights, detector_weight: float, mask_weight: float
+) -> None:
+    held = mask_weight or any(vars(weights).values())
+    if not held and not detector_weight:
+        raise InputError("every term has weight 0, so that there is nothing to learn")
+    if targets == "current" and not held:
+        raise InputError(
+            "--targets current with the weights of all other terms at 0: nothing holds g^h, whose"
+            " boxes then grow to the whole image; give one of them a weight, or --targets g or h"
+        )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -142,8 +173,16 @@ def main(argv: list[str] | None = None) -> int:
                         "where those have none), or h's own on g's maps [g]")  # fmt: skip
     parser.add_argument("--nms-boxes", choices=NMS_BOXES, default="xyxy",
                         help="of the current g^h's boxes; see heatmap_boxes.py [xyxy]")  # fmt: skip
+    parser.add_argument("--box-threshold", choices=THRESHOLDS, default="minmax",
+                        help="likewise [minmax]")  # fmt: skip
     parser.add_argument("--union-probability", type=float, default=0.5,
                         help="of asking for the union of the boxes instead [0.5]")  # fmt: skip
+    parser.add_argument("--detector-weight", type=cli.non_negative_float, default=1.0,
+                        help="of L_h as a whole [1]")  # fmt: skip
+    parser.add_argument("--mask-weight", type=cli.non_negative_float, default=0.0,
+                        help="of boxes as foreground masks [0]")  # fmt: skip
+    parser.add_argument("--mask-source", choices=MASK_SOURCES, default="h",
+                        help="whose boxes these are: h's on g's maps, or g's own [h]")  # fmt: skip
     add_training_options(parser, Schedule(steps=10000, batch_size=36, lr=1e-7))
     add_loss_options(parser)
     add_grounding_weights(parser, REFINEMENT_WEIGHTS)

@@ -195,6 +195,27 @@ def test_other_targets_teach_something_else(files, tmp_path, targets):
     assert any(not torch.equal(other[name], given[name]) for name in other)
 
 
+@pytest.mark.parametrize("source", ["h", "g"])
+def test_masks_teach_something_else(files, tmp_path, source):
+    masks = ["--mask-weight", "2", "--mask-source", source, "--detector-weight", "0"]
+    assert files.refine(tmp_path / f"{source}.safetensors", *masks) == 0
+    other, given = load_file(tmp_path / f"{source}.safetensors"), load_file(files.refined)
+    assert any(not torch.equal(other[name], given[name]) for name in other)
+    assert all(bool(tensor.isfinite().all()) for tensor in other.values())
+
+
+def test_current_boxes_alone_are_refused(files, tmp_path, refused):
+    nothing = [f"--{name}-weight=0" for name in ("size", "relevancy", "background", "foreground")]
+    common = command(index=files.index, clip=files.clip, weights=files.g, detector=files.h,
+                     boxes=files.boxes)  # fmt: skip
+    output = tmp_path / "r.safetensors"
+    options = [*common, *REFINEMENT, *nothing]
+    message = refused(refine_grounder, *options, "--targets", "current", output=output)
+    assert "--targets current with the weights of all other terms at 0" in message
+    message = refused(refine_grounder, *options, "--detector-weight", "0", output=output)
+    assert "nothing to learn" in message
+
+
 def test_boxes_of_h_are_of_phrases(files, tmp_path):
     options = command(detector=files.h, inputs=files.maps, index=files.index,
                       output=tmp_path / "boxes.json")  # fmt: skip

@@ -211,7 +211,7 @@ rule heatmap_pseudo_boxes:
         mem_mb=growing(2000),
         runtime=growing(120),
     params:
-        options=options({"nms_boxes": config["grounding"]["nms_boxes"]}),
+        options=contour_options,
     shell:
         "python stages/heatmap_boxes.py --heatmaps {input.heatmaps} --index {input.index}"
         " --mode pseudo {params.options} --output {output.boxes} --threads {threads} > {log} 2>&1"
@@ -237,11 +237,21 @@ rule heatmap_boxes:
         mem_mb=growing(2000),
         runtime=growing(120),
     params:
-        options=options({"nms_boxes": config["grounding"]["nms_boxes"]}),
+        options=contour_options,
     shell:
         "python stages/heatmap_boxes.py --heatmaps {input.heatmaps} --index {input.index}"
         " --mode evaluation {params.options} --output {output.boxes} --threads {threads}"
         " > {log} 2>&1"
+
+
+use rule heatmap_boxes as heatmap_boxes_by_threshold with:
+    output:
+        boxes="results/{dataset}/grounding/{maps}/boxes.{threshold}.json",
+        meta="results/{dataset}/grounding/{maps}/boxes.{threshold}.meta.json",
+    log:
+        "results/logs/{dataset}/grounding/{maps}/heatmap_boxes.{threshold}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/grounding/{maps}/heatmap_boxes.{threshold}.tsv"
 
 
 rule train_phrase_detector:
@@ -311,7 +321,7 @@ rule refine_grounder:
         clip=options(clip_section()),
         options=lambda w: options(
             *(grounding_section(s, w.lesson) for s in ("refinement", "losses")),
-            {"nms_boxes": config["grounding"]["nms_boxes"]},
+            {k: config["grounding"][k] for k in ("nms_boxes", "box_threshold")},
         ),
         precision=config["precision"],
     shell:
@@ -367,8 +377,6 @@ rule evaluate_phrases:
         "results/logs/{dataset}/grounding/{scored}/{task}.log",
     benchmark:
         "results/benchmarks/{dataset}/grounding/{scored}/{task}.tsv"
-    wildcard_constraints:
-        task="pointing_game|bbox_accuracy",
     conda:
         "../../envs/stages.yaml"
     threads: 1
@@ -377,9 +385,10 @@ rule evaluate_phrases:
         runtime=growing(60),
     params:
         files=file_options("heatmaps", "boxes"),
+        task=lambda w: grounding_names.split_task(w.task)[0],
         options=scored_options,
     shell:
-        "python stages/evaluate.py --task {wildcards.task} --index {input.index} {params.files}"
+        "python stages/evaluate.py --task {params.task} --index {input.index} {params.files}"
         " {params.options} --output {output.metrics} --threads {threads} > {log} 2>&1"
 
 
@@ -394,8 +403,6 @@ rule compare_phrases:
         "results/logs/{dataset}/grounding/gh.{taught}/{task}.compare.log",
     benchmark:
         "results/benchmarks/{dataset}/grounding/gh.{taught}/{task}.compare.tsv"
-    wildcard_constraints:
-        task="pointing_game|bbox_accuracy",
     conda:
         "../../envs/stages.yaml"
     threads: 1

@@ -85,6 +85,14 @@ def heatmap_options():
     return options(clip_section(), config["grounding"]["heatmaps"])
 
 
+def contour_options(w):
+    """How boxes are made of maps; their threshold is the configured one if their name has none."""
+    named = w.get("threshold", config["grounding"]["box_threshold"])
+    return options(
+        {"nms_boxes": config["grounding"]["nms_boxes"], "box_threshold": named}
+    )
+
+
 def taught_by(w):
     """The h of a teaching. Variants that train it alike share the one of the first of them."""
     wanted = Teaching.parse(w.taught)
@@ -112,9 +120,11 @@ def scored_file(w):
     if kind in grounding_names.CONTROLS:
         return {}
     folder = f"results/{w.dataset}/grounding/{w.scored}"
-    if w.task == "pointing_game":
+    task, threshold = grounding_names.split_task(w.task)
+    if task == "pointing_game":
         return {"heatmaps": f"{folder}/heatmaps.h5"}
-    return {"boxes": f"{folder}/boxes.json", "meta": f"{folder}/boxes.meta.json"}
+    boxes = f"{folder}/boxes.{threshold}.json" if threshold else f"{folder}/boxes.json"
+    return {"boxes": boxes, "meta": meta_files([boxes])}
 
 
 def scored_options(w):
@@ -149,6 +159,9 @@ def grounding_labels(w):
         "backbone": backbone,
         "output": "h" if kind == "h" else "map",
     }
+    task, threshold = grounding_names.split_task(w.task)
+    if task == "bbox_accuracy":
+        found["box_threshold"] = threshold or config["grounding"]["box_threshold"]
     if kind in ("gh", "h"):
         rows = config["tables"]["table5"]["ablations"]
         found |= {
@@ -203,10 +216,11 @@ def table5_metrics(w):
 
 
 def grounding_study_metrics(w):
-    """Comparisons of g^h with g for what Tables 2 and 5 list, and the box accuracy of h."""
+    """Comparisons of g^h with g for what Table 2 lists, and on all its training sets for the
+    ablations of Table 5; and the box accuracy of h."""
     main, ablated = config["tables"]["table2"], config["tables"]["table5"]
     paths = []
-    for task in grounding_names.TASKS:
+    for task in grounding_names.study_tasks(config["grounding"]["box_threshold"]):
         for dataset in main["train"]:
             taught = teachings([dataset], main["variant"])
             names = [f"gh.{t}" for t in taught]
@@ -218,7 +232,7 @@ def grounding_study_metrics(w):
         names = [
             f"gh.{t}"
             for variant in ablated["ablations"]
-            for t in teachings([ablated["train"]], variant)
+            for t in teachings(main["train"], variant)
         ]
         paths += grounding_scores(ablated["test"], names, f"{task}.comparison")
     return list(dict.fromkeys(paths))

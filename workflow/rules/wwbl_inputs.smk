@@ -39,7 +39,7 @@ def caption_files(w):
 
 def caption_labels(w):
     """What a score is of: as of grounding with the same maps, without the ablation's row."""
-    named = type(w)(fromdict={"dataset": w.dataset, "scored": w.maps})
+    named = type(w)(fromdict={"dataset": w.dataset, "scored": w.maps, "task": w.task})
     labels = {k: v for k, v in grounding_labels(named).items() if k != "ablation"}
     return options({"label": [f"{k}={v}" for k, v in labels.items()]})
 

@@ -5,6 +5,8 @@
 {scored}  what is scored: {maps}, the boxes of h as h.{taught}, a classifier's maps as td, random or
           center
 {taught}  how h was trained and g refined: {trained on}.{variant}.{seed}
+{task}    pointing_game or bbox_accuracy, the latter from boxes.json, whose threshold is configured; or
+          bbox_accuracy.{threshold}, from boxes.{threshold}.json
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ GAE = "gae"
 TD = "td"
 CONTROLS = ("random", "center")
 TASKS = ("pointing_game", "bbox_accuracy")
+THRESHOLDS = ("minmax", "absolute")
+_WITH_THRESHOLD = "bbox_accuracy"
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,18 @@ def split_scored(name: str) -> tuple[str, Teaching | None]:
     return kind, Teaching(rest, "", 0) if kind == "g" else Teaching.parse(rest)
 
 
+def split_task(name: str) -> tuple[str, str | None]:
+    """(task, threshold of the boxes where it is named)."""
+    task, _, threshold = name.partition(".")
+    return task, threshold or None
+
+
+def study_tasks(threshold: str) -> list[str]:
+    """Both metrics, and box accuracy by the thresholds that are not configured."""
+    others = [other for other in THRESHOLDS if other != threshold]
+    return [*TASKS, *(f"{_WITH_THRESHOLD}.{other}" for other in others)]
+
+
 def wildcard_patterns(datasets: Iterable[str], variants: Iterable[str]) -> dict[str, str]:
     """The regular expression of each wildcard, from the names that are configured."""
     dataset, variant = one_of(datasets), one_of(variants)
@@ -64,5 +80,7 @@ def wildcard_patterns(datasets: Iterable[str], variants: Iterable[str]) -> dict[
         "lesson": variant,
         "maps": maps,
         "drawn": rf"{maps}|training",
+        "threshold": "|".join(THRESHOLDS),
+        "task": rf"{'|'.join(TASKS)}|{_WITH_THRESHOLD}\.(?:{'|'.join(THRESHOLDS)})",
         "scored": rf"{maps}|{TD}|h\.{taught}|{'|'.join(CONTROLS)}",
     }

@@ -5,10 +5,16 @@ and Abe 1985, through OpenCV), and each border gives the smallest box around it.
 the mean of the thresholded map in it. Small boxes, overlapping ones and those of low score are
 dropped.
 
-The answer is defined for any map. Values that are not finite count as 0, and a map without a
-positive value has no box. A constant map has one box, the whole map, where the threshold lets it
-pass. A lone hot pixel is below the least area, hence no box, unless the map is tiny. Peaks of equal
-score are all kept if they lie apart. Borders of the map are borders of the regions that touch them.
+Two thresholds are known (PROTOCOL section 2). The released code has one rule for pseudo-boxes and
+for evaluation: the map is min-max scaled to greys from 0 to 255 and cut at half of the largest, so
+that its level does not matter. The paper's text cuts pseudo-boxes at half of the map's maximum,
+and evaluated maps at 0.5.
+
+The answer is defined for any map. Values that are not finite count as the lowest possible. A
+constant map has no range and no box by the released rule; by the text's it has one box, the whole
+map, where the threshold lets it pass, and a map without a positive value has none. A lone hot pixel
+is below the least area, hence no box, unless the map is tiny. Peaks of equal score are all kept if
+they lie apart. Borders of the map are borders of the regions that touch them.
 """
 
 from __future__ import annotations
@@ -20,7 +26,9 @@ import numpy as np
 
 MODES = ("pseudo", "evaluation")
 NMS_BOXES = ("xyxy", "xywh")
+THRESHOLDS = ("minmax", "absolute")
 
+_GREYS = 255
 _PSEUDO_SHARE = 0.5  # of the map's maximum
 _EVALUATION_LEVEL = 0.5
 _LEAST_AREA = 0.05  # of the map
@@ -32,20 +40,26 @@ _LEAST_SCORE = 0.5  # of the best
 class ContourOptions:
     """How boxes are made.
 
-    mode: pseudo (zero what is below half of the map's maximum) or evaluation (1 from 0.5 on, 0
-        below).
+    mode: what they are for, pseudo or evaluation.
     nms_boxes: xyxy, or xywh, which takes (x, y, width, height) for corners as the released code
         does.
+    box_threshold: minmax, the released code's, for either mode: greys up to half of the largest
+        are zeroed; or absolute, the text's: pseudo zeroes what is below half of the map's maximum,
+        evaluation makes 1 from 0.5 on and 0 below.
     """
 
     mode: str = "pseudo"
     nms_boxes: str = "xyxy"
+    box_threshold: str = "minmax"
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise ValueError(f"mode {self.mode!r}: one of {', '.join(MODES)}")
         if self.nms_boxes not in NMS_BOXES:
             raise ValueError(f"nms_boxes {self.nms_boxes!r}: one of {', '.join(NMS_BOXES)}")
+        if self.box_threshold not in THRESHOLDS:
+            names = ", ".join(THRESHOLDS)
+            raise ValueError(f"box_threshold {self.box_threshold!r}: one of {names}")
 
 
 def heatmap_boxes(
@@ -62,7 +76,7 @@ def heatmap_boxes(
         then the upper, then the left one.
     """
     options = options or ContourOptions()
-    kept = _threshold(heatmap, options.mode)
+    kept = _threshold(heatmap, options)
     boxes = _contour_boxes(kept)
     least = _LEAST_AREA * kept.size
     boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).prod(1) >= least]
@@ -75,13 +89,27 @@ def heatmap_boxes(
     return boxes[good], scores[good]
 
 
-def _threshold(heatmap: np.ndarray, mode: str) -> np.ndarray:
-    """(H, W) float64 of values of at least 0; what is not kept is 0."""
+def _threshold(heatmap: np.ndarray, options: ContourOptions) -> np.ndarray:
+    """(H, W) float64 in [0, 1]; what is not kept is 0."""
     values = np.asarray(heatmap, dtype=np.float64)
+    if options.box_threshold == "minmax":
+        greys = _greys(values)
+        # Whole numbers, and what is equal to the threshold goes: of 0 to 255, 128 and more stay.
+        return np.where(greys > greys.max(initial=0) // 2, greys, 0) / _GREYS
     values = np.where(np.isfinite(values), values, 0).clip(min=0)
-    if mode == "evaluation":
+    if options.mode == "evaluation":
         return (values >= _EVALUATION_LEVEL).astype(np.float64)
     return np.where(values >= _PSEUDO_SHARE * values.max(initial=0), values, 0)
+
+
+def _greys(values: np.ndarray) -> np.ndarray:
+    """(H, W) int64: 0 at the lowest finite value, 255 at the highest; all 0 without a range."""
+    finite = np.isfinite(values)
+    low = values.min(initial=np.inf, where=finite)
+    span = values.max(initial=-np.inf, where=finite) - low
+    if not span > 0:
+        return np.zeros(values.shape, dtype=np.int64)
+    return np.where(finite, (values - low) / span * _GREYS, 0).astype(np.int64)
 
 
 def _contour_boxes(kept: np.ndarray) -> np.ndarray:

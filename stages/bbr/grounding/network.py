@@ -146,12 +146,16 @@ class Grounder(nn.Module):
             images = functional.interpolate(images, size, mode="bicubic")
         return self.E((images - 0.5) / 0.5)
 
-    def decode(self, planes: Tensor, texts: Tensor, size: tuple[int, int]) -> Tensor:
-        """Heatmaps (B, H, W) in (0, 1) at `size`, from the output of `encode` and (B, d) texts."""
+    def decode_logits(self, planes: Tensor, texts: Tensor, size: tuple[int, int]) -> Tensor:
+        """What `decode` takes the sigmoid of: (B, H, W)."""
         logits = self.D(planes, texts)
         # With corners aligned, as the published weights were trained.
         maps = functional.interpolate(logits, size, mode="bilinear", align_corners=True)
-        return maps.squeeze(1).sigmoid()
+        return maps.squeeze(1)
+
+    def decode(self, planes: Tensor, texts: Tensor, size: tuple[int, int]) -> Tensor:
+        """Heatmaps (B, H, W) in (0, 1) at `size`, from the output of `encode` and (B, d) texts."""
+        return self.decode_logits(planes, texts, size).sigmoid()
 
     def forward(self, images: Tensor, texts: Tensor) -> Tensor:
         """M = g(I, Z_t): (B, 3, H, W) in [0, 1] and (B, d) of unit length to (B, H, W)."""

@@ -89,6 +89,7 @@ def test_gains_of_phrases():
         for d, own in (
             (2.0, {}),
             (1.0, {"metric": "pointing_game"}),
+            (3.0, {"box_threshold": "absolute"}),
             (-1.0, {"ablation": "w/o reg."}),
         )
     ]
@@ -102,6 +103,8 @@ def test_gains_of_phrases():
          "0.5", "+2.00", "–"],
         ["pointing game", "captions", "regions", "Ours", "0", "20.00", "21.00", "–", "+1.00",
          "0.5", "+1.00", "–"],
+        ["bbox accuracy, absolute", "captions", "regions", "Ours", "0", "20.00", "23.00", "–",
+         "+3.00", "0.5", "+3.00", "–"],
         ["bbox accuracy", "captions", "regions", "w/o reg.", "0", "20.00", "19.00", "–", "-1.00",
          "0.5", "-1.00", "–"],
     ]  # fmt: skip
