@@ -5,8 +5,8 @@
 {scored}  what is scored: {maps}, the boxes of h as h.{taught}, a classifier's maps as td, random or
           center
 {taught}  how h was trained and g refined: {trained on}.{variant}.{seed}
-{task}    pointing_game or bbox_accuracy, the latter from boxes.json, whose threshold is configured; or
-          bbox_accuracy.{threshold}, from boxes.{threshold}.json
+{task}    pointing_game or bbox_accuracy, the latter from boxes.json, whose threshold is
+          configured; or bbox_accuracy.{threshold}, from boxes.{threshold}.json
 """
 
 from __future__ import annotations
