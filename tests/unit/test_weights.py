@@ -54,5 +54,5 @@ def test_an_entry_of_a_package_becomes_a_file_of_ours(tmp_path):
     assert ours.spec == packaged.spec
     expected = packaged.network.state_dict()
     assert all(torch.equal(t, expected[name]) for name, t in ours.network.state_dict().items())
-    with pytest.raises(InputError, match="is read from its package; leave .*other out"):
+    with pytest.raises(InputError, match=r"is read from its package; leave .*other out"):
         convert(entry, tmp_path / "other", tmp_path / "g.safetensors", {}, None)
