@@ -12,19 +12,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import torch
 from torch import Tensor
 
-from bbr import cli
-from bbr.backbone import Backbone
-from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
-from bbr.devices import autocast, choose_device, device_name
-from bbr.frozen_states import StateWriter, create_states, last_blocks
-from bbr.index import load_index, parse_shard
-from bbr.native_extraction import WINDOW, NativeImage, NativeImages, in_groups, while_writing
-from bbr.provenance import provenance
+from bbr.backbones.base import Backbone
+from bbr.backbones.native_extraction import (
+    WINDOW,
+    NativeImage,
+    NativeImages,
+    in_groups,
+    while_writing,
+)
+from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
+from bbr.backbones.states_h5 import StateWriter, create_states, last_blocks
+from bbr.command_line import cli
+from bbr.command_line.devices import autocast, choose_device, device_name
+from bbr.data.index import load_index, parse_shard
+from bbr.storage.provenance import provenance
 
 
 def run(

@@ -12,19 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import torch
 from torch import Tensor
 
-from bbr import cli
-from bbr.backbone import Backbone, Maps
-from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
-from bbr.devices import autocast, choose_device, device_name
-from bbr.features import FeatureWriter, create_features
-from bbr.frozen_states import FrozenStates, NativeState, add_states_option, as_inputs
-from bbr.index import Index, load_index, parse_shard
-from bbr.native_extraction import (
+from bbr.backbones.base import Backbone, Maps
+from bbr.backbones.features_h5 import FeatureWriter, create_features
+from bbr.backbones.masked import Segmenter
+from bbr.backbones.native_extraction import (
     WINDOW,
     NativeImage,
     NativeImages,
@@ -32,8 +28,12 @@ from bbr.native_extraction import (
     require_few,
     while_writing,
 )
-from bbr.provenance import provenance
-from bbr.segmenter import Segmenter
+from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
+from bbr.backbones.states_h5 import FrozenStates, NativeState, add_states_option, as_inputs
+from bbr.command_line import cli
+from bbr.command_line.devices import autocast, choose_device, device_name
+from bbr.data.index import Index, load_index, parse_shard
+from bbr.storage.provenance import provenance
 
 _WINDOW = WINDOW
 

@@ -22,9 +22,9 @@ from small_runs import (
     make_inputs,
 )
 
-from bbr.backbones import load_backbone, save_backbone
-from bbr.detector_inputs import DetectorInputs
-from bbr.features import FeatureFile
+from bbr.backbones.build import load_backbone, save_backbone
+from bbr.backbones.features_h5 import FeatureFile
+from bbr.detector.inputs_h5 import DetectorInputs
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Repository
 from support.refinements import Use, is_of_squares, refinement_section, states_left, uses
+from workflow_copies import Repository
 
 
 def config(**changes: Any) -> dict[str, Any]:
