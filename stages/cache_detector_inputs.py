@@ -1,16 +1,25 @@
-"""Write h's inputs: f's keys (or queries, keys and values) of every image at one square size."""
+"""Write h's inputs: f's keys (or queries, keys and values) of every image at one square size.
+
+With --states, from cache_states.py, only the blocks that are left run; all images must be squares
+of that size already.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import bbr.command_line.fast_import
 
 import torch
+from torch import Tensor
 
+from bbr.backbones.base import Backbone, Maps
 from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
+from bbr.backbones.states_h5 import FrozenStates, add_states_option, as_inputs
 from bbr.command_line import cli
 from bbr.command_line.devices import autocast, choose_device, device_name
 from bbr.data.index import load_index
@@ -32,6 +41,7 @@ def run(
     seed: int,
     device: str,
     precision: str,
+    states: Sequence[Path] = (),
     **backbone_options: Any,
 ) -> None:
     """Write detector_inputs.h5, in the order of the index.
@@ -50,15 +60,21 @@ def run(
     record = provenance(
         "cache_detector_inputs",
         parameters,
-        {"index": index, "weights": weights},
+        {"index": index, "weights": weights, **as_inputs(states)},
         device_name(place),
     )
     dataset = load_index(index)
-    images = SquareImages(dataset, image_size)
+    source: SquareImages | FrozenStates = SquareImages(dataset, image_size)
+    compute = partial(_of_pixels, backbone)
+    if states:
+        source = FrozenStates(states, backbone, dataset)
+        source.require_squares(dataset, image_size)
+        patches = backbone.grid_of(image_size, image_size)
+        compute = partial(_of_states, backbone, source.last, patches)
     grid, shape = parts_shape(backbone, image_size, parts)
     with create_detector_inputs(
         output,
-        count=len(images),
+        count=len(dataset.images),
         shape=shape,
         grid=grid,
         image_size=image_size,
@@ -67,17 +83,25 @@ def run(
         provenance=record,
     ) as file:
         file["image_id"][:] = [image["id"] for image in dataset.images]
-        batches = list(chunks(range(len(images)), batch_size))
+        batches = list(chunks(range(len(dataset.images)), batch_size))
         following = [*batches[1:], []]
         pairs = zip(batches, following, strict=True)
         for positions, coming in cli.progress(pairs, len(batches), "batches of images"):
-            pixels = images.batch(positions)
-            images.prefetch(coming)
+            batch = source.batch(positions)
+            source.prefetch(coming)
             with autocast(place, precision):
-                maps = stack_parts(backbone(backbone.prepare(pixels)), parts)
+                maps = stack_parts(compute(batch), parts)
             rows = slice(positions[0], positions[-1] + 1)
             file["maps"][rows] = maps.float().cpu().numpy().reshape(file["maps"][rows].shape)
             file.check()
+
+
+def _of_pixels(backbone: Backbone, images: Tensor) -> Maps:
+    return backbone(backbone.prepare(images))
+
+
+def _of_states(backbone: Backbone, last: int, grid: tuple[int, int], states: Tensor) -> Maps:
+    return backbone.leave(states.to(backbone.mean.device), last, grid)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -86,6 +110,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--index", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True, help="detector_inputs.h5")
     add_backbone_options(parser)
+    add_states_option(parser)
     parser.add_argument("--image-size", type=cli.positive_int, default=304,
                         help="side in pixels to which images are resized [304]")  # fmt: skip
     parser.add_argument("--parts", choices=PARTS, default="qkv",

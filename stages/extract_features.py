@@ -1,35 +1,41 @@
 """Extract f's patch features of every image at its native size into features.h5.
 
 Images of one padded size go through the network together; memory does not grow with their number.
+With --states, from cache_states.py, only the blocks that are left run, and no image is read.
 """
 
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import bbr.command_line.fast_import
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from bbr.backbones.base import Backbone
+from bbr.backbones.base import Backbone, Maps
 from bbr.backbones.features_h5 import FeatureWriter, create_features
 from bbr.backbones.masked import Segmenter
+from bbr.backbones.native_extraction import (
+    WINDOW,
+    NativeImage,
+    NativeImages,
+    in_groups,
+    require_few,
+    while_writing,
+)
 from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
+from bbr.backbones.states_h5 import FrozenStates, NativeState, add_states_option, as_inputs
 from bbr.command_line import cli
-from bbr.command_line.cli import log
 from bbr.command_line.devices import autocast, choose_device, device_name
-from bbr.data.images import UnreadableImage
-from bbr.data.index import load_index, parse_shard
-from bbr.data.loading import groups_of_equal, native_size_windows, to_tensor
-from bbr.errors import InputError
+from bbr.data.index import Index, load_index, parse_shard
 from bbr.storage.provenance import provenance
 
-_WINDOW = 64
-_Found = tuple[tuple[int, int], torch.Tensor, torch.Tensor | None, torch.Tensor | None]
+_WINDOW = WINDOW
 
 
 def run(
@@ -43,6 +49,7 @@ def run(
     seed: int,
     device: str,
     precision: str,
+    states: Sequence[Path] = (),
     **backbone_options: Any,
 ) -> None:
     """Write the features of one shard of an index.
@@ -56,76 +63,106 @@ def run(
     backbone.to(place)
     dataset = load_index(index)
     images = dataset.shard(*shard)
+    kept = FrozenStates(states, backbone, dataset) if states else None
     parameters |= {"shard": list(shard), "dtype": dtype, "seed": seed, "precision": precision}
-    record = provenance(
-        "extract_features", parameters, {"index": index, "weights": weights}, device_name(place)
-    )
-    skipped: list[dict[str, Any]] = []
-    with (
-        create_features(
-            output,
-            backbone=backbone.spec.architecture,
-            patch_size=backbone.patch_pixels,
-            dim=backbone.dim,
-            heads=getattr(backbone, "heads", 0),
-            dtype=dtype,
-            provenance=record,
-            masks=isinstance(backbone, Segmenter),
-            facet=backbone.spec.facet,
-            block=backbone.spec.block,
-        ) as writer,
-        ThreadPoolExecutor(max_workers=1) as thread,
-    ):
-        # One window is written while the network sees the next.
-        writing = thread.submit(_write, writer, [], [])
-        windows = native_size_windows(dataset, images, _WINDOW)
+    inputs = {"index": index, "weights": weights, **as_inputs(states)}
+    record = provenance("extract_features", parameters, inputs, device_name(place))
+    with create_features(
+        output,
+        backbone=backbone.spec.architecture,
+        patch_size=backbone.patch_pixels,
+        dim=backbone.dim,
+        heads=getattr(backbone, "heads", 0),
+        dtype=dtype,
+        provenance=record,
+        masks=isinstance(backbone, Segmenter),
+        facet=backbone.spec.facet,
+        block=backbone.spec.block,
+    ) as writer:
         total = -(-len(images) // _WINDOW)
-        for window in cli.progress(windows, total, f"windows of {_WINDOW} images"):
-            readable = [(image, item) for image, item in window if isinstance(item, np.ndarray)]
-            failed = [(image, e) for image, e in window if isinstance(e, UnreadableImage)]
-            skipped += [{"image_id": image["id"], "reason": e.reason} for image, e in failed]
-            if len(skipped) > max_skipped:
-                raise InputError(
-                    f"{index}: {len(skipped)} images cannot be read (last: {failed[-1][1]});"
-                    " mend them, index again, or raise --max-skipped"
-                )
-            for _, error in failed:
-                log.warning("skipped: %s", error)
-            features = _window_features(backbone, readable, batch_size, precision)
-            writing.result()
-            writing = thread.submit(_write, writer, readable, features)
-        writing.result()
+        watch = partial(cli.progress, total=total, what=f"windows of {_WINDOW} images")
+        options = {"backbone": backbone, "size": batch_size, "precision": precision}
+        if kept is None:
+            source = NativeImages(dataset, images, backbone, max_skipped)
+            compute = partial(_of_pixels, **options)
+            while_writing(watch(source.windows(_WINDOW)), compute, partial(_write, writer))
+            skipped = source.skipped
+        else:
+            skipped = _skipped(kept, images, dataset, max_skipped)
+            compute = partial(_of_states, last=kept.last, **options)
+            while_writing(watch(kept.windows(images, _WINDOW)), compute, partial(_write, writer))
         writer.note_skipped(skipped)
 
 
-def _write(
-    writer: FeatureWriter, images: list[tuple[dict[str, Any], np.ndarray]], features: list[_Found]
-) -> None:
-    for (image, pixels), found in zip(images, features, strict=True):
-        writer.append(image["id"], pixels.shape[:2], *found)
+class _Found(NamedTuple):
+    """What is stored of an image; see `FeatureWriter.append`."""
+
+    image_id: int
+    size: tuple[int, int]
+    grid: tuple[int, int]
+    key: Tensor
+    attention: Tensor | None
+    mask: Tensor | None
+
+
+def _write(writer: FeatureWriter, found: _Found) -> None:
+    writer.append(*found)
 
 
 @torch.inference_mode()
-def _window_features(
-    backbone: Backbone, images: list[tuple[dict[str, Any], np.ndarray]], size: int, precision: str
+def _of_pixels(
+    images: list[NativeImage], backbone: Backbone, size: int, precision: str
 ) -> list[_Found]:
-    """(grid, key, cls_attention, mask) of each image, in the order given."""
-    found: dict[int, _Found] = {}
-    pixels = [backbone.prepare(to_tensor(image)[None]) for _, image in images]
+    """Features of images, those of one padded size together."""
+
+    def batch(group: list[NativeImage]) -> Iterable[_Found]:
+        with autocast(backbone.mean.device, precision):
+            maps = backbone(torch.cat([image.pixels for image in group]))
+        return _found(backbone, maps, group)
+
+    return in_groups(images, lambda image: tuple(image.pixels.shape), batch, size)
+
+
+@torch.inference_mode()
+def _of_states(
+    images: list[NativeState], backbone: Backbone, last: int, size: int, precision: str
+) -> list[_Found]:
+    """The same of what the `last` blocks read of them."""
     place = backbone.mean.device
-    for group in groups_of_equal(range(len(images)), lambda i: pixels[i].shape, size):
+
+    def batch(group: list[NativeState]) -> Iterable[_Found]:
+        state = torch.stack([image.state for image in group]).to(place)
         with autocast(place, precision):
-            maps = backbone(torch.cat([pixels[i] for i in group]))
-        # A whole batch at once: each copy waits for a GPU.
-        key, attentions = maps.key.cpu(), maps.cls_attention
-        attentions = None if attentions is None else attentions.cpu()
-        for row, position in enumerate(group):
-            attention = None if attentions is None else attentions[row]
-            mask = None
-            if maps.mask is not None:
-                mask = backbone.image_mask(maps.mask[row], images[position][1].shape[:2])
-            found[position] = (maps.grid, key[row], attention, mask)
-    return [found[position] for position in range(len(images))]
+            maps = backbone.leave(state, last, group[0].grid)
+        return _found(backbone, maps, group)
+
+    return in_groups(images, lambda image: image.grid, batch, size)
+
+
+def _found(
+    backbone: Backbone, maps: Maps, images: Sequence[NativeImage | NativeState]
+) -> Iterable[_Found]:
+    # A whole batch at once: each copy waits for a GPU.
+    key, attentions = maps.key.cpu(), maps.cls_attention
+    attentions = None if attentions is None else attentions.cpu()
+    for row, image in enumerate(images):
+        attention = None if attentions is None else attentions[row]
+        mask = None
+        if isinstance(backbone, Segmenter) and maps.mask is not None:
+            mask = backbone.image_mask(maps.mask[row], image.size)
+        yield _Found(image.image_id, image.size, maps.grid, key[row], attention, mask)
+
+
+def _skipped(
+    kept: FrozenStates, images: list[dict[str, Any]], index: Index, max_skipped: int
+) -> list[dict[str, Any]]:
+    """Those of the images that could not be read when the states were made."""
+    listed = {image["id"] for image in images}
+    skipped = [image for image in kept.skipped if image["image_id"] in listed]
+    if skipped:
+        last = f"image {skipped[-1]['image_id']}, {skipped[-1]['reason']}"
+        require_few(len(skipped), max_skipped, index, last)
+    return skipped
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -134,6 +171,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--index", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True, help="features.h5")
     add_backbone_options(parser)
+    add_states_option(parser)
     parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n",
                         help="this part of the images only, i from 0 [0/1]")  # fmt: skip
     parser.add_argument("--dtype", choices=("float16", "float32"), default="float16",

@@ -1,6 +1,7 @@
 """Refine f to f^h: train it through the frozen h towards boxes (paper sections 3.2 and 4.1).
 
 The output is a backbone like any other: extract_features.py and all that follows read it as f.
+With --states, from cache_states.py, what the blocks that move read is not computed again.
 It is the state after the last step or, with --select agreement, the state in which the boxes of h
 and of the heuristic overlap most on images that are set aside for that; no ground truth is read.
 """
@@ -8,7 +9,7 @@ and of the heuristic overlap most on images that are set aside for that; no grou
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from torch.nn import Parameter
 
 from bbr.backbones.build import save_backbone
 from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
+from bbr.backbones.states_h5 import FrozenStates, add_states_option, as_inputs
 from bbr.command_line import cli
 from bbr.command_line.devices import device_name
 from bbr.data.augmentation import add_channel_dropout
@@ -81,6 +83,7 @@ def run(
     device: str,
     devices: int,
     precision: str,
+    states: Sequence[Path] = (),
     **rest: Any,
 ) -> None:
     """Train f^h and write it to `output` (safetensors).
@@ -97,6 +100,8 @@ def run(
             f"--batch-size {schedule.batch_size} must be divisible by --accumulate {accumulate}"
             f" times --devices {devices}"
         )
+    if states and augmentation != "none":
+        raise InputError(f"--states: --augmentation {augmentation} needs images; leave one out")
     alternation = Alternation(rounds, detector_steps)
     fabric = launch(device, precision, devices)
     weights = weights_file(rest["weights"])
@@ -115,6 +120,7 @@ def run(
         "seed": seed, "precision": precision,
     }  # fmt: skip
     sources = {"index": index, "weights": weights, "detector": detector, "boxes": boxes}
+    sources |= as_inputs(states)
     record = provenance("refine_backbone", parameters, sources, device_name(fabric.device))
     dataset = load_index(index)
     positions, targets = load_targets(boxes, dataset)
@@ -125,7 +131,11 @@ def run(
     checkpoint = Checkpoint(output, record, checkpoint_seconds)
     if augmentation == "crop_flip":
         positions, targets = torch.arange(len(dataset.images)), None
-    images = SquareImages(dataset, image_size)
+    images: SquareImages | FrozenStates = SquareImages(dataset, image_size)
+    if states:
+        images = FrozenStates(states, backbone, dataset)
+        images.require_last(model.moving)
+        images.require_squares(dataset, image_size)
     batches = RefinementBatches(images, positions, targets, schedule.batch_size, seed)
     selector = None
     if selection.select == "agreement":
@@ -201,6 +211,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = cli.stage_parser(__doc__)
     parser.add_argument("--index", type=Path, required=True)
     add_backbone_options(parser)
+    add_states_option(parser)
     parser.add_argument("--detector", type=Path, required=True, help="h, .safetensors")
     parser.add_argument("--boxes", type=Path, required=True, help="pseudo-boxes of f")
     parser.add_argument("--output", type=Path, required=True, help="f^h, .safetensors")

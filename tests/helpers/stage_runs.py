@@ -29,6 +29,16 @@ STAGES = {
         "features.h5",
         "--index {render_scenes} --weights {pretrain_backbone} --normalization center",
     ),
+    "cache_states": (
+        "states.h5",
+        "--index {render_scenes} --weights {pretrain_backbone} --normalization center"
+        " --last-blocks 1",
+    ),
+    "extract_from_states": (
+        "features.h5",
+        "--index {render_scenes} --weights {pretrain_backbone} --normalization center"
+        " --states {cache_states}",
+    ),
     "pseudo_boxes": ("boxes.json", "--method lost --features {extract_features} --batch-size 1"),
     "merge_boxes": ("boxes.json", "--boxes {pseudo_boxes}"),
     "cache_detector_inputs": (

@@ -195,7 +195,8 @@ def test_a_damaged_weights_file_is_left_to_the_stage(tmp_path: Path) -> None:
 
 # Sections of the schema, and the stages whose options their keys are.
 _STAGES_OF_SECTIONS = {
-    "features": ("extract_features",),
+    "features": ("extract_features", "cache_states"),
+    "states": ("cache_states",),
     "detector_inputs": ("cache_detector_inputs",),
     "losses": ("train_detector", "refine_backbone"),
     "detector": ("train_detector",),
@@ -225,7 +226,7 @@ _STAGES_OF_SECTIONS = {
     "grounder": ("train_grounder",),
     "grounder_refinement": ("refine_grounder",),
     "figure3": ("draw_groundings",),
-    "backbone": ("extract_features", "cache_detector_inputs"),
+    "backbone": ("extract_features", "cache_detector_inputs", "cache_states"),
     "lost": ("pseudo_boxes", "train_detector", "refine_backbone"),
     "tokencut": ("pseudo_boxes", "train_detector", "refine_backbone"),
     "dino_seg": ("pseudo_boxes", "train_detector", "refine_backbone"),
@@ -238,7 +239,7 @@ _STAGES_OF_SECTIONS = {
 _NOT_OPTIONS = {
     "label", "format", "shards", "heuristics", "dataset", "backbone", "checkpoint",
     "detector_inputs", "detector", "refinement", "dataset_steps", "second_layer",
-    "variant", "methods", "cad",
+    "variant", "methods", "cad", "cache_states",
     "datasets", "train", "fetch", "expected", "phrase",
 }  # fmt: skip
 _SHOW_HELP = """

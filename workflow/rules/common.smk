@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from support import artifacts, code_tracking, configuration
+from support import artifacts, code_tracking, configuration, refinements
 from support.artifacts import Training
 from support.command_line import options
 
@@ -32,6 +32,7 @@ wildcard_constraints:
         config["variants"],
     ),
     inputs=artifacts.one_of(["default", *config["heuristics"]]),
+    left=r"\d+",
 
 
 THREADS = config["threads"]
@@ -112,7 +113,7 @@ def given_backbone(base):
     given = {
         k: v
         for k, v in config["backbones"][base].items()
-        if k not in ("heuristics", "seed", "checkpoint")
+        if k not in ("heuristics", "seed", "checkpoint", "cache_states")
     }
     return options(without_file(given, "weights"))
 
@@ -268,6 +269,47 @@ def _training(w):
     if "training" in w.keys():
         return Training.parse(w.training)
     return Training(w.dataset, w.method, w.variant, int(w.seed))
+
+
+# --- States: what the blocks that move read, kept once (support/refinements.py)
+
+
+def state_file(dataset, base, left, shard):
+    """The states of one shard, which leave so many blocks to run."""
+    return f"results/{dataset}/{base}/states/{left}.{shard}.h5"
+
+
+def states_of_features(w):
+    """The states that f or f^h is extracted from, or nothing."""
+    base, training = artifacts.split_backbone(w.backbone)
+    named = () if training is None else (training.method, training.variant)
+    left = refinements.states_left(config, w.dataset, base, *named)
+    return [] if left is None else state_file(w.dataset, base, left, w.shard)
+
+
+def states_of_inputs(w):
+    """The states that h's inputs are made from, of all shards, or nothing."""
+    side = detector_inputs_section(w)["image_size"]
+    return _square_states(w, side, refinements.states_left(config, w.dataset, w.base))
+
+
+def states_of_refinement(w):
+    """The states that f^h is trained on, of all shards, or nothing."""
+    section = variant_section("refinement", w.method, w.variant)
+    if section.get("augmentation", "none") != "none":
+        return []
+    side = method_section("detector_inputs", w.method)["image_size"]
+    left = refinements.states_left(config, w.dataset, w.base, w.method, w.variant)
+    return _square_states(w, side, left)
+
+
+def _square_states(w, side, left):
+    # h reads squares of one size; states are of images as they are.
+    if left is None or not refinements.is_of_squares(config, w.dataset, side):
+        return []
+    return [
+        state_file(w.dataset, w.base, left, shard) for shard in range(shards(w.dataset))
+    ]
 
 
 # --- CAD

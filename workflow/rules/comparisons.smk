@@ -131,7 +131,9 @@ def table7_jobs():
         backbone = backbone_of(table, t.method)
         place = {"dataset": t.dataset, "base": backbone, **shared_training(t)}
         refined = artifacts.refined_backbone(backbone, t)
+        left = refinements.states_left(config, t.dataset, backbone)
         for network, rule, seed, more in (
+            *([] if left is None else [("h", "cache_states", "", {"left": left})]),
             ("h", "extract_features", "", {"backbone": backbone}),
             ("h", "pseudo_boxes", "", {"backbone": backbone}),
             ("h", "cache_detector_inputs", "", {"inputs": detector_inputs(t.method)}),

@@ -3,6 +3,7 @@ rule cache_detector_inputs:
     input:
         unpack(of_dataset),
         weights=weights_file,
+        states=states_of_inputs,
         code=code("cache_detector_inputs"),
     output:
         inputs="results/{dataset}/{base}/detector_inputs/{inputs}.h5",
@@ -20,7 +21,7 @@ rule cache_detector_inputs:
         gpu=GPUS,
         device=config["device"],
     params:
-        files=file_options("weights"),
+        files=file_options("weights", "states"),
         backbone=backbone_options,
         seed=initial_seed,
         options=lambda w: options(detector_inputs_section(w)),

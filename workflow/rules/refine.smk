@@ -3,6 +3,7 @@ rule refine_backbone:
     input:
         unpack(of_dataset),
         weights=weights_file,
+        states=states_of_refinement,
         detector=detector_file,
         boxes="results/{dataset}/{base}/{method}/boxes.json",
         meta="results/{dataset}/{base}/{method}/boxes.meta.json",
@@ -24,7 +25,7 @@ rule refine_backbone:
         * variant_section("refinement", w.method, w.variant)["devices"],
         device=config["device"],
     params:
-        files=file_options("weights"),
+        files=file_options("weights", "states"),
         backbone=backbone_options,
         heuristic=heuristic_options,
         inputs=lambda w: options(

@@ -9,6 +9,8 @@ from torch import Tensor
 from ..command_line.cli import log, progress
 from ..data.augmentation import crop_and_flip
 from ..data.loading import SquareImages
+from ..errors import InputError
+from ..backbones.states_h5 import FrozenStates
 from ..training.loop import batch_indices
 from .checkpoint_selection import BestState, SelectionOptions, hold_out
 from .objective import Fixed, Refinement
@@ -23,7 +25,7 @@ class RefinementBatches:
     order of its own: a resumed run then has the same bits.
 
     Attributes:
-        images: the whole dataset.
+        images: the whole dataset, or what f's frozen part has made of it.
         positions: (n,) int64, those of its images that are used.
         targets: (n, 4) cxcywh, the boxes that f^h is to learn; None to augment images and to
             propose boxes anew.
@@ -31,7 +33,7 @@ class RefinementBatches:
 
     def __init__(
         self,
-        images: SquareImages,
+        images: SquareImages | FrozenStates,
         positions: Tensor,
         targets: Tensor | None,
         batch_size: int,
@@ -97,6 +99,10 @@ class RefinementBatches:
         generator: torch.Generator | None,
     ) -> Fixed:
         images = fabric.to_device(self.images.batch(self.positions[chosen]))
+        if isinstance(self.images, FrozenStates):
+            if self.targets is None:
+                raise InputError("augmentation needs the images themselves; leave --states out")
+            return model.observe_states(images, self.images.square_grid, self.targets[chosen])
         if self.targets is not None:
             return model.observe(images, self.targets[chosen])
         return model.observe(crop_and_flip(images, generator), None)

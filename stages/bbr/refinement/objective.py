@@ -184,7 +184,12 @@ class Refinement(nn.Module):
         original = self._frozen[0]
         pixels = original.prepare(images)
         state = original.enter(pixels, self.moving)
-        maps = original.leave(state, self.moving, original.patch_grid(pixels))
+        return self.observe_states(state, original.patch_grid(pixels), boxes)
+
+    @torch.no_grad()
+    def observe_states(self, state: Tensor, grid: tuple[int, int], boxes: Tensor | None) -> Fixed:
+        """`observe`, from what the trained blocks read of the images: (B, ...)."""
+        maps = self._frozen[0].leave(state, self.moving, grid)
         if self.options.targets == "h":
             boxes = most_confident(*self._detect(maps))[1]
         elif boxes is None:

@@ -23,7 +23,7 @@ COUNTING = ["evaluate", "compare_metrics", "merge_boxes", "tabulate_metrics", "t
             "check_data"]  # fmt: skip
 # torch, which has tqdm with it.
 RUNNING = ["pseudo_boxes", "discover_objects", "predict_boxes", "extract_features",
-           "cache_detector_inputs"]  # fmt: skip
+           "cache_detector_inputs", "cache_states"]  # fmt: skip
 
 SCRIPT = """
 import importlib, json, sys
