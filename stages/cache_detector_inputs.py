@@ -17,7 +17,8 @@ import bbr.command_line.fast_import
 import torch
 from torch import Tensor
 
-from bbr.backbones.base import Backbone, Maps
+from bbr.backbones.base import Backbone
+from bbr.backbones.feature_maps import FeatureMaps
 from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
 from bbr.backbones.states_h5 import FrozenStates, add_states_option, as_inputs
 from bbr.command_line import cli
@@ -96,11 +97,11 @@ def run(
             file.check()
 
 
-def _of_pixels(backbone: Backbone, images: Tensor) -> Maps:
+def _of_pixels(backbone: Backbone, images: Tensor) -> FeatureMaps:
     return backbone(backbone.prepare(images))
 
 
-def _of_states(backbone: Backbone, last: int, grid: tuple[int, int], states: Tensor) -> Maps:
+def _of_states(backbone: Backbone, last: int, grid: tuple[int, int], states: Tensor) -> FeatureMaps:
     return backbone.leave(states.to(backbone.mean.device), last, grid)
 
 

@@ -17,7 +17,8 @@ import bbr.command_line.fast_import
 import torch
 from torch import Tensor
 
-from bbr.backbones.base import Backbone, Maps
+from bbr.backbones.base import Backbone
+from bbr.backbones.feature_maps import FeatureMaps
 from bbr.backbones.features_h5 import FeatureWriter, create_features
 from bbr.backbones.masked import Segmenter
 from bbr.backbones.native_extraction import (
@@ -140,7 +141,7 @@ def _of_states(
 
 
 def _found(
-    backbone: Backbone, maps: Maps, images: Sequence[NativeImage | NativeState]
+    backbone: Backbone, maps: FeatureMaps, images: Sequence[NativeImage | NativeState]
 ) -> Iterable[_Found]:
     # A whole batch at once: each copy waits for a GPU.
     key, attentions = maps.key.cpu(), maps.cls_attention

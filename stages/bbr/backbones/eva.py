@@ -14,7 +14,7 @@ from .vit import TransformerBackbone
 class RotaryTransformerBackbone(TransformerBackbone):
     """As `TransformerBackbone`, but positions turn queries and keys in every block.
 
-    `Maps` has queries and keys before they are turned: turned ones say where a patch lies, and
+    `FeatureMaps` has queries and keys before they are turned: turned ones say where a patch lies, and
     would be unlike for that alone. A bias of keys is added before the turn, or there is none
     (DINOv3). The [CLS] attention is that of the network, with turned keys.
     """

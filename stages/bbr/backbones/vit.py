@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from .base import Backbone, BackboneSpec, Maps
+from .base import Backbone, BackboneSpec
+from .feature_maps import FeatureMaps
 
 
 class TransformerBackbone(Backbone):
@@ -64,7 +65,7 @@ class TransformerBackbone(Backbone):
         tokens = network.norm_pre(self._with_positions(patches, grid))
         return self._run(network.blocks[: self._first(last)], tokens, grid)
 
-    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> Maps:
+    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
         """See `Backbone.leave`."""
         network, read = self.network, self._read
         before = self._run(network.blocks[self._first(last) : read], state, grid)
@@ -83,7 +84,7 @@ class TransformerBackbone(Backbone):
             "value": lambda: _side_by_side(value),
             "token": lambda: network.norm(after),
         }
-        return Maps(
+        return FeatureMaps(
             key=self._normalize(facets[self.spec.facet]()[:, prefix:]),
             query=_side_by_side(query)[:, prefix:],
             value=_side_by_side(value)[:, prefix:],

@@ -6,11 +6,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from ..backbones.states_h5 import FrozenStates
 from ..command_line.cli import log, progress
 from ..data.augmentation import crop_and_flip
 from ..data.loading import SquareImages
 from ..errors import InputError
-from ..backbones.states_h5 import FrozenStates
 from ..training.loop import batch_indices
 from .checkpoint_selection import BestState, SelectionOptions, hold_out
 from .objective import Fixed, Refinement

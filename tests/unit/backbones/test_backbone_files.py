@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from tiny_vit import TINY_VIT
 
 from bbr.backbones.base import BackboneSpec
 from bbr.backbones.build import build_backbone, load_backbone, save_backbone
@@ -17,14 +18,13 @@ from bbr.errors import InputError
 from bbr.storage.safetensors_files import read_tensors, write_tensors
 
 NAME = "vit_tiny_patch16_224"
-TINY = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2}
 
 
 @pytest.fixture
 def backbone():
     torch.manual_seed(0)
     spec = BackboneSpec(
-        NAME, TINY, "center", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 2.0, facet="value", block=0
+        NAME, TINY_VIT, "center", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 2.0, facet="value", block=0
     )
     return build_backbone(spec).eval()
 
@@ -79,7 +79,8 @@ class TestOurFiles:
         )
 
     @pytest.mark.parametrize(
-        "arguments", [TINY | {"depth": 3}, TINY | {"embed_dim": 64}, TINY | {"img_size": 96}]
+        "arguments",
+        [TINY_VIT | {"depth": 3}, TINY_VIT | {"embed_dim": 64}, TINY_VIT | {"img_size": 96}],
     )
     def test_another_architecture_is_one_line(self, path, arguments):
         with pytest.raises(InputError, match=rf"f\.safetensors: \d+ tensors do not fit .*{NAME}"):
@@ -90,7 +91,7 @@ class TestForeignFiles:
     def test_timm_s_layout_with_an_architecture(self, backbone, tmp_path):
         file = str(tmp_path / "timm.safetensors")
         save_file(backbone.network.state_dict(), file)
-        loaded = load_backbone(file, NAME, TINY)
+        loaded = load_backbone(file, NAME, TINY_VIT)
         assert same_weights(loaded.network, backbone.network)
         # What timm knows of the architecture; keys without their bias, else as they are.
         assert loaded.spec.mean == (0.5, 0.5, 0.5)
@@ -109,7 +110,7 @@ class TestForeignFiles:
 
 class TestNamedSources:
     def test_random_follows_the_seed(self):
-        given = {"weights": "random", "architecture": NAME, "architecture_args": TINY}
+        given = {"weights": "random", "architecture": NAME, "architecture_args": TINY_VIT}
         made = [
             take_backbone(given | {"normalization": None, "scale": None}, seed)[0]
             for seed in (0, 0, 1)
@@ -130,7 +131,7 @@ class TestNamedSources:
         [("vit_small_patch16_224.dino", 0.485), ("vit_small_patch16_224", 0.5)],
     )
     def test_pixels_are_normalised_as_the_architecture_was_trained(self, name, mean):
-        assert load_backbone("random", name, TINY).spec.mean[0] == mean
+        assert load_backbone("random", name, TINY_VIT).spec.mean[0] == mean
 
     def test_efficientnet_lite0_from_its_package(self):
         """The package's tensors are timm's in order and shape; both count batches besides."""
@@ -173,7 +174,7 @@ class TestOptions:
         assert weights_file("dinov2_vits14") is None
 
     def test_arguments(self):
-        assert parse_arguments(json.dumps(TINY)) == TINY
+        assert parse_arguments(json.dumps(TINY_VIT)) == TINY_VIT
         for text in ("{", "[1]", "3"):
             with pytest.raises(InputError, match="--architecture-args"):
                 parse_arguments(text)
