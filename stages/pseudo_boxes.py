@@ -38,7 +38,7 @@ def run(
 ) -> None:
     """Write boxes.json (COCO results), in the order of the features' images.
 
-    A single box has the score 1; for those of several see `bbr.heuristics.multi_box`.
+    Scores say how far objects stand out (`bbr.heuristics.multi_box`); 1 of methods without.
 
     Raises:
         InputError: an unknown method or option, or a features file that is not whole.
@@ -51,7 +51,7 @@ def run(
         order, skipped = file.image_id.tolist(), file.skipped
         batches = file.batches(batch_size, place)
         for batch in cli.progress(batches, None, "batches of images"):
-            if max_boxes > 1:
+            if max_boxes > 1 or method in SEVERAL:
                 boxes = propose_several(batch, method, options, max_boxes)
             else:
                 boxes = [[(b, 1.0)] for b in propose_boxes(batch, method, options).tolist()]

@@ -67,6 +67,7 @@ def run(
     *,
     index: Path,
     detector: Path,
+    surrogate: Path | None,
     boxes: Path,
     output: Path,
     image_size: int,
@@ -107,6 +108,7 @@ def run(
     weights = weights_file(rest["weights"])
     backbone, used = take_backbone(rest, seed)
     network = load_detector(detector)
+    reader = None if surrogate is None else load_detector(surrogate)
     _, shape = parts_shape(backbone, image_size, parts)
     grid = backbone.grid_of(image_size, image_size)
     require_channels(network, shape, f"--weights {weights}")
@@ -119,14 +121,20 @@ def run(
         "optimizer": {"name": optimizer, "beta2": beta2}, "alternation": vars(alternation),
         "seed": seed, "precision": precision,
     }  # fmt: skip
-    sources = {"index": index, "weights": weights, "detector": detector, "boxes": boxes}
+    sources = {
+        "index": index,
+        "weights": weights,
+        "detector": detector,
+        "surrogate": surrogate,
+        "boxes": boxes,
+    }
     sources |= as_inputs(states)
     record = provenance("refine_backbone", parameters, sources, device_name(fabric.device))
     dataset = load_index(index)
     positions, targets = load_targets(boxes, dataset)
     model = Refinement(
         backbone, network, parts, heuristic, method_options, options, loss_weights,
-        alternation.moves_detector,
+        alternation.moves_detector, reader,
     )  # fmt: skip
     checkpoint = Checkpoint(output, record, checkpoint_seconds)
     if augmentation == "crop_flip":
@@ -184,6 +192,8 @@ def _refine(
         if selector is not None:
             selector.compare(model, grid, fabric, step + 1, whole.steps)
 
+    compare(-1)  # f itself; of a resumed run this is done again, and then read back
+
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
         if alternation.moves_detector:
             model.turn(detectors=alternation.is_detectors(step, schedule.steps))
@@ -213,6 +223,9 @@ def main(argv: list[str] | None = None) -> int:
     add_backbone_options(parser)
     add_states_option(parser)
     parser.add_argument("--detector", type=Path, required=True, help="h, .safetensors")
+    parser.add_argument("--surrogate", type=Path,
+                        help="a detector taught on all boxes of f, to be taught through in h's"
+                        " place, .safetensors [h]")  # fmt: skip
     parser.add_argument("--boxes", type=Path, required=True, help="pseudo-boxes of f")
     parser.add_argument("--output", type=Path, required=True, help="f^h, .safetensors")
     parser.add_argument("--image-size", type=cli.positive_int, default=304)

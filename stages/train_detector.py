@@ -59,6 +59,7 @@ def run(
     network: str,
     layout: str,
     num_boxes: int,
+    target_share: float,
     width: int,
     cell: int,
     init: Path | None,
@@ -80,7 +81,7 @@ def run(
     options = heuristic_options(heuristic, pop_heuristic_options(rest))
     dataset = load_index(index)
     with open_inputs(inputs) as cached:
-        positions, targets = _targets(boxes, dataset, cached)
+        positions, targets = _targets(boxes, dataset, cached, target_share)
         channels = layout_channels(cached.shape[0], cached.shape[2], layout)
         if any(side % cell for side in cached.grid):
             raise InputError(f"--cell {cell}: does not divide maps of {cached.grid} ({inputs})")
@@ -91,7 +92,7 @@ def run(
             initialize_trunk(detector, init)
         parameters = {
             "detector": vars(spec), "schedule": vars(schedule), "loss": vars(loss_weights),
-            "augmentation": augmentation, "channel_dropout": channel_dropout,
+            "target_share": target_share, "augmentation": augmentation, "channel_dropout": channel_dropout,
             "seed": seed, "precision": precision,
         }  # fmt: skip
         sources = {"index": index, "inputs": inputs, "boxes": boxes, "init": init}
@@ -141,17 +142,19 @@ def run(
 
 
 def _targets(
-    boxes: Path, dataset: Index, cached: DetectorInputs | HeatmapInputs
+    boxes: Path, dataset: Index, cached: DetectorInputs | HeatmapInputs, share: float
 ) -> tuple[Tensor, Tensor]:
     """Where among the inputs there are targets, and these; see `load_targets`."""
     if isinstance(cached, HeatmapInputs):
         rows = list(zip(cached.image_id.tolist(), cached.phrase_id.tolist(), strict=True))
+        if share != 1:
+            raise InputError("--target-share: heatmaps' boxes are all learned; leave it at 1")
         return load_phrase_targets(boxes, dataset, rows)
     if cached.image_id.tolist() != [image["id"] for image in dataset.images]:
         raise InputError(
             f"inputs {cached.path}: of other images than {dataset.path}; make them again"
         )
-    return load_targets(boxes, dataset)
+    return load_targets(boxes, dataset, share)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -162,6 +165,8 @@ def main(argv: list[str] | None = None) -> int:
         "--inputs", type=Path, required=True, help="detector_inputs.h5, or heatmaps.h5"
     )
     parser.add_argument("--boxes", type=Path, required=True, help="pseudo-boxes, boxes.json")
+    parser.add_argument("--target-share", type=cli.positive_fraction, default=1.0,
+                        help="of the boxes, those of highest score [1]")  # fmt: skip
     parser.add_argument("--output", type=Path, required=True, help="h, .safetensors")
     parser.add_argument(
         "--network", default="resnet50", help="attention, vgg16 or a torchvision ResNet"

@@ -207,7 +207,13 @@ def variant_section(section, method, variant):
 def training_options(section):
     """A function for the options of `detector` or `refinement`, and of the losses."""
     return lambda w: options(
-        without_file(variant_section(section, w.method, w.variant), "init"),
+        {
+            key: value
+            for key, value in without_file(
+                variant_section(section, w.method, w.variant), "init"
+            ).items()
+            if key != "surrogate"  # a file among the job's inputs
+        },
         variant_section("losses", w.method, w.variant),
     )
 
@@ -240,6 +246,22 @@ def detector_file(w):
     training = _training(w)
     shared = first_like(training.variant, [training.method], "losses", "detector")
     return f"{replace(training, variant=shared).folder(w.base)}/detector.safetensors"
+
+
+def surrogate_file(w):
+    """The detector through which f^h is taught in h's place, or nothing where it is h itself."""
+    if not variant_section("refinement", w.method, w.variant)["surrogate"]:
+        return []
+    training = _training(w)
+    shared = first_like(training.variant, [training.method], "losses", "detector")
+    return f"{replace(training, variant=shared).folder(w.base)}/surrogate.safetensors"
+
+
+def surrogate_options(w):
+    """The options of h's training, but on all boxes of f."""
+    section = without_file(variant_section("detector", w.method, w.variant), "init")
+    losses = variant_section("losses", w.method, w.variant)
+    return options({**section, "target_share": 1}, losses)
 
 
 def init_file(section):

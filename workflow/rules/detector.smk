@@ -73,6 +73,22 @@ rule train_detector:
         " > {log} 2>&1"
 
 
+use rule train_detector as train_surrogate with:
+    # A detector taught on all of f's boxes, through which f^h is taught in h's place.
+    output:
+        detector="results/{dataset}/{base}/{method}/{variant}/seed{seed}/surrogate.safetensors",
+    log:
+        "results/logs/{dataset}/{base}/{method}/{variant}/train_surrogate.{seed}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{base}/{method}/{variant}/train_surrogate.{seed}.tsv"
+    params:
+        files=file_options("weights", "init"),
+        backbone=backbone_options,
+        heuristic=heuristic_options,
+        options=surrogate_options,
+        precision=config["precision"],
+
+
 rule predict_boxes:
     """h's own boxes, on the dataset that it was trained on or on another."""
     input:

@@ -5,6 +5,7 @@ rule refine_backbone:
         weights=weights_file,
         states=states_of_refinement,
         detector=detector_file,
+        surrogate=surrogate_file,
         boxes="results/{dataset}/{base}/{method}/boxes.json",
         meta="results/{dataset}/{base}/{method}/boxes.meta.json",
         code=code("refine_backbone"),
@@ -25,7 +26,7 @@ rule refine_backbone:
         * variant_section("refinement", w.method, w.variant)["devices"],
         device=config["device"],
     params:
-        files=file_options("weights", "states"),
+        files=file_options("weights", "states", "surrogate"),
         backbone=backbone_options,
         heuristic=heuristic_options,
         inputs=lambda w: options(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -121,21 +123,28 @@ class Selector:
     def compare(
         self, model: Refinement, grid: tuple[int, int], fabric: Fabric, step: int, steps: int
     ) -> None:
-        """Offer the state after `step` of `steps` steps, where it is time to."""
+        """Offer the state after `step` of `steps` steps, where it is time to; 0 is f itself."""
         if not self.options.looks_after(step, steps):
             return
         score = self._agreement(model, grid, fabric)
+        if step == 0 and score < self.options.select_min_agreement:
+            log.info("h and the heuristic agree too little on f (%.4f): f is kept", score)
+            score = math.inf  # no state is offered that is better
         model.best.offer(score, step, model.changing())
         if fabric.is_global_zero:
-            log.info("agreement of h and the heuristic after %d steps: %.4f", step, score)
+            log.info("agreement with h after %d steps: %.4f", step, score)
 
-    def restore(self, model: Refinement) -> dict[str, float]:
+    def restore(self, model: Refinement) -> dict[str, float | None]:
         """Bring the best state back; what the provenance says of it."""
         model.best.restore(model.changing())
-        return {"step": model.best.step.item(), "agreement": round(model.best.score.item(), 6)}
+        step = model.best.step.item()
+        if step == 0:
+            log.info("no state of f^h is nearer to h's boxes than f is: f is kept")
+        score = model.best.score.item()
+        return {"step": step, "agreement": round(score, 6) if math.isfinite(score) else None}
 
     def _agreement(self, model: Refinement, grid: tuple[int, int], fabric: Fabric) -> float:
-        """Mean IoU of h's and the heuristic's box on f^h's maps of images set aside.
+        """Mean IoU of the heuristic's boxes on f^h with h's on f, of the images set aside.
 
         Every process looks at all of them, so that all come to the same number.
         """

@@ -1,10 +1,11 @@
 """Which state of f^h to keep, judged without ground truth.
 
-A fraction of the training images is set aside: h was trained on them, f^h is not. Every few steps,
-and after the last, h's most confident box on f^h's maps of these images is compared with the box
-that the heuristic finds on the same maps; the score of a state is their mean IoU. It tells how far
-the two readers of f^h, the network and the rule, see the same object. It does not tell whether that
-is the right object: no annotation enters.
+A fraction of the training images is set aside: h may have been trained on them, f^h is not. Before
+the first step, every few steps, and after the last, the heuristic's boxes on f^h's maps of these
+images are compared with h's boxes on f's maps; the score of a state is their mean IoU. The state
+before the first step is f itself, so that a run whose f^h comes no nearer to h returns f; and so
+does a run whose h is too far from the heuristic to begin with. It does not tell whether h sees the
+right object: no annotation enters.
 """
 
 from __future__ import annotations
@@ -30,14 +31,18 @@ class SelectionOptions:
     """Which state of f^h becomes the output.
 
     Attributes:
-        select: `last`, or `agreement`: the one in which h and the heuristic agree most.
+        select: `last`, or `agreement`: the one in which the heuristic's boxes are nearest to h's,
+            f itself included.
         select_every: steps between two comparisons.
         select_fraction: share of the images that is set aside for them.
+        select_min_agreement: mean IoU of h's and the heuristic's boxes on f below which h is not
+            to be trusted, and f is kept.
     """
 
     select: str = "last"
     select_every: int = 10
     select_fraction: float = 0.1
+    select_min_agreement: float = 0.3
 
     def looks_after(self, step: int, steps: int) -> bool:
         """Whether states are compared once `step` of `steps` steps have been taken."""
@@ -48,12 +53,15 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
     """Options for every field of `SelectionOptions`."""
     default = SelectionOptions()
     parser.add_argument("--select", choices=SELECTIONS, default=default.select,
-                        help="state of f^h to keep: the last, or that in which boxes of h and of"
-                        " the heuristic agree most on images set aside [last]")  # fmt: skip
+                        help="state of f^h to keep: the last, or that in which the heuristic's"
+                        " boxes are nearest to h's on images set aside, f included [last]")  # fmt: skip
     parser.add_argument("--select-every", type=positive_int, default=default.select_every,
                         help="steps between two looks at that [10]")  # fmt: skip
     parser.add_argument("--select-fraction", type=float, default=default.select_fraction,
                         help="share of the images that is set aside for it [0.1]")  # fmt: skip
+    parser.add_argument("--select-min-agreement", type=float,
+                        default=default.select_min_agreement,
+                        help="mean IoU of h's and f's boxes below which f is kept [0.3]")  # fmt: skip
 
 
 def pop_selection(options: dict[str, Any]) -> SelectionOptions:

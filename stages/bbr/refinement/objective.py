@@ -2,6 +2,11 @@
 
 The loss is L_h of h's boxes on f^h's maps, plus L_f = ‖f(I) − f^h(I)‖² (equation 17), which keeps
 f^h near f.
+
+Where h was taught on the boxes that stand out alone, it is better than f's heuristic, but of no use
+as the reader of f^h's maps: asked for its own boxes it has nothing to say. A *surrogate* then reads
+them: a detector like h, taught on all of f's boxes, mistakes included, and so a differentiable
+stand-in for the heuristic. f^h is to change until the surrogate answers as h does.
 """
 
 from __future__ import annotations
@@ -120,6 +125,7 @@ class Refinement(nn.Module):
         options: RefinementOptions,
         weights: LossWeights,
         moves_detector: bool = False,
+        surrogate: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.options, self.weights = options, weights
@@ -142,6 +148,10 @@ class Refinement(nn.Module):
             copy.deepcopy(backbone).eval().requires_grad_(False),
             detector.eval().requires_grad_(False),
         ]
+        if surrogate is not None:
+            if moves_detector:
+                raise InputError("a surrogate does not move with h; use --rounds 1 or none")
+            self._frozen.append(surrogate.eval().requires_grad_(False))
         if options.fresh_head:
             if not isinstance(backbone, Segmenter):
                 raise InputError("fresh_head: this backbone has no head; give a segmenter")
@@ -208,7 +218,7 @@ class Refinement(nn.Module):
             generator: draws which channels h is shown; None shows all.
         """
         maps = self.refined.leave(fixed.state, self.moving, grid)
-        logits, predicted = self._detect(maps, generator)
+        logits, predicted = self._detect(maps, generator, through_surrogate=True)
         anew = self._detectors_turn or self.options.targets == "current"
         wanted = self._propose(maps) if anew else fixed.boxes
         loss_h = set_loss(logits, predicted, as_target_list(wanted), self.weights)["total"]
@@ -220,8 +230,9 @@ class Refinement(nn.Module):
 
     @torch.no_grad()
     def agreement(self, fixed: Fixed, grid: tuple[int, int]) -> Tensor:
-        """IoU of h's most confident box with the heuristic's box, both on f^h's maps: (B,).
+        """IoU of the heuristic's box on f^h's maps with h's most confident one on f's: (B,).
 
+        What f^h is asked for does not move with f^h, so that no common drift looks like success.
         See `forward` for the arguments; h is shown all channels, and f^h is in evaluation mode.
         """
         with evaluating(self.refined):
@@ -229,14 +240,22 @@ class Refinement(nn.Module):
         with large_imports():
             from torchvision.ops import box_iou
 
-        own = most_confident(*self._detect(maps))[1]
-        return box_iou(to_xyxy(own), to_xyxy(self._propose(maps))).diagonal()
+        wanted = fixed.boxes
+        if self.options.targets != "h":
+            original = self._frozen[0].leave(fixed.state, self.moving, grid)
+            wanted = most_confident(*self._detect(original))[1]
+        return box_iou(to_xyxy(wanted), to_xyxy(self._propose(maps))).diagonal()
 
     def _detect(
-        self, maps: FeatureMaps, generator: torch.Generator | None = None
+        self,
+        maps: FeatureMaps,
+        generator: torch.Generator | None = None,
+        through_surrogate: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """h on all channels, or on what `generator` leaves of them."""
+        """h, or the surrogate if there is one, on all channels or what `generator` leaves."""
         detector = self._frozen[1] if len(self._frozen) > 1 else self.detector
+        if through_surrogate and len(self._frozen) > 2:
+            detector = self._frozen[2]
         inputs = stack_parts(maps, self.parts).float()
         if generator is not None:
             inputs = drop_channels(inputs, self.options.channel_dropout, generator)
