@@ -92,7 +92,8 @@ def run(
             initialize_trunk(detector, init)
         parameters = {
             "detector": vars(spec), "schedule": vars(schedule), "loss": vars(loss_weights),
-            "target_share": target_share, "augmentation": augmentation, "channel_dropout": channel_dropout,
+            "target_share": target_share,
+            "augmentation": augmentation, "channel_dropout": channel_dropout,
             "seed": seed, "precision": precision,
         }  # fmt: skip
         sources = {"index": index, "inputs": inputs, "boxes": boxes, "init": init}

@@ -67,7 +67,8 @@ class TestBoxes:
     def test_one_box_an_image_in_the_order_of_the_features(self, features, tmp_path):
         boxes = propose(features, tmp_path / "b.json")
         assert [box["image_id"] for box in boxes] == list(range(1, 21))
-        assert {box["score"] for box in boxes} == {1.0}
+        assert all(0 <= box["score"] <= 1 for box in boxes)
+        assert len({box["score"] for box in boxes}) > 1
         assert {box["category_id"] for box in boxes} == {1}
 
     @pytest.mark.parametrize(

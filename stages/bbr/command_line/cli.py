@@ -99,14 +99,6 @@ def fraction(text: str) -> float:
     return value
 
 
-def positive_fraction(text: str) -> float:
-    """An argparse type: a number in (0, 1]."""
-    value = float(text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in (0, 1]")
-    return value
-
-
 def execute(
     run: Callable[..., Any], parser: argparse.ArgumentParser, argv: list[str] | None
 ) -> int:
