@@ -2,8 +2,8 @@ rule extract_features:
     """Patch features of f, or of f^h, for one shard of a dataset."""
     input:
         unpack(of_dataset),
-        weights=weights_file,
-        states=states_of_features,
+        weights=lambda w: backbones.weights_file(config, w.backbone),
+        states=lambda w: states.of_features(config, w.dataset, w.backbone, w.shard),
         code=code("extract_features"),
     output:
         features="results/{dataset}/{backbone}/features/{shard}.h5",
@@ -15,29 +15,27 @@ rule extract_features:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(6000),
-        runtime=growing(240),
-        gpu=GPUS,
-        device=config["device"],
+        **on_device(mem_mb=6000, runtime=240),
     params:
         files=file_options("weights", "states"),
-        backbone=backbone_options,
-        seed=initial_seed,
+        backbone=lambda w: backbones.backbone_options(config, w.backbone),
+        seed=lambda w: backbones.initial_seed(config, w.backbone),
         options=options(config["features"]),
-        shard=lambda w: f"{w.shard}/{shards(w.dataset)}",
+        shard=shard,
         precision=config["precision"],
     shell:
-        "python stages/extract_features.py --index {input.index} {params.files} {params.backbone}"
-        " {params.seed} {params.options} --shard {params.shard} --output {output.features}"
-        " --precision {params.precision} --device {resources.device} --threads {threads}"
-        " > {log} 2>&1"
+        with_precision(
+            "python stages/extract_features.py --index {input.index} {params.files}"
+            " {params.backbone} {params.seed} {params.options} --shard {params.shard}"
+            " --output {output.features}"
+        )
 
 
 rule cache_states:
     """What the blocks that are trained read: the rest of f, run once for all that begins there."""
     input:
         unpack(of_dataset),
-        weights=weights_file,
+        weights=lambda w: backbones.weights_file(config, w.base),
         code=code("cache_states"),
     output:
         states="results/{dataset}/{base}/states/{left}.{shard}.h5",
@@ -50,20 +48,17 @@ rule cache_states:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(6000),
-        runtime=growing(240),
-        gpu=GPUS,
-        device=config["device"],
+        **on_device(mem_mb=6000, runtime=240),
     params:
         files=file_options("weights"),
-        backbone=backbone_options,
-        seed=initial_seed,
+        backbone=lambda w: backbones.backbone_options(config, w.base),
+        seed=lambda w: backbones.initial_seed(config, w.base),
         options=options(config["features"], config["states"]),
-        shard=lambda w: f"{w.shard}/{shards(w.dataset)}",
+        shard=shard,
         precision=config["precision"],
     shell:
-        "python stages/cache_states.py --index {input.index} {params.files} {params.backbone}"
-        " {params.seed} {params.options} --last-blocks {wildcards.left} --shard {params.shard}"
-        " --output {output.states}"
-        " --precision {params.precision} --device {resources.device} --threads {threads}"
-        " > {log} 2>&1"
+        with_precision(
+            "python stages/cache_states.py --index {input.index} {params.files}"
+            " {params.backbone} {params.seed} {params.options} --last-blocks {wildcards.left}"
+            " --shard {params.shard} --output {output.states}"
+        )

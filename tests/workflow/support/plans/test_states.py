@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.refinements import Use, is_of_squares, refinement_section, states_left, uses
+from support.plans.states import Use, is_of_squares, states_left, uses
 from workflow_copies import Repository
 
 
@@ -58,12 +58,6 @@ def test_states_of_what_is_refined(given: tuple[str, ...], left: int | None) -> 
 def test_where_all_blocks_move_there_are_no_states() -> None:
     assert states_left(config(refinement={"trainable_blocks": 0}), "d", "a") is None
     assert states_left(config(refinement={}), "d", "a", "m", "v") is None
-
-
-def test_a_variant_s_own_blocks_go_before_a_method_s() -> None:
-    own = {"m": {"refinement": {"trainable_blocks": 1, "lr": 1}}}
-    assert refinement_section(config(heuristics=own), "m", "v")["trainable_blocks"] == 1
-    assert refinement_section(config(heuristics=own), "m", "w") == {"trainable_blocks": 3, "lr": 1}
 
 
 def test_squares() -> None:
