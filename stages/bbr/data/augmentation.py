@@ -1,4 +1,5 @@
-"""The training augmentation of h and f^h on batches of tensors (docs/protocol.md#h-for-discovery)."""
+"""The training augmentation of h and f^h on batches of tensors
+(docs/protocol.md#h-for-discovery)."""
 
 from __future__ import annotations
 
