@@ -21,7 +21,7 @@ help:
 	@echo "make bench      throughput against straightforward versions, as one table"
 	@echo "make bench-gpu  the same work at the paper's sizes on a GPU, beside what it could do at most"
 	@echo "make resources  remake the embedded weights (hours on two cores)"
-	@echo "make lock       resolve envs/requirements.txt into envs/lock.txt again"
+	@echo "make lock       resolve envs/requirements*.txt into envs/lock*.txt again"
 	@echo "make clean      remove results and caches; .venv stays"
 
 table4: $(STAMP)
@@ -82,12 +82,14 @@ $(STAMP): envs/lock.txt
 	@echo "installing into .venv: once, a few minutes"
 	$(PYTHON) -m venv .venv
 	python -m pip install --quiet --requirement envs/lock.txt
+	python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
 # CUDA's packages exist for Linux alone; elsewhere torch does without them.
 lock:
 	$(PYTHON) -m venv --clear .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --requirement envs/requirements.txt
+	.venv-lock/bin/python -m pip install --quiet --requirement envs/requirements.txt \
+		--requirement envs/requirements-dev.txt
 	.venv-lock/bin/python -m pip freeze | sed -E \
 		"s/^(nvidia|cuda|triton).*/& ; platform_system == 'Linux' and platform_machine == 'x86_64'/" \
 		> envs/lock.txt
