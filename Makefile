@@ -17,7 +17,7 @@ help:
 	@echo "make test       lint, then the tests that need neither a GPU nor minutes each"
 	@echo "make cluster    jobs on a real SLURM, started here (tests/cluster); needs root"
 	@echo "make faults     all faults on all stages, into docs/faults.md; needs root"
-	@echo "make lint       ruff, snakefmt, snakemake --lint"
+	@echo "make lint       ruff, mypy, snakefmt, snakemake --lint"
 	@echo "make bench      throughput against straightforward versions, as one table"
 	@echo "make bench-gpu  the same work at the paper's sizes on a GPU, beside what it could do at most"
 	@echo "make resources  remake the embedded weights (hours on two cores)"
@@ -48,6 +48,7 @@ faults: $(STAMP)
 lint: $(STAMP)
 	ruff check
 	ruff format --check
+	mypy
 	snakefmt --check workflow
 	snakemake --lint
 
@@ -96,5 +97,5 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf results .snakemake .pytest_cache .ruff_cache .hypothesis
+	rm -rf results .snakemake .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find stages tests benchmarks workflow -name __pycache__ -type d -prune -exec rm -rf {} +

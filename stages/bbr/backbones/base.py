@@ -94,6 +94,9 @@ class Backbone(nn.Module):
     dim: int
     plane_blocks: int
     plane_channels: int
+    mean: Tensor
+    std: Tensor
+    network: Any  # timm's, whose parts it does not annotate
 
     def __init__(self, spec: BackboneSpec) -> None:
         super().__init__()

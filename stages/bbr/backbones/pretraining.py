@@ -151,8 +151,9 @@ class Distillation(nn.Module):
         momentum = 1 - (1 - self.options.momentum) * (math.cos(math.pi * progress) + 1) / 2
         pairs = [(self.teacher, self.student), (self.teacher_head, self.student_head)]
         for teacher, student in pairs:
-            parameters = list(teacher.parameters())
-            torch._foreach_lerp_(parameters, list(student.parameters()), 1 - momentum)
+            of_teacher: list[Tensor] = list(teacher.parameters())
+            of_student: list[Tensor] = list(student.parameters())
+            torch._foreach_lerp_(of_teacher, of_student, 1 - momentum)
 
 
 def cross_entropy(logits: Tensor, target: Tensor, options: PretrainingOptions) -> Tensor:

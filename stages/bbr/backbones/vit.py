@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,7 +17,7 @@ class TransformerBackbone(Backbone):
 
     plane_blocks = 1  # a mask head reads the penultimate block's output
 
-    def __init__(self, spec: BackboneSpec, network: VisionTransformer) -> None:
+    def __init__(self, spec: BackboneSpec, network: Any) -> None:
         super().__init__(spec)
         self._require_known_parts(network)
         self.network = network
@@ -108,7 +109,7 @@ class TransformerBackbone(Backbone):
         return torch.cat((head.expand(len(patches), -1, -1), patches + on_patches), dim=1)
 
     @staticmethod
-    def _attention_inputs(block: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _attention_inputs(block: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q, k, v of a block, each (B, heads, 1 + N, d / heads)."""
         attention = block.attn
         batch, count, _ = tokens.shape

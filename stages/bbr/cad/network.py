@@ -206,7 +206,9 @@ def load_cad(path: Path | str, prediction: CadPrediction) -> Cad:
     tensors, metadata = read_tensors(path)
     if "cad" not in metadata:
         raise InputError(f"{path}: holds no CAD; give a file made by train_cad.py")
-    stored = {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["cad"].items()}
+    stored: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in metadata["cad"].items()
+    }
     spec = CadSpec(**stored)
     network = build_cad(spec, prediction=prediction)
     fit_weights(network, tensors, str(path), f"{spec.network} (CAD)")

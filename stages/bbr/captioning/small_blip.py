@@ -6,6 +6,7 @@ As in the small CLIP, frozen ImageNet features of EfficientNet-Lite0 take the pl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import nn
@@ -75,7 +76,7 @@ def build_small_captioner(
             f"captioner: image_size {spec.image_size} must be a multiple of {trunk.stride}, and"
             f" width {spec.width} of heads {spec.heads}"
         )
-    towers = {
+    towers: dict[str, Any] = {
         "hidden_size": spec.width,
         "intermediate_size": 4 * spec.width,
         "num_hidden_layers": spec.layers,

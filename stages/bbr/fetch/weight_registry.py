@@ -166,7 +166,7 @@ def _backbone(
     entry: WeightEntry, path: Path, output: Path, provenance: dict[str, Any], _: Path | None
 ) -> None:
     """A vision transformer under timm's names, which are DINO's."""
-    cfg = timm.get_pretrained_cfg(entry.architecture)
+    cfg: Any = timm.get_pretrained_cfg(entry.architecture)
     backbone = build_backbone(BackboneSpec(entry.architecture, mean=cfg.mean, std=cfg.std))
     fit_weights(backbone.network, plain_names(read_foreign(path)), str(path), entry.architecture)
     save_backbone(output, backbone, provenance)

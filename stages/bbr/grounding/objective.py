@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from .batches import GroundingBatch
 from .losses import GroundingWeights, grounding_losses
 from .network import Grounder
 
+if TYPE_CHECKING:
+    from ..detector.networks import Detector
+
 
 @dataclass(frozen=True)
 class Teacher:
@@ -29,7 +32,7 @@ class Teacher:
         weights: of the terms of L_h.
     """
 
-    detector: nn.Module
+    detector: Detector
     map_size: tuple[int, int]
     weights: LossWeights
 
@@ -69,7 +72,7 @@ class GroundingObjective(nn.Module):
         super().__init__()
         self.grounder, self.weights, self.teacher = grounder, weights, teacher
         # A list hides the frozen networks from state_dict and checkpoints.
-        self._frozen: list[nn.Module] = [clip]
+        self._frozen: list[Any] = [clip]
         if teacher is not None:
             self._frozen.append(teacher.detector.eval().requires_grad_(False))
 
@@ -94,7 +97,7 @@ class GroundingObjective(nn.Module):
         losses = grounding_losses(
             self._frozen[0], batch.images, maps, batch.texts, self._relevancy(batch), self.weights
         )
-        if self.teacher is None:
+        if self.teacher is None or targets is None:
             return losses
         with torch.no_grad():
             wanted = targets(maps.detach())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,7 @@ def _attention(batch: FeatureBatch, options: DinoSegOptions) -> np.ndarray:
 PATCHES, IMAGE = "patches", "image"
 
 # Each gives one array (r, c) for each image, high where the object is, and says what they cover.
-_MAPS: dict[str, tuple[Callable[[FeatureBatch, Any], Sequence[np.ndarray]], str]] = {
+_MAPS: dict[str, tuple[Callable[[FeatureBatch, Any], np.ndarray | list[np.ndarray]], str]] = {
     "lost": (_inverse_degree, PATCHES),
     "tokencut": (_eigenvector, PATCHES),
     "move": (_mask, IMAGE),

@@ -99,6 +99,8 @@ class RefinementBatches:
         images = fabric.to_device(self.images.batch(self.positions[chosen]))
         if self.targets is not None:
             return model.observe(images, self.targets[chosen])
+        if generator is None:
+            raise TypeError("images without targets are augmented, which takes a generator")
         return model.observe(crop_and_flip(images, generator), None)
 
 

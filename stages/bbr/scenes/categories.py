@@ -101,7 +101,7 @@ def _bottle(rng: np.random.Generator) -> list[Part]:
     )
     right = polygon((neck, -0.8), (neck, shoulder - 0.22), (half, shoulder + 0.1), (half, 0.92))
     right = np.concatenate([right, polygon((half - 0.08, 1.0))])
-    left = right[::-1] * np.float32([-1, 1])
+    left = right[::-1] * np.array([-1, 1], dtype=np.float32)
     low = rng.uniform(0.5, 0.7)
     return [
         Part(np.concatenate([right, left]), relief="barrel"),
