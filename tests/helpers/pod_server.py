@@ -66,10 +66,14 @@ class Pods:
             given[variable["name"]] = base64.b64decode(value).decode()
         with tempfile.TemporaryDirectory() as home, tempfile.TemporaryDirectory() as folder:
             return subprocess.run(
-                [*container["command"], *container["args"]], cwd=folder,
+                [*container["command"], *container["args"]],
+                cwd=folder,
                 env={"PATH": self.path, "HOME": home, "OMP_NUM_THREADS": "1", **given},
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-            )  # fmt: skip
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
 
 
 @contextmanager

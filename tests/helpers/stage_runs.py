@@ -17,8 +17,12 @@ from stage_process import start_stage
 from bbr.backbones.masked import MaskHead, SegmenterSpec
 
 _VIT = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2}
-VIT = ("--architecture", "vit_tiny_patch16_224", "--architecture-args",
-       json.dumps(_VIT, separators=(",", ":")))  # fmt: skip
+VIT = (
+    "--architecture",
+    "vit_tiny_patch16_224",
+    "--architecture-args",
+    json.dumps(_VIT, separators=(",", ":")),
+)
 TRAINING = ("--image-size", "64", "--checkpoint-seconds", "0", "--batch-size", "4")
 # For each stage its main output and its options, with the names of earlier outputs in braces.
 STAGES = {

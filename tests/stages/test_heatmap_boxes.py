@@ -84,15 +84,27 @@ def test_same_bytes_each_time(tmp_path, index):
 def test_heatmaps_of_another_index(tmp_path, index, refused):
     path = write(tmp_path / "h.h5", {(5, 7): canvas()})
     message = refused(
-        heatmap_boxes, "--heatmaps", path, "--index", index, "--mode", "pseudo",
+        heatmap_boxes,
+        "--heatmaps",
+        path,
+        "--index",
+        index,
+        "--mode",
+        "pseudo",
         output=tmp_path / "boxes.json",
-    )  # fmt: skip
+    )
     assert "of 1 images" in message
 
 
 def test_a_file_that_is_none(tmp_path, index, refused):
     message = refused(
-        heatmap_boxes, "--heatmaps", index, "--index", index, "--mode", "pseudo",
+        heatmap_boxes,
+        "--heatmaps",
+        index,
+        "--index",
+        index,
+        "--mode",
+        "pseudo",
         output=tmp_path / "boxes.json",
-    )  # fmt: skip
+    )
     assert "not a readable HDF5 file" in message

@@ -48,9 +48,13 @@ def pods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pods]:
 def profile(bucket: Bucket) -> tuple[str, ...]:
     """The profile, with its bucket here."""
     return (
-        "--workflow-profile", "workflow/profiles/kubernetes",
-        "--default-storage-prefix", f"s3://{FOLDER}", "--storage-s3-endpoint-url", bucket.address,
-    )  # fmt: skip
+        "--workflow-profile",
+        "workflow/profiles/kubernetes",
+        "--default-storage-prefix",
+        f"s3://{FOLDER}",
+        "--storage-s3-endpoint-url",
+        bucket.address,
+    )
 
 
 def run_in_pods(repository: Repository, pods: Pods, *arguments: str) -> None:
@@ -73,11 +77,17 @@ def test_no_job_is_told_of_a_file_that_it_does_not_declare(
     pristine: Repository, bucket: Bucket
 ) -> None:
     targets = (
-        *TINY_TARGETS, "results/table1.csv", "results/table3.csv", "results/table6.csv",
-        "results/table7.csv", "results/figure3.png", "results/figures/figure1.png",
-        "results/figures/figure4.png", "results/resources/scenes_clip.safetensors",
+        *TINY_TARGETS,
+        "results/table1.csv",
+        "results/table3.csv",
+        "results/table6.csv",
+        "results/table7.csv",
+        "results/figure3.png",
+        "results/figures/figure1.png",
+        "results/figures/figure4.png",
+        "results/resources/scenes_clip.safetensors",
         "results/tiny/wwbl/g.captions/descriptions.html",
-    )  # fmt: skip
+    )
     planned = pristine.snakemake(
         *targets, *TINY, *profile(bucket), "--dry-run", "--printshellcmds"
     ).stdout
@@ -90,8 +100,10 @@ def test_pods_share_nothing_but_the_bucket(
     repository: Repository, bucket: Bucket, pods: Pods
 ) -> None:
     wanted = (
-        f"{BOXES}/metrics.json", *repository.configured(ONE_SHARD, TINY_FILE), *profile(bucket)
-    )  # fmt: skip
+        f"{BOXES}/metrics.json",
+        *repository.configured(ONE_SHARD, TINY_FILE),
+        *profile(bucket),
+    )
     run_in_pods(repository, pods, *wanted)
     stored = bucket.keys(FOLDER)
     assert {f"{BOXES}/metrics.json", f"{BOXES}/boxes.meta.json"} <= {*stored}

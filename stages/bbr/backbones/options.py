@@ -20,14 +20,19 @@ _NOT_FILES = ("timm", "random", "efficientnet_lite0")
 def add_backbone_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Add --weights and what may override the specification in the weights file."""
     parser.add_argument(
-        "--weights", required=required,
+        "--weights",
+        required=required,
         help="f: a .safetensors file, or timm, random, efficientnet_lite0",
-    )  # fmt: skip
+    )
     parser.add_argument("--architecture", help="a timm model [the weights file's]")
-    parser.add_argument("--architecture-args", type=parse_arguments,
-                        help="JSON of overrides for timm.create_model")  # fmt: skip
-    parser.add_argument("--normalization", choices=NORMALIZATIONS,
-                        help="of each image's features [the weights file's]")  # fmt: skip
+    parser.add_argument(
+        "--architecture-args", type=parse_arguments, help="JSON of overrides for timm.create_model"
+    )
+    parser.add_argument(
+        "--normalization",
+        choices=NORMALIZATIONS,
+        help="of each image's features [the weights file's]",
+    )
     parser.add_argument("--scale", type=float, help="resize images by this factor first [1]")
 
 

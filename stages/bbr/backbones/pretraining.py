@@ -56,9 +56,12 @@ class ProjectionHead(nn.Module):
     def __init__(self, dim: int, prototypes: int, hidden: int = 256, bottleneck: int = 64) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(),
+            nn.Linear(dim, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
             nn.Linear(hidden, bottleneck),
-        )  # fmt: skip
+        )
         self.prototypes = nn.Parameter(torch.randn(prototypes, bottleneck))
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -223,10 +226,8 @@ def jitter_colors(pixels: Tensor, generator: torch.Generator) -> Tensor:
     cross = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
     cosine, sine = (angle.cos() * saturation), (angle.sin() * saturation)
     matrix = (
-        grey
-        + cosine.view(-1, 1, 1) * (torch.eye(3) - grey)
-        + sine.view(-1, 1, 1) * cross
-    ).to(pixels.device)  # fmt: skip
+        grey + cosine.view(-1, 1, 1) * (torch.eye(3) - grey) + sine.view(-1, 1, 1) * cross
+    ).to(pixels.device)
     mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
     colored = torch.einsum("bij,bjhw->bihw", matrix, pixels)
     contrast, brightness = (

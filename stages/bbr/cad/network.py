@@ -62,9 +62,12 @@ class Cad(nn.Module):
         at = spec.map_level
         self._sizes = {True: training.train_sizes, False: (prediction.test_size,)}
         self.resize = GeneralizedRCNNTransform(
-            training.train_sizes, spec.max_size, list(levels.mean), list(levels.std),
+            training.train_sizes,
+            spec.max_size,
+            list(levels.mean),
+            list(levels.std),
             size_divisible=levels.strides[at - 1],
-        )  # fmt: skip
+        )
         self.levels = nn.ModuleList(levels.modules[:at])
         self.levels[: spec.frozen_levels].requires_grad_(False)
         channels = levels.channels[at - 1]

@@ -208,11 +208,24 @@ def _unusable(source: str, error: Exception | None = None) -> InputError:
 def add_captioner_options(parser: argparse.ArgumentParser) -> None:
     """Options for `load_captioner` and of `CaptionOptions`."""
     default = CaptionOptions()
-    parser.add_argument("--captioner", required=True,
-                        help="weights: a file of ours, or BLIP's folder or hub name")  # fmt: skip
-    parser.add_argument("--beams", type=positive_int, default=default.beams,
-                        help=f"of the search for a caption [{default.beams}]")  # fmt: skip
-    parser.add_argument("--least-length", type=positive_int, default=default.least_length,
-                        help=f"of a caption in tokens [{default.least_length}]")  # fmt: skip
-    parser.add_argument("--greatest-length", type=positive_int, default=default.greatest_length,
-                        help=f"likewise [{default.greatest_length}]")  # fmt: skip
+    parser.add_argument(
+        "--captioner", required=True, help="weights: a file of ours, or BLIP's folder or hub name"
+    )
+    parser.add_argument(
+        "--beams",
+        type=positive_int,
+        default=default.beams,
+        help=f"of the search for a caption [{default.beams}]",
+    )
+    parser.add_argument(
+        "--least-length",
+        type=positive_int,
+        default=default.least_length,
+        help=f"of a caption in tokens [{default.least_length}]",
+    )
+    parser.add_argument(
+        "--greatest-length",
+        type=positive_int,
+        default=default.greatest_length,
+        help=f"likewise [{default.greatest_length}]",
+    )

@@ -57,9 +57,14 @@ def word_tokenizer(spec: SmallCaptionerSpec) -> PreTrainedTokenizerFast:
         single=f"{START} $A {END}", special_tokens=[(t, numbers[t]) for t in (START, END)]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token=PAD, unk_token=UNKNOWN, bos_token=START, eos_token=END,
-        sep_token=END, model_max_length=spec.context_length,
-    )  # fmt: skip
+        tokenizer_object=words,
+        pad_token=PAD,
+        unk_token=UNKNOWN,
+        bos_token=START,
+        eos_token=END,
+        sep_token=END,
+        model_max_length=spec.context_length,
+    )
 
 
 def build_small_captioner(

@@ -191,8 +191,9 @@ class ExcitationNetwork(fx.Interpreter):
             return target(*args, **kwargs)
         if target is functional.adaptive_avg_pool2d:
             pool = nn.AdaptiveAvgPool2d(args[1])
-            return _Win.apply(args[0], pool(args[0]), args[0].new_ones(()),
-                              lambda x, one: pool(x) * one)  # fmt: skip
+            return _Win.apply(
+                args[0], pool(args[0]), args[0].new_ones(()), lambda x, one: pool(x) * one
+            )
         raise InputError(_refusal(target))
 
     def call_method(self, target: Any, args: tuple, kwargs: dict) -> Any:

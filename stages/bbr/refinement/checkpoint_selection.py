@@ -47,13 +47,25 @@ class SelectionOptions:
 def add_selection_options(parser: argparse.ArgumentParser) -> None:
     """Options for every field of `SelectionOptions`."""
     default = SelectionOptions()
-    parser.add_argument("--select", choices=SELECTIONS, default=default.select,
-                        help="state of f^h to keep: the last, or that in which boxes of h and of"
-                        " the heuristic agree most on images set aside [last]")  # fmt: skip
-    parser.add_argument("--select-every", type=positive_int, default=default.select_every,
-                        help="steps between two looks at that [10]")  # fmt: skip
-    parser.add_argument("--select-fraction", type=float, default=default.select_fraction,
-                        help="share of the images that is set aside for it [0.1]")  # fmt: skip
+    parser.add_argument(
+        "--select",
+        choices=SELECTIONS,
+        default=default.select,
+        help="state of f^h to keep: the last, or that in which boxes of h and of"
+        " the heuristic agree most on images set aside [last]",
+    )
+    parser.add_argument(
+        "--select-every",
+        type=positive_int,
+        default=default.select_every,
+        help="steps between two looks at that [10]",
+    )
+    parser.add_argument(
+        "--select-fraction",
+        type=float,
+        default=default.select_fraction,
+        help="share of the images that is set aside for it [0.1]",
+    )
 
 
 def pop_selection(options: dict[str, Any]) -> SelectionOptions:

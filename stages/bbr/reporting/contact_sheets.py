@@ -257,10 +257,18 @@ def _draw_box(
     # Without snapping, which would shift a line and its edge differently.
     axes.add_patch(
         Rectangle(
-            (x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=width,
-            joinstyle="miter", capstyle="butt", linestyle=style, snap=False,
+            (x1, y1),
+            x2 - x1,
+            y2 - y1,
+            fill=False,
+            edgecolor=colour,
+            linewidth=width,
+            joinstyle="miter",
+            capstyle="butt",
+            linestyle=style,
+            snap=False,
         )
-    )  # fmt: skip
+    )
 
 
 def _write(axes: Axes, x: float, y: float, text: str, size: float, colour: str) -> None:

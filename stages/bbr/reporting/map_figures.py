@@ -258,5 +258,6 @@ def _text_width(text: str) -> float:
 def _write(
     axes: Axes, x: float, baseline: float, text: str, align: str = "center", math: bool = False
 ) -> None:
-    axes.text(x, baseline, text, fontsize=_TEXT, color=_INK, ha=align, va="baseline",
-              parse_math=math)  # fmt: skip
+    axes.text(
+        x, baseline, text, fontsize=_TEXT, color=_INK, ha=align, va="baseline", parse_math=math
+    )

@@ -97,8 +97,14 @@ def draw_groundings(examples: Sequence[Example], names: Sequence[str], columns: 
             result = example.results[position - 1] if position else None
             _draw_cell(place(x, top), example, result)
             if result is not None:
-                write(x + _CELL / 2, top + _CELL + _NOTE / 2, _note(example, result),
-                      ha="center", va="center", color="#555555")  # fmt: skip
+                write(
+                    x + _CELL / 2,
+                    top + _CELL + _NOTE / 2,
+                    _note(example, result),
+                    ha="center",
+                    va="center",
+                    color="#555555",
+                )
     png = io.BytesIO()
     figure.savefig(png, format="png", metadata={"Software": None})
     return png.getvalue()

@@ -139,8 +139,11 @@ def test_two_equal_peaks_are_both_kept_in_a_fixed_order():
     heatmap[12:19, 10:18] = 1.0
     for options in (ContourOptions(), EVALUATION):
         assert heatmap_boxes(heatmap, options)[0].tolist() == [
-            [10, 12, 18, 19], [1, 2, 7, 8], [12, 2, 18, 8], [1, 12, 7, 18],
-        ]  # fmt: skip
+            [10, 12, 18, 19],
+            [1, 2, 7, 8],
+            [12, 2, 18, 8],
+            [1, 12, 7, 18],
+        ]
 
 
 def test_regions_at_every_border():

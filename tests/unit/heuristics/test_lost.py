@@ -29,9 +29,7 @@ class TestByHand:
     # Channel 1 tells the object (+) from the background (-): the fewer patches of one kind, the
     # lower the degree of each.
     GRID = (3, 4)
-    OBJECT = ("-", "-", "-", "+",
-              "-", "+", "+", "-",
-              "-", "-", "+", "-")  # fmt: skip
+    OBJECT = ("-", "-", "-", "+", "-", "+", "+", "-", "-", "-", "+", "-")
 
     def test_component_of_the_seed(self):
         features = features_of(*([1.0] if c == "+" else [-1.0] for c in self.OBJECT))

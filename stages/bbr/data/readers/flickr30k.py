@@ -43,11 +43,13 @@ def read_flickr30k(
     photographs = _photographs(root, names[0])
     images, found = [], PhraseAnnotations()
     for image_id, name in enumerate(names, 1):
-        images.append({
-            "id": image_id,
-            "file_name": f"{name}.jpg",
-            "captions": _captions(entities / "Sentences" / f"{name}.txt"),
-        })  # fmt: skip
+        images.append(
+            {
+                "id": image_id,
+                "file_name": f"{name}.jpg",
+                "captions": _captions(entities / "Sentences" / f"{name}.txt"),
+            }
+        )
         _add_phrases(found, image_id, entities, name)
     return Listing(
         photographs,
