@@ -86,11 +86,21 @@ def extraction_rows(bench: Bench) -> Iterator[Row]:
 
 def _extract(bench: Bench, mode: str) -> None:
     extract_features.run(
-        index=bench.index, output=bench.folder / "features.h5", shard=(0, 1), dtype="float16",
-        batch_size=bench.scale.extract_batch, max_skipped=0, seed=0, device=bench.device.type,
-        precision=mode, weights="random", architecture=bench.scale.architecture,
-        architecture_args=bench.scale.arguments, normalization=None, scale=None,
-    )  # fmt: skip
+        index=bench.index,
+        output=bench.folder / "features.h5",
+        shard=(0, 1),
+        dtype="float16",
+        batch_size=bench.scale.extract_batch,
+        max_skipped=0,
+        seed=0,
+        device=bench.device.type,
+        precision=mode,
+        weights="random",
+        architecture=bench.scale.architecture,
+        architecture_args=bench.scale.arguments,
+        normalization=None,
+        scale=None,
+    )
 
 
 def detector_rows(bench: Bench) -> Iterator[Row]:
@@ -106,9 +116,15 @@ def detector_rows(bench: Bench) -> Iterator[Row]:
     grid = backbone.grid_of(scale.image_size, scale.image_size)
     shape = (3, grid[0] * grid[1], backbone.dim)
     with create_detector_inputs(
-        path, count=count, shape=shape, grid=grid, image_size=scale.image_size, parts="qkv",
-        dtype="float16", provenance={},
-    ) as file:  # fmt: skip
+        path,
+        count=count,
+        shape=shape,
+        grid=grid,
+        image_size=scale.image_size,
+        parts="qkv",
+        dtype="float16",
+        provenance={},
+    ) as file:
         file["image_id"][:] = range(count)
         file["maps"][:] = np.random.default_rng(0).standard_normal((count, *shape), np.float32)
 

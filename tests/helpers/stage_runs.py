@@ -17,8 +17,12 @@ from tiny_vit import TINY_VIT
 
 from bbr.backbones.masked import MaskHead, SegmenterSpec
 
-VIT = ("--architecture", "vit_tiny_patch16_224", "--architecture-args",
-       json.dumps(TINY_VIT, separators=(",", ":")))  # fmt: skip
+VIT = (
+    "--architecture",
+    "vit_tiny_patch16_224",
+    "--architecture-args",
+    json.dumps(TINY_VIT, separators=(",", ":")),
+)
 TRAINING = ("--image-size", "64", "--checkpoint-seconds", "0", "--batch-size", "4")
 # For each stage its main output and its options, with the names of earlier outputs in braces.
 STAGES = {

@@ -55,15 +55,24 @@ def features(path):
     with FeatureFile(path) as file:
         return {
             batch.image_ids[0]: (
-                batch.image_sizes.tolist(), batch.grid, batch.key, batch.cls_attention
+                batch.image_sizes.tolist(),
+                batch.grid,
+                batch.key,
+                batch.cls_attention,
             )
             for batch in file.batches(1)
-        }  # fmt: skip
+        }
 
 
 def refine(output, data, *names, **options):
-    options = {"image_size": 64, "lowest": 5, "steps": 4, "batch_size": 4, "lr": 1e-3,
-               "trainable_blocks": 1} | options  # fmt: skip
+    options = {
+        "image_size": 64,
+        "lowest": 5,
+        "steps": 4,
+        "batch_size": 4,
+        "lr": 1e-3,
+        "trainable_blocks": 1,
+    } | options
     return run(refine_backbone, output, data, "boxes", "detector", *names, **options)
 
 
@@ -132,8 +141,9 @@ def test_photographs_of_many_sizes_one_of_them_damaged(data, tmp_path):
         rng = np.random.default_rng(number)
         picture = Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8))
         picture.save(tmp_path / f"{number}.png")
-        images.append({"id": number, "file_name": f"{number}.png", "width": size[1],
-                       "height": size[0]})  # fmt: skip
+        images.append(
+            {"id": number, "file_name": f"{number}.png", "width": size[1], "height": size[0]}
+        )
     (tmp_path / "2.png").write_bytes(b"")
     (tmp_path / "index.json").write_text(json.dumps({"images": images}))
     photos = data | {"index": tmp_path / "index.json"}
@@ -158,9 +168,19 @@ def test_shards(data, tmp_path):
             run(extract_features, tmp_path / f"f{shard[0]}.h5", of_shard, "states", shard=shard)
         )
     assert list(parts) == list(whole)
-    options = ["--index", data["index"], "--weights", data["weights"], "--image-size", 64,
-               "--output", tmp_path / "i.h5", "--states", tmp_path / "s0.h5",
-               tmp_path / "s1.h5"]  # fmt: skip
+    options = [
+        "--index",
+        data["index"],
+        "--weights",
+        data["weights"],
+        "--image-size",
+        64,
+        "--output",
+        tmp_path / "i.h5",
+        "--states",
+        tmp_path / "s0.h5",
+        tmp_path / "s1.h5",
+    ]
     assert cache_detector_inputs.main([*map(str, options), *ONE_THREAD]) == 0
 
 

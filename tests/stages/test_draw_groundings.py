@@ -40,9 +40,18 @@ def files(tmp_path_factory) -> dict[str, Path]:
 
 def draw(files, output, *more):
     options = [
-        "--index", files["index"], "--boxes", files["boxes"], files["boxes"],
-        "--names", "g", "g^h", "--output", output, *more,
-    ]  # fmt: skip
+        "--index",
+        files["index"],
+        "--boxes",
+        files["boxes"],
+        files["boxes"],
+        "--names",
+        "g",
+        "g^h",
+        "--output",
+        output,
+        *more,
+    ]
     return draw_groundings.main(list(map(str, options)))
 
 

@@ -70,10 +70,12 @@ class TestFeatures:
         found = images_of(extract(photos, tmp_path / "f.h5", "--dtype", "float32"))
         options = dict(zip(tiny_backbone[::2], tiny_backbone[1::2], strict=True))
         given = {
-            "weights": "random", "architecture": options["--architecture"],
+            "weights": "random",
+            "architecture": options["--architecture"],
             "architecture_args": json.loads(options["--architecture-args"]),
-            "normalization": None, "scale": None,
-        }  # fmt: skip
+            "normalization": None,
+            "scale": None,
+        }
         backbone, _ = take_backbone(given, seed=0)
         index = load_index(photos)
         assert list(found) == [image["id"] for image in index.images]

@@ -61,8 +61,10 @@ def test_boxes_are_in_pixels_of_the_image(tmp_path, index):
     assert {record[0] for record in boxes(output)} == {1}
     meta = json.loads((tmp_path / "boxes.meta.json").read_text())
     assert meta["provenance"]["parameters"] == {
-        "mode": "evaluation", "nms_boxes": "xyxy", "box_threshold": "absolute",
-    }  # fmt: skip
+        "mode": "evaluation",
+        "nms_boxes": "xyxy",
+        "box_threshold": "absolute",
+    }
 
 
 def test_the_released_threshold_is_the_default_of_both_modes(tmp_path, index):
@@ -95,15 +97,27 @@ def test_same_bytes_each_time(tmp_path, index):
 def test_heatmaps_of_another_index(tmp_path, index, refused):
     path = write(tmp_path / "h.h5", {(5, 7): canvas()})
     message = refused(
-        heatmap_boxes, "--heatmaps", path, "--index", index, "--mode", "pseudo",
+        heatmap_boxes,
+        "--heatmaps",
+        path,
+        "--index",
+        index,
+        "--mode",
+        "pseudo",
         output=tmp_path / "boxes.json",
-    )  # fmt: skip
+    )
     assert "of 1 images" in message
 
 
 def test_a_file_that_is_none(tmp_path, index, refused):
     message = refused(
-        heatmap_boxes, "--heatmaps", index, "--index", index, "--mode", "pseudo",
+        heatmap_boxes,
+        "--heatmaps",
+        index,
+        "--index",
+        index,
+        "--mode",
+        "pseudo",
         output=tmp_path / "boxes.json",
-    )  # fmt: skip
+    )
     assert "not a readable HDF5 file" in message

@@ -95,8 +95,11 @@ class TestBoxes:
         assert heads[0] != heads[1]
         made = read_meta(tmp_path / "1.json")["provenance"]
         assert made["parameters"] == {
-            "method": "dino_seg", "head": 1, "mass": 0.6, "max_boxes": 1,
-        }  # fmt: skip
+            "method": "dino_seg",
+            "head": 1,
+            "mass": 0.6,
+            "max_boxes": 1,
+        }
         assert made["inputs"] == {"features": sha256(features)}
 
     def test_same_bytes_again_in_other_processes(self, features, tmp_path, run_stage):

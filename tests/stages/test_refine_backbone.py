@@ -44,9 +44,14 @@ def data(tmp_path_factory):
 
 def arguments(data, output, **changes):
     chosen = data | {
-        "output": output, "image_size": 64, "lowest": 5, "steps": 4, "batch_size": 4, "lr": 1e-3,
+        "output": output,
+        "image_size": 64,
+        "lowest": 5,
+        "steps": 4,
+        "batch_size": 4,
+        "lr": 1e-3,
         "checkpoint_seconds": 1000,
-    }  # fmt: skip
+    }
     return [*command(**(chosen | changes)), *ONE_THREAD]
 
 
@@ -72,13 +77,25 @@ def test_same_bytes_each_time_and_nothing_else_left(data, tmp_path):
 def test_every_choice_counts(data, tmp_path):
     """Choices that make a difference to the weights, and so are really used."""
     changes = [
-        {}, {"seed": 1}, {"targets": "current"}, {"targets": "h"}, {"regularize": "cls"},
-        {"regularize": "keys"}, {"regularize": "none"}, {"regularize_weight": 9},
-        {"trainable_blocks": 1}, {"augmentation": "crop_flip"}, {"lr": 2e-3}, {"warmup": 3},
-        {"weight_decay": 0.5}, {"l1_weight": 1}, {"targets": "current", "lowest": 9},
-        {"augmentation": "crop_flip", "targets": "current"}, {"precision": "bf16"},
+        {},
+        {"seed": 1},
+        {"targets": "current"},
+        {"targets": "h"},
+        {"regularize": "cls"},
+        {"regularize": "keys"},
+        {"regularize": "none"},
+        {"regularize_weight": 9},
+        {"trainable_blocks": 1},
+        {"augmentation": "crop_flip"},
+        {"lr": 2e-3},
+        {"warmup": 3},
+        {"weight_decay": 0.5},
+        {"l1_weight": 1},
+        {"targets": "current", "lowest": 9},
+        {"augmentation": "crop_flip", "targets": "current"},
+        {"precision": "bf16"},
         {"channel_dropout": 0.5},
-    ]  # fmt: skip
+    ]
     weights = set()
     for number, change in enumerate(changes):
         tensors = load_file(refine(data, tmp_path / f"{number}.st", **change))
@@ -140,10 +157,17 @@ def test_with_and_without_what_is_kept_of_f(data, tmp_path, monkeypatch, targets
 def test_killed_and_resumed_is_unbroken(data, tmp_path, capsys, augmentation, select, rounds):
     killed, whole = tmp_path / "killed" / "f.st", tmp_path / "whole.st"
     long = {
-        "steps": 60, "augmentation": augmentation, "channel_dropout": 0.3, "schedule": "cosine",
-        "targets": "current", "select": select, "select_every": 2, "select_fraction": 0.3,
-        "rounds": rounds, "detector_steps": 3,
-    }  # fmt: skip
+        "steps": 60,
+        "augmentation": augmentation,
+        "channel_dropout": 0.3,
+        "schedule": "cosine",
+        "targets": "current",
+        "select": select,
+        "select_every": 2,
+        "select_fraction": 0.3,
+        "rounds": rounds,
+        "detector_steps": 3,
+    }
     begun = arguments(data, killed, **long, checkpoint_seconds=0)
     kill_when_there("refine_backbone", begun, ".f.st.checkpoint.pt", killed.parent)
     assert not killed.exists()
@@ -162,9 +186,12 @@ def agreements(text):
 def test_the_state_of_best_agreement_is_kept(data, tmp_path, capsys):
     """A run as long as the kept state is old ends with the same weights."""
     chosen = {
-        "select": "agreement", "select_every": 1, "select_fraction": 0.4, "lr": 3e-3,
+        "select": "agreement",
+        "select_every": 1,
+        "select_fraction": 0.4,
+        "lr": 3e-3,
         "select_min_agreement": 0,
-    }  # fmt: skip
+    }
     output = refine(data, tmp_path / "f.st", steps=12, **chosen)
     seen = agreements(capsys.readouterr().err)
     assert list(seen) == list(range(13))

@@ -135,8 +135,10 @@ def test_defaults_are_filled_in() -> None:
     prepare(config, SCHEMA)
     assert config["datasets"]["x"] == SCENES | {"seed": 0, "size": 128, "shards": 1}
     assert config["variants"]["k1"] == {
-        "losses": {}, "detector": {"num_boxes": 1}, "refinement": {},
-    }  # fmt: skip
+        "losses": {},
+        "detector": {"num_boxes": 1},
+        "refinement": {},
+    }
 
 
 @pytest.mark.parametrize(
@@ -237,11 +239,28 @@ _STAGES_OF_SECTIONS = {
     "lod": ("discover_objects",),
 }
 _NOT_OPTIONS = {
-    "label", "format", "shards", "heuristics", "dataset", "backbone", "checkpoint",
-    "detector_inputs", "detector", "refinement", "dataset_steps", "second_layer",
-    "variant", "methods", "cad", "cache_states",
-    "datasets", "train", "fetch", "expected", "phrase",
-}  # fmt: skip
+    "label",
+    "format",
+    "shards",
+    "heuristics",
+    "dataset",
+    "backbone",
+    "checkpoint",
+    "detector_inputs",
+    "detector",
+    "refinement",
+    "dataset_steps",
+    "second_layer",
+    "variant",
+    "methods",
+    "cad",
+    "cache_states",
+    "datasets",
+    "train",
+    "fetch",
+    "expected",
+    "phrase",
+}
 _SHOW_HELP = """
 import contextlib, importlib, io, json, sys
 found = {}
@@ -260,9 +279,12 @@ def help_texts() -> dict[str, str]:
     stages = sorted({stage for stages in _STAGES_OF_SECTIONS.values() for stage in stages})
     output = subprocess.run(
         [sys.executable, "-c", _SHOW_HELP, *stages],
-        cwd=ROOT / "stages", env=os.environ | {"COLUMNS": "300"}, check=True,
-        stdout=subprocess.PIPE, text=True,
-    ).stdout  # fmt: skip
+        cwd=ROOT / "stages",
+        env=os.environ | {"COLUMNS": "300"},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout
     return json.loads(output)
 
 

@@ -89,6 +89,9 @@ class Backbone(nn.Module):
     plane_blocks: int
     plane_channels: int
     reach: int = 0
+    mean: Tensor
+    std: Tensor
+    network: Any  # timm's, whose parts it does not annotate
 
     def __init__(self, spec: BackboneSpec) -> None:
         super().__init__()

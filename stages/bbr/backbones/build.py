@@ -150,7 +150,7 @@ def _specify(
         raise InputError(f"--weights {weights} does not name an architecture; add --architecture")
     if not timm.is_model(architecture):
         raise InputError(f"architecture {architecture!r} is not one of timm's models")
-    trained = timm.get_pretrained_cfg(architecture)
+    trained: Any = timm.get_pretrained_cfg(architecture)
     default = "none" if "vit" in architecture else "layernorm"
     spec = BackboneSpec(
         architecture=architecture,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from timm.layers import apply_rot_embed_cat
 from torch import Tensor, nn
@@ -52,7 +54,7 @@ class RotaryTransformerBackbone(TransformerBackbone):
         return torch.cat((key[:, :, :prefix], turned), dim=2)
 
     @staticmethod
-    def _attention_inputs(block: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _attention_inputs(block: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `TransformerBackbone`; timm keeps the biases of the three apart or leaves them out,
         and the projections in one matrix or in three."""
         attention = block.attn
@@ -65,7 +67,7 @@ class RotaryTransformerBackbone(TransformerBackbone):
         else:
             biases = [attention.q_bias, attention.k_bias, attention.v_bias]
             bias = attention.qkv.bias if biases[0] is None else torch.cat(biases)
-            parts = functional.linear(tokens, attention.qkv.weight, bias).chunk(3, dim=2)
+            parts = [*functional.linear(tokens, attention.qkv.weight, bias).chunk(3, dim=2)]
         query, key, value = (
             part.unflatten(2, (attention.num_heads, -1)).transpose(1, 2) for part in parts
         )

@@ -14,28 +14,43 @@ from ..errors import InputError
 from .base import FACETS, NORMALIZATIONS, PACKAGED, Backbone
 
 _NAMES = (
-    "weights", "architecture", "architecture_args", "normalization", "scale", "facet", "block",
-)  # fmt: skip
+    "weights",
+    "architecture",
+    "architecture_args",
+    "normalization",
+    "scale",
+    "facet",
+    "block",
+)
 _NOT_FILES = ("timm", "random", *PACKAGED)
 
 
 def add_backbone_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Add --weights and what may override the specification in the weights file."""
     parser.add_argument(
-        "--weights", required=required,
+        "--weights",
+        required=required,
         help=f"f: a .safetensors file, or {', '.join(_NOT_FILES)}",
-    )  # fmt: skip
+    )
     parser.add_argument("--architecture", help="a timm model [the weights file's]")
-    parser.add_argument("--architecture-args", type=parse_arguments,
-                        help="JSON of overrides for timm.create_model")  # fmt: skip
-    parser.add_argument("--normalization", choices=NORMALIZATIONS,
-                        help="of each image's features [the weights file's]")  # fmt: skip
+    parser.add_argument(
+        "--architecture-args", type=parse_arguments, help="JSON of overrides for timm.create_model"
+    )
+    parser.add_argument(
+        "--normalization",
+        choices=NORMALIZATIONS,
+        help="of each image's features [the weights file's]",
+    )
     parser.add_argument("--scale", type=float, help="resize images by this factor first [1]")
-    parser.add_argument("--facet", choices=FACETS,
-                        help="what heuristics read of a transformer's block [the weights file's;"
-                        " key_without_bias; of DINO's key]")  # fmt: skip
-    parser.add_argument("--block", type=int,
-                        help="of which block; -1: the last [the weights file's; -1]")  # fmt: skip
+    parser.add_argument(
+        "--facet",
+        choices=FACETS,
+        help="what heuristics read of a transformer's block [the weights file's;"
+        " key_without_bias; of DINO's key]",
+    )
+    parser.add_argument(
+        "--block", type=int, help="of which block; -1: the last [the weights file's; -1]"
+    )
 
 
 def take_backbone(options: dict[str, Any], seed: int = 0) -> tuple[Backbone, dict[str, Any]]:

@@ -54,10 +54,14 @@ def frozen_digest(backbone: Backbone, last: int) -> str:
     named = {id(tensor) for tensor in (*moving.parameters(), *moving.buffers())}
     spec = backbone.spec
     read = {
-        "architecture": spec.architecture, "arguments": spec.arguments, "mean": list(spec.mean),
-        "std": list(spec.std), "scale": spec.scale, "segmenter": spec.segmenter is not None,
+        "architecture": spec.architecture,
+        "arguments": spec.arguments,
+        "mean": list(spec.mean),
+        "std": list(spec.std),
+        "scale": spec.scale,
+        "segmenter": spec.segmenter is not None,
         "last": last,
-    }  # fmt: skip
+    }
     digest = hashlib.sha256(json.dumps(read, sort_keys=True).encode())
     kept = backbone.state_dict(keep_vars=True)
     for name, tensor in sorted(kept.items()):
@@ -96,8 +100,14 @@ def last_blocks(backbone: Backbone, asked: int) -> int:
 
 def add_states_option(parser: argparse.ArgumentParser) -> None:
     """Add --states to a stage that can do without the images."""
-    parser.add_argument("--states", type=Path, nargs="+", default=[], metavar="FILE",
-                        help="from cache_states.py: run only the last blocks")  # fmt: skip
+    parser.add_argument(
+        "--states",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="from cache_states.py: run only the last blocks",
+    )
 
 
 def as_inputs(states: Sequence[Path]) -> dict[str, Path]:
@@ -241,7 +251,7 @@ class FrozenStates:
         self._rows: dict[int, tuple[int, int]] = {}
         self.skipped: list[dict[str, Any]] = []
         listed = images_digest(index)
-        self.square_grid: tuple[int, ...] = ()
+        self.square_grid: tuple[int, int] = (0, 0)
         self.last = self._files[0].last
         for number, file in enumerate(self._files):
             self._require_fit(file, backbone, listed)
@@ -282,7 +292,7 @@ class FrozenStates:
                     f" but h reads {side}x{side}; leave --states out"
                 )
         self._order = [image["id"] for image in index.images]
-        self.square_grid = tuple(grid)
+        self.square_grid = (grid[0], grid[1])
 
     def windows(self, images: Sequence[dict[str, Any]], window: int) -> Iterator[list[NativeState]]:
         """The images of an index that could be read, in its order, in windows of at most so many.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,7 +22,7 @@ class TransformerBackbone(Backbone):
 
     plane_blocks = 1  # a mask head reads the penultimate block's output
 
-    def __init__(self, spec: BackboneSpec, network: VisionTransformer) -> None:
+    def __init__(self, spec: BackboneSpec, network: Any) -> None:
         super().__init__(spec)
         self._require_known_parts(network)
         self.network = network
@@ -130,7 +131,7 @@ class TransformerBackbone(Backbone):
         return torch.cat((head.expand(len(patches), -1, -1), patches + on_patches), dim=1)
 
     @staticmethod
-    def _attention_inputs(block: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _attention_inputs(block: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q, k, v of a block, each (B, heads, 1 + N, d / heads)."""
         attention = block.attn
         batch, count, _ = tokens.shape
@@ -145,10 +146,11 @@ class TransformerBackbone(Backbone):
         Computed as such: the bias can be many times the rest, and subtracted would leave its
         rounding behind.
         """
-        attention = block.attn
+        attention: Any = block.attn
+        norm1: Any = block.norm1
         fused = attention.qkv  # timm's rotary blocks may have three projections in its place
         weight = attention.k_proj.weight if fused is None else fused.weight.chunk(3)[1]
-        key = functional.linear(block.norm1(tokens), weight)
+        key = functional.linear(norm1(tokens), weight)
         return attention.k_norm(key.unflatten(2, (attention.num_heads, -1)).transpose(1, 2))
 
 

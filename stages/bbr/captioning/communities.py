@@ -112,11 +112,27 @@ def representatives(embeddings: np.ndarray, communities: Sequence[Sequence[int]]
 def add_community_options(parser: argparse.ArgumentParser) -> None:
     """Options for every field of `CommunityOptions`."""
     default = CommunityOptions()
-    parser.add_argument("--communities", choices=COMMUNITIES, default=default.communities,
-                        help="Louvain's (the paper), or the released code's [louvain]")  # fmt: skip
-    parser.add_argument("--threshold", type=float, default=default.threshold,
-                        help="cosine from which two captions are alike [0.85]")  # fmt: skip
-    parser.add_argument("--least-community", type=positive_int, default=default.least_community,
-                        help="captions; smaller communities are dropped [2]")  # fmt: skip
-    parser.add_argument("--community-seed", type=non_negative_int, default=default.community_seed,
-                        help="of Louvain [0]")  # fmt: skip
+    parser.add_argument(
+        "--communities",
+        choices=COMMUNITIES,
+        default=default.communities,
+        help="Louvain's (the paper), or the released code's [louvain]",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=default.threshold,
+        help="cosine from which two captions are alike [0.85]",
+    )
+    parser.add_argument(
+        "--least-community",
+        type=positive_int,
+        default=default.least_community,
+        help="captions; smaller communities are dropped [2]",
+    )
+    parser.add_argument(
+        "--community-seed",
+        type=non_negative_int,
+        default=default.community_seed,
+        help="of Louvain [0]",
+    )

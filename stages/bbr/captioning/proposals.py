@@ -105,14 +105,31 @@ def add_proposal_options(parser: argparse.ArgumentParser) -> None:
     """Options for every field of `ProposalOptions`."""
     default = ProposalOptions()
     windows = " ".join(map(str, default.windows))
-    parser.add_argument("--least-area", type=fraction, default=default.least_area,
-                        help="of a region, as a share of the image [0.1]")  # fmt: skip
-    parser.add_argument("--windows", type=positive_int, nargs="*", default=list(default.windows),
-                        help=f"image's side, divided by a window's [{windows}]")  # fmt: skip
-    parser.add_argument("--stride", type=_positive, default=default.stride,
-                        help="from window to window, in windows [0.5]")  # fmt: skip
-    parser.add_argument("--proposal-seed", type=non_negative_int, default=default.proposal_seed,
-                        help="of selective search [0]")  # fmt: skip
+    parser.add_argument(
+        "--least-area",
+        type=fraction,
+        default=default.least_area,
+        help="of a region, as a share of the image [0.1]",
+    )
+    parser.add_argument(
+        "--windows",
+        type=positive_int,
+        nargs="*",
+        default=list(default.windows),
+        help=f"image's side, divided by a window's [{windows}]",
+    )
+    parser.add_argument(
+        "--stride",
+        type=_positive,
+        default=default.stride,
+        help="from window to window, in windows [0.5]",
+    )
+    parser.add_argument(
+        "--proposal-seed",
+        type=non_negative_int,
+        default=default.proposal_seed,
+        help="of selective search [0]",
+    )
 
 
 def _positive(text: str) -> float:

@@ -28,9 +28,16 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 # What a full disk, a read-only folder or a wrong path raise: the user's to mend, not a bug.
 _USER_ERRNOS = {
-    errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS,
-    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EFBIG,
-}  # fmt: skip
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EFBIG,
+}
 
 
 def stage_parser(description: str | None) -> argparse.ArgumentParser:
@@ -47,8 +54,12 @@ def stage_parser(description: str | None) -> argparse.ArgumentParser:
 def add_device_options(parser: argparse.ArgumentParser) -> None:
     """Add --device and --precision to a stage that runs networks."""
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32",
-                        help="arithmetic of the networks; weights stay float32 [fp32]")  # fmt: skip
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="arithmetic of the networks; weights stay float32 [fp32]",
+    )
 
 
 def positive_int(text: str) -> int:

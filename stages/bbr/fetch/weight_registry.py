@@ -170,7 +170,7 @@ def _backbone(
     entry: WeightEntry, path: Path, output: Path, provenance: dict[str, Any], _: Path | None
 ) -> None:
     """A vision transformer under timm's names, which are DINO's."""
-    cfg = timm.get_pretrained_cfg(entry.architecture)
+    cfg: Any = timm.get_pretrained_cfg(entry.architecture)
     facet = default_facet(entry.architecture)
     spec = BackboneSpec(entry.architecture, mean=cfg.mean, std=cfg.std, facet=facet)
     backbone = build_backbone(spec)

@@ -63,15 +63,21 @@ class HeatmapWriter:
         self._seen: set[tuple[int, int]] = set()
         # Kept open: a dataset that is closed writes out its last, half-filled chunk.
         self._datasets = {
-            name: file.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape),
-                                      chunks=(rows, *shape), fletcher32=True)
+            name: file.create_dataset(
+                name,
+                (0, *shape),
+                dtype,
+                maxshape=(None, *shape),
+                chunks=(rows, *shape),
+                fletcher32=True,
+            )
             for name, dtype, shape, rows in (
                 ("image_id", np.int64, (), _ID_ROWS),
                 ("phrase_id", np.int64, (), _ID_ROWS),
                 ("peak", np.float64, (2,), _ID_ROWS),
                 ("maps", np.float16, size, 1),
             )
-        }  # fmt: skip
+        }
 
     def append(
         self,

@@ -35,8 +35,9 @@ def add_grounding_weights(
 ) -> None:
     """Options for every field of `GroundingWeights`."""
     for name, value in vars(default).items():
-        parser.add_argument(f"--{name}-weight", type=float, default=value,
-                            help=f"of the {name} loss [{value:g}]")  # fmt: skip
+        parser.add_argument(
+            f"--{name}-weight", type=float, default=value, help=f"of the {name} loss [{value:g}]"
+        )
 
 
 def pop_grounding_weights(options: dict[str, Any]) -> GroundingWeights:

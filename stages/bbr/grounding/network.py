@@ -110,6 +110,7 @@ class Decoder(nn.Module):
         # One channel passes a ReLU before the last convolution. Were that to start out negative,
         # as it does by chance half of the time, no pixel could rise above its bias.
         nn.init.constant_(self.up1.conv2.weight, 4 / 9)
+        assert self.up1.conv2.bias is not None  # Conv2d has one if not told otherwise
         nn.init.constant_(self.up1.conv2.bias, -3)
 
     def forward(self, plane: Tensor, texts: Tensor) -> Tensor:

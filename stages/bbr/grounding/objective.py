@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from ..detector.set_loss import LossWeights, choose_boxes, set_loss
 from .batches import GroundingBatch
 from .losses import GroundingWeights, box_masks, grounding_losses, mask_loss
 from .network import Grounder
+
+if TYPE_CHECKING:
+    from ..detector.networks import Detector
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Teacher:
         mask_weight: of `mask_loss`; 0 leaves it out.
     """
 
-    detector: nn.Module
+    detector: Detector
     map_size: tuple[int, int]
     weights: LossWeights
     detector_weight: float = 1.0
@@ -89,7 +92,7 @@ class GroundingObjective(nn.Module):
         super().__init__()
         self.grounder, self.weights, self.teacher = grounder, weights, teacher
         # A list hides the frozen networks from state_dict and checkpoints.
-        self._frozen: list[nn.Module] = [clip]
+        self._frozen: list[Any] = [clip]
         if teacher is not None:
             self._frozen.append(teacher.detector.eval().requires_grad_(False))
 
@@ -115,7 +118,7 @@ class GroundingObjective(nn.Module):
         losses = grounding_losses(
             self._frozen[0], batch.images, maps, batch.texts, self._relevancy(batch), self.weights
         )
-        if self.teacher is None:
+        if self.teacher is None or lesson is None:
             return losses
         with torch.no_grad():
             taught = lesson(maps.detach())
@@ -126,12 +129,15 @@ class GroundingObjective(nn.Module):
     ) -> dict[str, Tensor]:
         """The losses with those of the teacher, from maps (B, H, W) and their logits."""
         teacher, total = self.teacher, losses["total"]
+        assert teacher is not None, "there is no teaching without a teacher"
         if teacher.detector_weight:
             found = set_loss(*teacher.detect(maps), taught.wanted, teacher.weights)
             losses = losses | {"h": found["total"]}
             total = total + teacher.detector_weight * losses["h"]
         if teacher.mask_weight:
-            losses = losses | {"mask": mask_loss(logits, box_masks(taught.masks, maps.shape[1:]))}
+            losses = losses | {
+                "mask": mask_loss(logits, box_masks(taught.masks, (maps.shape[1], maps.shape[2])))
+            }
             total = total + teacher.mask_weight * losses["mask"]
         return losses | {"total": total}
 

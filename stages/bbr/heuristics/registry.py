@@ -160,7 +160,7 @@ def add_heuristic_options(parser: argparse.ArgumentParser) -> None:
         meaning = " ".join((kind.__doc__ or "").split()).rstrip(".")
         for field in fields(kind):
             text = f"{method}: {meaning} [{field.default}]"
-            helps.setdefault((field.name, _TYPES[field.type]), []).append(text)
+            helps.setdefault((field.name, _TYPES[str(field.type)]), []).append(text)
     for (name, kind), texts in helps.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="; ".join(texts))
 

@@ -107,6 +107,8 @@ class RefinementBatches:
             return model.observe_states(images, self.images.square_grid, self.targets[chosen])
         if self.targets is not None:
             return model.observe(images, self.targets[chosen])
+        if generator is None:
+            raise TypeError("images without targets are augmented, which takes a generator")
         return model.observe(crop_and_flip(images, generator), None)
 
 

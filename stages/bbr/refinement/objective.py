@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,10 @@ from ..detector.set_loss import LossWeights, most_confident, set_loss
 from ..detector.targets import as_target_list
 from ..errors import InputError
 from ..heuristics.registry import propose_targets
-from .checkpoint_selection import evaluating
+from .checkpoint_selection import BestState, evaluating
+
+if TYPE_CHECKING:
+    from ..detector.networks import Detector
 
 TARGETS = ("f", "current", "h")
 REGULARIZERS = ("cls", "tokens", "keys", "mask", "none")
@@ -115,10 +118,12 @@ class Refinement(nn.Module):
         moving: how many of the last blocks of f^h are trained; what comes before them is f's.
     """
 
+    best: BestState  # where states are compared; see `batches.Selector`
+
     def __init__(
         self,
         backbone: Backbone,
-        detector: nn.Module,
+        detector: Detector,
         parts: str,
         method: str,
         method_options: Any,
@@ -144,7 +149,7 @@ class Refinement(nn.Module):
         backbone.trainable(self.moving).requires_grad_(True)
         # In evaluation mode throughout, h's batch norm included: the paper freezes h, and a
         # moving norm would let it drift. A list hides both from state_dict and checkpoints.
-        self._frozen = [
+        self._frozen: list[Any] = [
             copy.deepcopy(backbone).eval().requires_grad_(False),
             detector.eval().requires_grad_(False),
         ]
@@ -282,5 +287,7 @@ def regularized(maps: FeatureMaps, on: str) -> Tensor:
         return maps.mask.flatten(1).unsqueeze(1)
     if on == "none":
         return maps.key.new_zeros(len(maps.key), 0, dtype=torch.float32)
-    chosen = {"keys": maps.key, "tokens": maps.tokens, "cls": maps.tokens[:, :1]}[on]
-    return chosen.float()
+    if on == "keys":
+        return maps.key.float()
+    assert maps.tokens is not None, "a network gives tokens"
+    return (maps.tokens if on == "tokens" else maps.tokens[:, :1]).float()

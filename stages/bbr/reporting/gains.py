@@ -118,11 +118,19 @@ def gains_table(
                     f"{score.source}: no comparison of {' '.join(key)}, seed {seed or 'unset'}"
                 )
     return Table(
-        header=[*layout.heads, "seeds", *layout.networks, "h", "gain", layout.test,
-                "mean gain", "95 % interval"],
+        header=[
+            *layout.heads,
+            "seeds",
+            *layout.networks,
+            "h",
+            "gain",
+            layout.test,
+            "mean gain",
+            "95 % interval",
+        ],
         rows=[layout.name_row(key) + _gain_cells(rows[key], own.get(key, {})) for key in rows],
         caption=layout.caption,
-    )  # fmt: skip
+    )
 
 
 def _by_row_and_seed(layout: GainLayout, entries: Iterable[Any]) -> dict[Key, dict[str, Any]]:

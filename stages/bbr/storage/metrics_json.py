@@ -21,9 +21,14 @@ _COMPARISON_KEYS = ("task", "labels", "baseline", "candidate", "difference", "p_
 def add_label_option(parser: argparse.ArgumentParser) -> None:
     """Add --label key=value ..., for `parse_labels`."""
     parser.add_argument(
-        "--label", dest="labels", metavar="KEY=VALUE", nargs="+", action="extend", default=[],
+        "--label",
+        dest="labels",
+        metavar="KEY=VALUE",
+        nargs="+",
+        action="extend",
+        default=[],
         help="what this is in a table, such as dataset=VOC07 method=LOST seed=0",
-    )  # fmt: skip
+    )
 
 
 def parse_labels(pairs: Iterable[str], option: str = "--label") -> Labels:

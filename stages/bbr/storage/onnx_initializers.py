@@ -37,7 +37,7 @@ def read_initializers(path: Path | str) -> dict[str, np.ndarray]:
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file")
-    found = {}
+    found: dict[str, np.ndarray] = {}
     try:
         with open(path, "rb") as handle:
             data = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_COPY)
@@ -52,12 +52,15 @@ def read_initializers(path: Path | str) -> dict[str, np.ndarray]:
 def _read_tensor(data: mmap.mmap, span: slice) -> dict[str, np.ndarray]:
     """{name: array} of a TensorProto, or nothing where it holds no float32 bytes."""
     dims: list[int] = []
-    kind, name, raw = 0, "", None
+    kind, name = 0, ""
+    raw: slice | None = None
     for number, value in _fields(data, span.start, span.stop):
         if number == _DIMS:
             dims += _integers(data, value)
         elif number == _TYPE:
             (kind,) = _integers(data, value)
+        elif isinstance(value, int):
+            continue
         elif number == _NAME:
             name = data[value].decode()
         elif number == _RAW:

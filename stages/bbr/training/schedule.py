@@ -61,8 +61,12 @@ def add_training_options(parser: argparse.ArgumentParser, defaults: Schedule) ->
     parser.add_argument("--weight-decay", type=float, default=defaults.weight_decay)
     parser.add_argument("--warmup", type=int, default=defaults.warmup, help="steps")
     parser.add_argument("--schedule", choices=SCHEDULES, default=defaults.shape)
-    parser.add_argument("--checkpoint-seconds", type=float, default=60,
-                        help="how often training state is saved [60]")  # fmt: skip
+    parser.add_argument(
+        "--checkpoint-seconds",
+        type=float,
+        default=60,
+        help="how often training state is saved [60]",
+    )
     parser.add_argument("--seed", type=int, default=0)
     add_device_options(parser)
 
@@ -75,10 +79,15 @@ def pop_schedule(options: dict[str, Any]) -> Schedule:
 
 def add_optimizer_options(parser: argparse.ArgumentParser) -> None:
     """Options for `build_optimizer`."""
-    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="adam",
-                        help="weight decay as an L2 term, or decoupled [adam]")  # fmt: skip
-    parser.add_argument("--beta2", type=float, default=0.999,
-                        help="of Adam's second moments [0.999]")  # fmt: skip
+    parser.add_argument(
+        "--optimizer",
+        choices=OPTIMIZERS,
+        default="adam",
+        help="weight decay as an L2 term, or decoupled [adam]",
+    )
+    parser.add_argument(
+        "--beta2", type=float, default=0.999, help="of Adam's second moments [0.999]"
+    )
 
 
 def build_optimizer(

@@ -153,8 +153,11 @@ class TestTransformer:
         assert not state.requires_grad
         maps = backbone.leave(state, 2, (4, 4))
         (maps.tokens.sum() + maps.key.sum()).backward()
-        moving = {n.split(".")[1] for n, p in backbone.network.named_parameters()
-                  if p.grad is not None and n.startswith("blocks")}  # fmt: skip
+        moving = {
+            n.split(".")[1]
+            for n, p in backbone.network.named_parameters()
+            if p.grad is not None and n.startswith("blocks")
+        }
         assert moving == {"1", "2"}
         assert backbone.network.norm.weight.grad is not None
 

@@ -59,9 +59,13 @@ def test_the_order_of_the_matrices_is_the_graph_s():
         )
     )
     parts = (
-        "attention/attention/key", "attention/attention/value", "attention/attention/query",
-        "attention/output/dense", "mlp/fc1", "mlp/fc2",
-    )  # fmt: skip
+        "attention/attention/key",
+        "attention/attention/value",
+        "attention/attention/query",
+        "attention/output/dense",
+        "mlp/fc1",
+        "mlp/fc2",
+    )
     expected = [f"/backbone/encoder/layer.{i}/{part}" for i in range(DEPTH) for part in parts]
     ordered = sorted(nodes, key=lambda name: int(name.rpartition(b"_")[2]))
     assert [nodes[name].decode() for name in ordered] == expected

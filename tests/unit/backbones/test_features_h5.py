@@ -102,9 +102,13 @@ class TestRoundTrip:
             assert json.loads(file.attrs["provenance"]) == {"stage": "test"}
             assert file["offset"][:].tolist() == [0, 4, 7, 11, 12]
             assert {name: str(data.dtype) for name, data in file.items()} == {
-                "image_id": "int64", "image_size": "int32", "grid": "int32", "offset": "int64",
-                "key": "float32", "cls_attention": "float32",
-            }  # fmt: skip
+                "image_id": "int64",
+                "image_size": "int32",
+                "grid": "int32",
+                "offset": "int64",
+                "key": "float32",
+                "cls_attention": "float32",
+            }
             assert file["cls_attention"].shape == (12, HEADS)
 
     def test_no_images(self, tmp_path):

@@ -171,8 +171,9 @@ class TestPublished:
             assert torch.equal(tensor, published[f"feature_extractor.norm.{name}"])
         head = segmenter.head.state_dict()
         assert {f"segmenter_head.{k}" for k in head} | {
-            "feature_extractor.norm.weight", "feature_extractor.norm.bias",
-        } == set(published)  # fmt: skip
+            "feature_extractor.norm.weight",
+            "feature_extractor.norm.bias",
+        } == set(published)
         assert all(torch.equal(t, published[f"segmenter_head.{k}"]) for k, t in head.items())
 
     def test_f_of_the_file_replaces_ours(self, f, published, tmp_path):

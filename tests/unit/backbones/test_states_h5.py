@@ -38,8 +38,10 @@ def index_of(sizes=SIZES, **changes):
         {"id": i, "file_name": f"{i}.png", "height": h, "width": w, "crc32": i}
         for i, (h, w) in sizes.items()
     ]
-    return Index(**{"images": images, "annotations": [], "categories": [], "info": {},
-                    "path": None} | changes)  # fmt: skip
+    return Index(
+        **{"images": images, "annotations": [], "categories": [], "info": {}, "path": None}
+        | changes
+    )
 
 
 def prepared(backbone, size, seed):
@@ -98,8 +100,9 @@ class TestRoundTrip:
         exact = FrozenStates([write(tmp_path / "a.h5", backbone)], backbone, index_of())
         halves = write(tmp_path / "b.h5", backbone, dtype="float16")
         half = FrozenStates([halves], backbone, index_of())
-        for one, other in zip(*(next(s.windows(index_of().images, 9)) for s in (exact, half)),
-                              strict=True):  # fmt: skip
+        for one, other in zip(
+            *(next(s.windows(index_of().images, 9)) for s in (exact, half)), strict=True
+        ):
             assert other.state.dtype == torch.float32
             assert torch.equal(other.state, one.state.half().float())
 
@@ -108,8 +111,9 @@ class TestRoundTrip:
         one = write(tmp_path / "0.h5", backbone, sizes=first)
         other = write(tmp_path / "1.h5", backbone, sizes={i: SIZES[i] for i in (9, 3)})
         states = FrozenStates([one, other], backbone, index_of())
-        found = [[kept.image_id for kept in window] for window in states.windows(
-            index_of().images, 3)]  # fmt: skip
+        found = [
+            [kept.image_id for kept in window] for window in states.windows(index_of().images, 3)
+        ]
         assert found == [[7, 8, 9], [3]]
         alone = FrozenStates([one], backbone, index_of())
         with pytest.raises(InputError, match=r"0\.h5: lack image 9; give those of all shards"):

@@ -90,8 +90,9 @@ def literal_boxes(heatmap, xywh):
         if (y2 - y1) * (x2 - x1) >= 0.05 * height * width
     ]
     scored.sort(key=lambda s: (-s[0], -(s[1][2] - s[1][0]) * (s[1][3] - s[1][1]), s[1][1], s[1][0]))
-    corners = [(x1, y1, x2 - x1, y2 - y1) if xywh else (x1, y1, x2, y2)
-               for _, (x1, y1, x2, y2) in scored]  # fmt: skip
+    corners = [
+        (x1, y1, x2 - x1, y2 - y1) if xywh else (x1, y1, x2, y2) for _, (x1, y1, x2, y2) in scored
+    ]
     scores = torch.tensor([score for score, _ in scored], dtype=torch.float64)
     chosen = nms(torch.tensor(corners, dtype=torch.float64).view(-1, 4), scores, 0.05).tolist()
     return [scored[i] for i in chosen if scored[i][0] >= 0.5 * scored[0][0]]
@@ -218,8 +219,11 @@ def test_two_equal_peaks_are_both_kept_in_a_fixed_order():
     heatmap[12:19, 10:18] = 1.0
     for options in (MINMAX, PSEUDO, EVALUATION):
         assert heatmap_boxes(heatmap, options)[0].tolist() == [
-            [10, 12, 18, 19], [1, 2, 7, 8], [12, 2, 18, 8], [1, 12, 7, 18],
-        ]  # fmt: skip
+            [10, 12, 18, 19],
+            [1, 2, 7, 8],
+            [12, 2, 18, 8],
+            [1, 12, 7, 18],
+        ]
 
 
 def test_regions_at_every_border():

@@ -54,9 +54,12 @@ def test_each_term_is_the_literal_one(pairs):
         background += abs(literal_cosine(clip, (1 - heatmap) * image, text)) / 3
         foreground += (1 - literal_cosine(clip, heatmap * image, text)) / 3
     literal = {
-        "size": size, "relevancy": relevance, "background": background, "foreground": foreground,
+        "size": size,
+        "relevancy": relevance,
+        "background": background,
+        "foreground": foreground,
         "total": 0.3 * size + 5 * relevance + 0.7 * background + 1.1 * foreground,
-    }  # fmt: skip
+    }
     assert set(found) == set(literal)
     for name, value in literal.items():
         assert float(found[name]) == pytest.approx(value, rel=1e-4), name

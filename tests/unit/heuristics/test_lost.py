@@ -29,9 +29,7 @@ class TestByHand:
     # Channel 1 tells the object (+) from the background (-): the fewer patches of one kind, the
     # lower the degree of each.
     GRID = (3, 4)
-    OBJECT = ("-", "-", "-", "+",
-              "-", "+", "+", "-",
-              "-", "-", "+", "-")  # fmt: skip
+    OBJECT = ("-", "-", "-", "+", "-", "+", "+", "-", "-", "-", "+", "-")
 
     def test_component_of_the_seed(self):
         features = features_of(*([1.0] if c == "+" else [-1.0] for c in self.OBJECT))
@@ -104,10 +102,15 @@ def test_equals_the_literal_version_on_ties_and_zeros(batch, lowest):
 @pytest.mark.parametrize(
     ("lowest", "patches", "count"),
     [
-        (100, 144, 100), (7.0, 144, 7), (1, 144, 1), (0.1, 144, 14), (0.1, 1000, 100),
-        (0.999, 10, 10), (0.001, 10, 1),
+        (100, 144, 100),
+        (7.0, 144, 7),
+        (1, 144, 1),
+        (0.1, 144, 14),
+        (0.1, 1000, 100),
+        (0.999, 10, 10),
+        (0.001, 10, 1),
     ],
-)  # fmt: skip
+)
 def test_a_number_of_patches_or_a_share_of_them(lowest, patches, count):
     assert candidate_count(lowest, patches) == count
 

@@ -73,8 +73,11 @@ def test_options_give_the_schedule():
     options = vars(parser.parse_args(["--steps", "7", "--schedule", "cosine"]))
     assert pop_schedule(options) == Schedule(7, 4, 0.1, warmup=1, shape="cosine")
     assert options == {
-        "checkpoint_seconds": 60, "seed": 0, "device": "auto", "precision": "fp32",
-    }  # fmt: skip
+        "checkpoint_seconds": 60,
+        "seed": 0,
+        "device": "auto",
+        "precision": "fp32",
+    }
 
 
 class Network(nn.Module):

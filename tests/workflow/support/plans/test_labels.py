@@ -28,8 +28,12 @@ def test_boxes(dataset: str, backbone: str, boxes: str, expected: dict[str, obje
 
 def test_phrases_and_captions() -> None:
     assert labels.phrase_labels(CONFIG, "b", "gae", "pointing_game") == {
-        "test": "b", "train": "any", "method": "GAE", "backbone": "CLIP", "output": "map",
-    }  # fmt: skip
+        "test": "b",
+        "train": "any",
+        "method": "GAE",
+        "backbone": "CLIP",
+        "output": "map",
+    }
     assert labels.phrase_labels(CONFIG, "b", "g.a", "pointing_game")["train"] == "A"
     refined = labels.phrase_labels(CONFIG, "b", "h.a.slow.1", "pointing_game")
     assert (refined["output"], refined["ablation"], refined["seed"]) == ("h", "lr", 1)

@@ -15,10 +15,12 @@ PATTERNS = {
     "refine_backbone": "{dataset}/{base}/{method}/{variant}/seed{seed}/f_h",
 }
 TIMED = {
-    rule: Timed(f"made/{PATTERNS[rule]}" + (".json" if rule == "pseudo_boxes" else ""),
-                f"timed/{PATTERNS[rule]}.tsv")
+    rule: Timed(
+        f"made/{PATTERNS[rule]}" + (".json" if rule == "pseudo_boxes" else ""),
+        f"timed/{PATTERNS[rule]}.tsv",
+    )
     for rule in RULES
-}  # fmt: skip
+}
 
 
 def test_seeds_share_f_and_a_variant_the_h_that_is_alike() -> None:
@@ -55,9 +57,11 @@ def test_files_of_all_shards_and_what_lies_beside_boxes() -> None:
     config["seeds"] = [0]
     found = files(config, TIMED)
     assert found["artifacts"][:4] == [
-        "made/a/vit/features/0", "made/a/vit/features/1",
-        "made/a/vit/lost/shards/0.json", "made/a/vit/lost/shards/1.json",
-    ]  # fmt: skip
+        "made/a/vit/features/0",
+        "made/a/vit/features/1",
+        "made/a/vit/lost/shards/0.json",
+        "made/a/vit/lost/shards/1.json",
+    ]
     assert found["meta"][:2] == [
         "made/a/vit/lost/shards/0.meta.json",
         "made/a/vit/lost/shards/1.meta.json",

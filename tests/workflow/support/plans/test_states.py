@@ -32,13 +32,19 @@ def test_uses_of_tables_and_of_the_study() -> None:
         "table6": {"backbone": "a", "datasets": ["e"], "methods": ["m"], "ablations": {"w": "W"}},
     }
     study = {
-        "backbone": "b", "variant": "v", "methods": ["m"], "datasets": ["d"],
+        "backbone": "b",
+        "variant": "v",
+        "methods": ["m"],
+        "datasets": ["d"],
         "held_out": {"d": "e"},
-    }  # fmt: skip
+    }
     assert list(uses(config(tables=tables, study=study))) == [
-        Use("d", "a", "m", "v"), Use("d", "b", "n", "v"), Use("e", "a", "m", "w"),
-        Use("d", "b", "m", "v"), Use("e", "b", "m", "v"),
-    ]  # fmt: skip
+        Use("d", "a", "m", "v"),
+        Use("d", "b", "n", "v"),
+        Use("e", "a", "m", "w"),
+        Use("d", "b", "m", "v"),
+        Use("e", "b", "m", "v"),
+    ]
 
 
 @pytest.mark.parametrize(
