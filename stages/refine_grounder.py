@@ -146,9 +146,8 @@ def run(
             }
             # A text is not drawn as its stored boxes were found: words of captions are left out.
             masks_by = {**boxes_by, "g": lambda: map_targets(before, of_g, contours)}
-            boxes = boxes_by[targets](), masks_by[mask_source]()
             coins = toss_coins(len(chosen), union_probability, generator)
-            return Lesson(*(with_unions(own, coins) for own in boxes))
+            return Lesson(with_unions(boxes_by[targets](), coins), masks_by[mask_source]())
 
         yield wrapped(batch, teach)
 
@@ -192,7 +191,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--box-threshold", choices=THRESHOLDS, default="minmax",
                         help="likewise [minmax]")  # fmt: skip
     parser.add_argument("--union-probability", type=float, default=0.5,
-                        help="of asking for the union of the boxes instead [0.5]")  # fmt: skip
+                        help="of asking h for the union of the boxes instead [0.5]")  # fmt: skip
     parser.add_argument("--detector-weight", type=cli.non_negative_float, default=1.0,
                         help="of L_h as a whole [1]")  # fmt: skip
     parser.add_argument("--mask-weight", type=cli.non_negative_float, default=0.0,
