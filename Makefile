@@ -56,7 +56,7 @@ bench: $(STAMP)
 
 bench-gpu: $(STAMP)
 	mkdir -p results
-	python tests/bench/gpu_throughput.py --json results/gpu_throughput.json
+	python benchmarks/gpu_throughput.py --json results/gpu_throughput.json
 
 resources: $(STAMP)
 	snakemake --cores $(CORES) results/resources/scenes_vit.safetensors \
@@ -95,4 +95,4 @@ lock:
 
 clean:
 	rm -rf results .snakemake .pytest_cache .ruff_cache .hypothesis
-	find stages tests workflow -name __pycache__ -type d -prune -exec rm -rf {} +
+	find stages tests benchmarks workflow -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,17 +6,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import torch
 
-from bbr import cli
-from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
-from bbr.detector_inputs import PARTS, create_detector_inputs, parts_shape, stack_parts
-from bbr.devices import autocast, choose_device, device_name
-from bbr.image_batches import SquareImages, chunks
-from bbr.index import load_index
-from bbr.provenance import provenance
+from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
+from bbr.command_line import cli
+from bbr.command_line.devices import autocast, choose_device, device_name
+from bbr.data.index import load_index
+from bbr.data.loading import SquareImages, chunks
+from bbr.detector.inputs_h5 import create_detector_inputs
+from bbr.detector.layout import PARTS, parts_shape, stack_parts
+from bbr.storage.provenance import provenance
 
 
 @torch.inference_mode()

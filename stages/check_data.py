@@ -10,11 +10,11 @@ import json
 import sys
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
-from bbr.data_check import check_dataset, table_of
+from bbr.command_line import cli
 from bbr.errors import InputError
+from bbr.fetch.data_check import check_dataset, table_of
 
 
 def run(*, datasets: dict[str, dict[str, Any]]) -> None:

@@ -12,14 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
+from bbr.command_line import cli
 from bbr.errors import InputError
-from bbr.files import write_json
-from bbr.metric_files import add_label_option, aligned_outcomes, parse_labels, read_metrics
-from bbr.provenance import provenance
-from bbr.statistics import compare_paired
+from bbr.evaluation.statistics import compare_paired
+from bbr.storage.json_files import write_json
+from bbr.storage.metrics_json import add_label_option, aligned_outcomes, parse_labels, read_metrics
+from bbr.storage.provenance import provenance
 
 
 def run(*, baseline: Path, candidate: Path, labels: list[str], output: Path) -> None:

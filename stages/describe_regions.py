@@ -14,30 +14,30 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import numpy as np
 
-from bbr import cli
-from bbr.captioner import (
+from bbr.captioning.blip import (
     Captioner,
     CaptionOptions,
     add_captioner_options,
     load_captioner,
     weights_of,
 )
-from bbr.cli import log
-from bbr.clip import Clip, add_clip_options, take_clip
-from bbr.communities import CommunityOptions, add_community_options
-from bbr.describing import Describer, Description
-from bbr.devices import autocast, choose_device, device_name
+from bbr.captioning.communities import CommunityOptions, add_community_options
+from bbr.captioning.describing import Describer, Description
+from bbr.captioning.proposals import ProposalOptions, add_proposal_options
+from bbr.clip.network import Clip, add_clip_options, take_clip
+from bbr.command_line import cli
+from bbr.command_line.cli import log
+from bbr.command_line.devices import autocast, choose_device, device_name
+from bbr.data.images import UnreadableImage, read_indexed
+from bbr.data.index import Index, load_index, parse_shard, save_index
+from bbr.data.loading import chunks
 from bbr.errors import InputError
-from bbr.image_batches import chunks
-from bbr.images import UnreadableImage, read_indexed
-from bbr.index import Index, load_index, parse_shard, save_index
 from bbr.journal import Journal
-from bbr.proposals import ProposalOptions, add_proposal_options
-from bbr.provenance import provenance
+from bbr.storage.provenance import provenance
 
 _IMAGES_AT_ONCE = 4  # their crops share batches; a killed run does at most as many again
 _DECIMALS = 2

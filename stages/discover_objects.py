@@ -14,15 +14,15 @@ from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
-from bbr.box_files import write_boxes
-from bbr.devices import choose_device, device_name
-from bbr.discovery import METHODS, discover_boxes
-from bbr.feature_collection import FeatureCollection
-from bbr.lod import LodOptions
-from bbr.provenance import provenance
+from bbr.backbones.feature_collection import FeatureCollection
+from bbr.baselines.collection_methods import METHODS, discover_boxes
+from bbr.baselines.lod import LodOptions
+from bbr.command_line import cli
+from bbr.command_line.devices import choose_device, device_name
+from bbr.storage.boxes_json import write_boxes
+from bbr.storage.provenance import provenance
 
 _LOD_HELP = {
     "maxima": "saliency peaks of an image, at most",

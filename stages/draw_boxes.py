@@ -11,16 +11,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
-from bbr.box_files import Record, box_xyxy, read_boxes, require_known_images, top_boxes
-from bbr.choice import choose_images
-from bbr.drawing import PALETTE, Tile, draw_sheet
+from bbr.command_line import cli
+from bbr.data.images import UnreadableImage, read_indexed
+from bbr.data.index import Index, load_index
+from bbr.data.sampling import choose_images
 from bbr.errors import InputError
-from bbr.files import write_bytes
-from bbr.images import UnreadableImage, read_indexed
-from bbr.index import Index, load_index
+from bbr.reporting.contact_sheets import PALETTE, Tile, draw_sheet
+from bbr.storage.atomic import write_bytes
+from bbr.storage.boxes_json import Record, box_xyxy, read_boxes, require_known_images, top_boxes
 
 log = logging.getLogger("bbr")
 

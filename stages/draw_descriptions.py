@@ -10,19 +10,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import cv2
 import numpy as np
 
-from bbr import cli
-from bbr.description_page import Caption, Photograph, description_page
-from bbr.descriptions import Located, located_captions
+from bbr.captioning.descriptions import Located, located_captions
+from bbr.command_line import cli
+from bbr.data.images import read_indexed
+from bbr.data.index import Index, load_index
 from bbr.errors import InputError
-from bbr.files import write_bytes
-from bbr.heatmaps import HeatmapFile
-from bbr.images import read_indexed
-from bbr.index import Index, load_index
+from bbr.grounding.heatmaps_h5 import HeatmapFile
+from bbr.reporting.page import Caption, Photograph, description_page
+from bbr.storage.atomic import write_bytes
 
 
 def run(

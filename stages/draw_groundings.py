@@ -9,14 +9,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
+from bbr.command_line import cli
+from bbr.data.index import load_index
 from bbr.errors import InputError
-from bbr.files import write_bytes
-from bbr.grounding_figure import draw_groundings
-from bbr.index import load_index
-from bbr.phrase_examples import load_examples
+from bbr.reporting.phrase_examples import load_examples
+from bbr.reporting.phrase_figure import draw_groundings
+from bbr.storage.atomic import write_bytes
 
 _MOST_PHRASES = 100
 

@@ -15,17 +15,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
-from bbr.choice import choose_images
+from bbr.command_line import cli
+from bbr.data.images import UnreadableImage, read_indexed
+from bbr.data.index import Index, load_index
+from bbr.data.sampling import choose_images
 from bbr.errors import InputError
-from bbr.files import write_bytes
-from bbr.images import UnreadableImage, read_indexed
-from bbr.index import Index, load_index
-from bbr.map_figures import Cell, Row, Section, draw_figure, phrase_section
-from bbr.map_panels import REQUIRED, panel_cells, parse_panel
-from bbr.phrase_examples import load_examples
+from bbr.reporting.map_figures import Cell, Row, Section, draw_figure, phrase_section
+from bbr.reporting.map_panels import REQUIRED, panel_cells, parse_panel
+from bbr.reporting.phrase_examples import load_examples
+from bbr.storage.atomic import write_bytes
 
 log = logging.getLogger("bbr")
 

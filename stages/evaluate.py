@@ -24,18 +24,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import numpy as np
 
-from bbr import cli
-from bbr.average_precision import average_precision
-from bbr.box_files import box_xyxy, read_boxes, require_known_images, top_boxes
-from bbr.caption_matches import caption_targets, read_matches, through_captions
-from bbr.corloc import IOU_THRESHOLD, best_ious
+from bbr.captioning.matches import caption_targets, read_matches, through_captions
+from bbr.command_line import cli
+from bbr.data.index import Index, load_index
+from bbr.data.phrases import index_phrases
 from bbr.errors import InputError
-from bbr.files import write_json
-from bbr.grounding import (
+from bbr.evaluation.average_precision import average_precision
+from bbr.evaluation.controls import CONTROLS, control_points, control_unions
+from bbr.evaluation.corloc import IOU_THRESHOLD, best_ious
+from bbr.evaluation.groups import target_groups
+from bbr.evaluation.phrase_metrics import (
     LEAST_AREA,
     Target,
     Unit,
@@ -46,13 +48,11 @@ from bbr.grounding import (
     require_phrases,
     union_ious,
 )
-from bbr.grounding_controls import CONTROLS, control_points, control_unions
-from bbr.grounding_groups import target_groups
-from bbr.index import Index, load_index
-from bbr.metric_files import add_label_option, parse_labels
-from bbr.phrases import index_phrases
-from bbr.provenance import provenance
-from bbr.statistics import bootstrap_interval
+from bbr.evaluation.statistics import bootstrap_interval
+from bbr.storage.boxes_json import box_xyxy, read_boxes, require_known_images, top_boxes
+from bbr.storage.json_files import write_json
+from bbr.storage.metrics_json import add_label_option, parse_labels
+from bbr.storage.provenance import provenance
 
 Outcomes = dict[str, list[Any]]
 
@@ -176,7 +176,9 @@ def pointing_outcomes(
     if control is not None:
         points = control_points(targets, control, seed)
     else:
-        from bbr.heatmaps import HeatmapFile  # here, since scoring boxes does without HDF5
+        from bbr.grounding.heatmaps_h5 import (
+            HeatmapFile,  # here, since scoring boxes does without HDF5
+        )
 
         asked = targets if matches is None else caption_targets(targets, matches)
         with HeatmapFile(heatmaps) as file:

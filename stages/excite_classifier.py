@@ -10,23 +10,29 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bbr import cli
-from bbr.backbones import PACKAGED
-from bbr.classifiers import asked_class, class_names, last_words, load_classifier, named_classes
-from bbr.clip import to_unit
-from bbr.devices import choose_device, device_name
-from bbr.excitation import ExcitationNetwork
-from bbr.grounding_texts import by_image, entries
-from bbr.heatmaps import create_heatmaps, find_peak
-from bbr.image_batches import SquareImages, chunks
-from bbr.index import load_index
-from bbr.provenance import provenance
+from bbr.backbones.build import PACKAGED
+from bbr.clip.network import to_unit
+from bbr.command_line import cli
+from bbr.command_line.devices import choose_device, device_name
+from bbr.data.index import load_index
+from bbr.data.loading import SquareImages, chunks
+from bbr.grounding.classifiers import (
+    asked_class,
+    class_names,
+    last_words,
+    load_classifier,
+    named_classes,
+)
+from bbr.grounding.excitation import ExcitationNetwork
+from bbr.grounding.heatmaps_h5 import create_heatmaps, find_peak
+from bbr.grounding.texts import by_image, entries
+from bbr.storage.provenance import provenance
 
 
 def run(

@@ -10,23 +10,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import numpy as np
 import torch
 
-from bbr import cli
-from bbr.backbone import Backbone
-from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
-from bbr.cli import log
-from bbr.devices import autocast, choose_device, device_name
+from bbr.backbones.base import Backbone
+from bbr.backbones.features_h5 import FeatureWriter, create_features
+from bbr.backbones.masked import Segmenter
+from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
+from bbr.command_line import cli
+from bbr.command_line.cli import log
+from bbr.command_line.devices import autocast, choose_device, device_name
+from bbr.data.images import UnreadableImage
+from bbr.data.index import load_index, parse_shard
+from bbr.data.loading import groups_of_equal, native_size_windows, to_tensor
 from bbr.errors import InputError
-from bbr.features import FeatureWriter, create_features
-from bbr.image_batches import groups_of_equal, native_size_windows, to_tensor
-from bbr.images import UnreadableImage
-from bbr.index import load_index, parse_shard
-from bbr.provenance import provenance
-from bbr.segmenter import Segmenter
+from bbr.storage.provenance import provenance
 
 _WINDOW = 64
 _Found = tuple[tuple[int, int], torch.Tensor, torch.Tensor | None, torch.Tensor | None]

@@ -11,22 +11,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import torch
 from torch import Tensor
 
-from bbr import cli
-from bbr.clip import Clip, add_clip_options, prompt, take_clip, to_unit
-from bbr.devices import autocast, choose_device, device_name
+from bbr.clip.network import Clip, add_clip_options, prompt, take_clip, to_unit
+from bbr.clip.relevancy import relevancy_maps
+from bbr.command_line import cli
+from bbr.command_line.devices import autocast, choose_device, device_name
+from bbr.data.index import load_index, parse_shard
+from bbr.data.loading import SquareImages, chunks
 from bbr.errors import InputError
-from bbr.grounder import Grounder, load_grounder
-from bbr.grounding_texts import TEXTS, Entry, by_image, entries
-from bbr.heatmaps import create_heatmaps, find_peak
-from bbr.image_batches import SquareImages, chunks
-from bbr.index import load_index, parse_shard
-from bbr.provenance import provenance
-from bbr.relevancy import relevancy_maps
+from bbr.grounding.heatmaps_h5 import create_heatmaps, find_peak
+from bbr.grounding.network import Grounder, load_grounder
+from bbr.grounding.texts import TEXTS, Entry, by_image, entries
+from bbr.storage.provenance import provenance
 
 SOURCES = ("g", "relevancy")
 # Maps of images (P, 3, S, S), whose positions among the B of a batch are (P,), for texts (P, d).

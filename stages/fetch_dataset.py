@@ -10,12 +10,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
+from bbr.command_line import cli
 from bbr.errors import InputError
-from bbr.files import write_json
-from bbr.sources import describe, fetch, read_sources
+from bbr.fetch.sources import describe, fetch, read_sources
+from bbr.storage.json_files import write_json
 
 
 def run(*, sources: Path, name: str, folder: Path, output: Path) -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
-from bbr.digests import check_digest, file_digest, known_digest
+from bbr.command_line import cli
 from bbr.errors import InputError
-from bbr.provenance import provenance
-from bbr.weights import WeightEntry, convert, obtain, read_registry
+from bbr.fetch.digests import check_digest, file_digest, known_digest
+from bbr.fetch.weight_registry import WeightEntry, convert, obtain, read_registry
+from bbr.storage.provenance import provenance
 
 
 def run(

@@ -1,7 +1,7 @@
 """Boxes from the heatmaps of phrases: pseudo-boxes for h, or those that are evaluated.
 
-Contours of the thresholded map give the boxes; `bbr/contours.py` has the steps. A phrase whose map
-has no box gets no record.
+Contours of the thresholded map give the boxes; `bbr/grounding/contours.py` has the steps. A
+phrase whose map has no box gets no record.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import numpy as np
 
-from bbr import cli
-from bbr.box_files import Record, write_boxes
-from bbr.contours import MODES, NMS_BOXES, THRESHOLDS, ContourOptions, heatmap_boxes
+from bbr.command_line import cli
+from bbr.data.index import load_index
 from bbr.errors import InputError
-from bbr.heatmaps import HeatmapFile
-from bbr.index import load_index
-from bbr.provenance import provenance
+from bbr.grounding.contours import MODES, NMS_BOXES, THRESHOLDS, ContourOptions, heatmap_boxes
+from bbr.grounding.heatmaps_h5 import HeatmapFile
+from bbr.storage.boxes_json import Record, write_boxes
+from bbr.storage.provenance import provenance
 
 _BATCH = 64
 

@@ -10,15 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
-from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
-from bbr.backbones import save_backbone
+from bbr.backbones.build import save_backbone
+from bbr.backbones.masked import Segmenter
+from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
+from bbr.command_line import cli
 from bbr.errors import InputError
-from bbr.provenance import provenance
-from bbr.segmenter import Segmenter
-from bbr.segmenter_files import load_published_segmenter
+from bbr.fetch.segmenter_layout import load_published_segmenter
+from bbr.storage.provenance import provenance
 
 
 def run(*, checkpoint: Path, output: Path, **backbone_options: Any) -> None:

@@ -17,13 +17,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
-from bbr.detectors import LAYOUTS
+from bbr.command_line import cli
+from bbr.detector.networks import LAYOUTS
 from bbr.errors import InputError
-from bbr.provenance import provenance
-from bbr.weights import WeightEntry, convert
+from bbr.fetch.weight_registry import WeightEntry, convert
+from bbr.storage.provenance import provenance
 
 _NAMED = ("backbone", "trunk")  # kinds whose files do not tell the network
 KINDS = (*_NAMED, "detector", "grounder", "segmenter")

@@ -34,13 +34,14 @@ import os
 import sys
 from pathlib import Path
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
+from bbr.command_line import cli
+from bbr.data.index import Index, save_index
+from bbr.data.readers.layouts import IMAGE_SETS, LAYOUTS, read_layout
+from bbr.data.readers.measure import measure_images
 from bbr.errors import InputError
-from bbr.index import Index, save_index
-from bbr.provenance import provenance
-from bbr.readers import IMAGE_SETS, LAYOUTS, measure_images, read_layout
+from bbr.storage.provenance import provenance
 
 _LAYOUTS_OF_OPTION = {
     "image_set": ("voc", "flickr30k"),

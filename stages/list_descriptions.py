@@ -11,12 +11,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
-from bbr.descriptions import located_captions
-from bbr.files import write_json
-from bbr.index import load_index
+from bbr.captioning.descriptions import located_captions
+from bbr.command_line import cli
+from bbr.data.index import load_index
+from bbr.storage.json_files import write_json
 
 
 def run(*, descriptions: Path, boxes: Path, output: Path) -> None:

@@ -10,15 +10,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
-from bbr.box_files import Record, read_boxes
-from bbr.files import write_json
-from bbr.grounding import Target, Unit, heatmap_points, require_phrases
-from bbr.heatmaps import HeatmapFile
-from bbr.index import load_index
-from bbr.phrases import index_phrases
+from bbr.command_line import cli
+from bbr.data.index import load_index
+from bbr.data.phrases import index_phrases
+from bbr.evaluation.phrase_metrics import Target, Unit, heatmap_points, require_phrases
+from bbr.grounding.heatmaps_h5 import HeatmapFile
+from bbr.storage.boxes_json import Record, read_boxes
+from bbr.storage.json_files import write_json
 
 
 def run(*, index: Path, heatmaps: Path, boxes: Path, output: Path) -> None:

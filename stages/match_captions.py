@@ -10,19 +10,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import numpy as np
 
-from bbr import cli
-from bbr.caption_matches import nearest_caption, write_matches
-from bbr.clip import add_clip_options, take_clip
-from bbr.describing import embed_texts
-from bbr.devices import choose_device, device_name
+from bbr.captioning.describing import embed_texts
+from bbr.captioning.matches import nearest_caption, write_matches
+from bbr.clip.network import add_clip_options, take_clip
+from bbr.command_line import cli
+from bbr.command_line.devices import choose_device, device_name
+from bbr.data.index import load_index
+from bbr.data.phrases import Phrase, index_phrases
 from bbr.errors import InputError
-from bbr.index import load_index
-from bbr.phrases import Phrase, index_phrases
-from bbr.provenance import provenance
+from bbr.storage.provenance import provenance
 
 
 def run(

@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
-from bbr.box_files import Record, read_boxes, read_meta, write_boxes
-from bbr.files import encode_json, sha256
-from bbr.provenance import provenance
-from bbr.shards import claim
+from bbr.command_line import cli
+from bbr.data.shards import claim
+from bbr.storage.atomic import sha256
+from bbr.storage.boxes_json import Record, read_boxes, read_meta, write_boxes
+from bbr.storage.json_files import encode_json
+from bbr.storage.provenance import provenance
 
 
 def run(*, boxes: list[Path], output: Path) -> None:

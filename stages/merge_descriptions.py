@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
+from bbr.command_line import cli
+from bbr.data.index import Index, load_index, save_index
+from bbr.data.phrases import index_phrases
 from bbr.errors import InputError
-from bbr.index import Index, load_index, save_index
-from bbr.phrases import index_phrases
-from bbr.provenance import provenance
+from bbr.storage.provenance import provenance
 
 
 def run(*, descriptions: list[Path], output: Path) -> None:

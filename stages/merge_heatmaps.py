@@ -7,13 +7,13 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
+from bbr.command_line import cli
+from bbr.data.shards import claim
 from bbr.errors import InputError
-from bbr.heatmaps import HeatmapFile, create_heatmaps
-from bbr.provenance import provenance
-from bbr.shards import claim
+from bbr.grounding.heatmaps_h5 import HeatmapFile, create_heatmaps
+from bbr.storage.provenance import provenance
 
 _BATCH = 64
 

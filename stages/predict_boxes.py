@@ -8,22 +8,22 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import torch
 
-from bbr import cli
-from bbr.box_files import write_boxes
-from bbr.boxes import clip_boxes, denormalize_boxes, to_xywh
-from bbr.criterion import choose_boxes
-from bbr.detector_inputs import arrange
-from bbr.detectors import load_detector, require_channels
-from bbr.devices import autocast, choose_device, device_name
+from bbr.command_line import cli
+from bbr.command_line.devices import autocast, choose_device, device_name
+from bbr.data.box_ops import clip_boxes, denormalize_boxes, to_xywh
+from bbr.data.index import load_index
+from bbr.data.loading import chunks
+from bbr.detector.layout import arrange
+from bbr.detector.networks import load_detector, require_channels
+from bbr.detector.set_loss import choose_boxes
 from bbr.errors import InputError
-from bbr.heatmap_inputs import HeatmapInputs, open_inputs
-from bbr.image_batches import chunks
-from bbr.index import load_index
-from bbr.provenance import provenance
+from bbr.grounding.heatmap_inputs import HeatmapInputs, open_inputs
+from bbr.storage.boxes_json import write_boxes
+from bbr.storage.provenance import provenance
 
 
 @torch.inference_mode()

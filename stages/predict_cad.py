@@ -8,22 +8,22 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import numpy as np
 import torch
 
-from bbr import cli
-from bbr.box_files import Record, write_boxes
-from bbr.boxes import to_xywh
-from bbr.cad_network import Cad, load_cad
-from bbr.cad_options import CadPrediction
-from bbr.devices import autocast, choose_device, device_name
+from bbr.cad.network import Cad, load_cad
+from bbr.cad.options import CadPrediction
+from bbr.command_line import cli
+from bbr.command_line.devices import autocast, choose_device, device_name
+from bbr.data.box_ops import to_xywh
+from bbr.data.images import UnreadableImage
+from bbr.data.index import load_index
+from bbr.data.loading import groups_of_equal, native_size_windows, to_tensor
 from bbr.errors import InputError
-from bbr.image_batches import groups_of_equal, native_size_windows, to_tensor
-from bbr.images import UnreadableImage
-from bbr.index import load_index
-from bbr.provenance import provenance
+from bbr.storage.boxes_json import Record, write_boxes
+from bbr.storage.provenance import provenance
 
 _WINDOW = 64
 

@@ -12,32 +12,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import torch
 from torch import Tensor
 
-from bbr import cli
-from bbr.backbone import BackboneSpec
-from bbr.backbone_options import parse_arguments
-from bbr.backbones import build_backbone, save_backbone
-from bbr.devices import device_name, seed_everything
+from bbr.backbones.base import BackboneSpec
+from bbr.backbones.build import build_backbone, save_backbone
+from bbr.backbones.options import parse_arguments
+from bbr.backbones.pretraining import Distillation, PretrainingOptions
+from bbr.backbones.vit import TransformerBackbone
+from bbr.command_line import cli
+from bbr.command_line.devices import device_name, seed_everything
+from bbr.data.index import load_index
+from bbr.data.loading import SquareImages
 from bbr.errors import InputError
-from bbr.image_batches import SquareImages
-from bbr.index import load_index
-from bbr.pretraining import Distillation, PretrainingOptions
-from bbr.provenance import provenance
-from bbr.training import (
-    Checkpoint,
-    Schedule,
-    add_training_options,
-    batch_indices,
-    launch,
-    optimize,
-    pop_schedule,
-    step_generator,
-)
-from bbr.transformer import TransformerBackbone
+from bbr.storage.provenance import provenance
+from bbr.training.checkpoint import Checkpoint
+from bbr.training.distributed import launch
+from bbr.training.loop import batch_indices, optimize, step_generator
+from bbr.training.schedule import Schedule, add_training_options, pop_schedule
 
 
 def run(

@@ -10,29 +10,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import torch
 from torch import Tensor
 
-from bbr import cli
-from bbr.augmentation import flip_images
-from bbr.devices import device_name, seed_everything
-from bbr.image_batches import SquareImages
-from bbr.index import load_index
-from bbr.inpainting import hide_patches, reconstruction_loss
-from bbr.masked_autoencoder import AutoencoderSpec, MaskedAutoencoder, save_autoencoder
-from bbr.provenance import provenance
-from bbr.training import (
-    Checkpoint,
-    Schedule,
-    add_training_options,
-    batch_indices,
-    launch,
-    optimize,
-    pop_schedule,
-    step_generator,
-)
+from bbr.command_line import cli
+from bbr.command_line.devices import device_name, seed_everything
+from bbr.data.augmentation import flip_images
+from bbr.data.index import load_index
+from bbr.data.loading import SquareImages
+from bbr.move.inpainting import hide_patches, reconstruction_loss
+from bbr.move.masked_autoencoder import AutoencoderSpec, MaskedAutoencoder, save_autoencoder
+from bbr.storage.provenance import provenance
+from bbr.training.checkpoint import Checkpoint
+from bbr.training.distributed import launch
+from bbr.training.loop import batch_indices, optimize, step_generator
+from bbr.training.schedule import Schedule, add_training_options, pop_schedule
 
 _SIZES = (
     "image_size", "patch_size", "dim", "depth", "heads", "decoder_dim", "decoder_depth",

@@ -14,16 +14,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
-from bbr.box_files import Record, write_boxes
-from bbr.cli import log
+from bbr.baselines.image_methods import METHODS, first_box, make_proposer
+from bbr.command_line import cli
+from bbr.command_line.cli import log
+from bbr.data.images import UnreadableImage, read_indexed
+from bbr.data.index import load_index, parse_shard
 from bbr.errors import InputError
-from bbr.image_methods import METHODS, first_box, make_proposer
-from bbr.images import UnreadableImage, read_indexed
-from bbr.index import load_index, parse_shard
-from bbr.provenance import provenance
+from bbr.storage.boxes_json import Record, write_boxes
+from bbr.storage.provenance import provenance
 
 
 def run(

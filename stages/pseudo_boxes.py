@@ -9,21 +9,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
-from bbr.box_files import write_boxes
-from bbr.devices import choose_device, device_name
-from bbr.features import FeatureFile
-from bbr.heuristics import (
+from bbr.backbones.features_h5 import FeatureFile
+from bbr.command_line import cli
+from bbr.command_line.devices import choose_device, device_name
+from bbr.heuristics.multi_box import SEVERAL, propose_several
+from bbr.heuristics.registry import (
     METHODS,
     add_heuristic_options,
     heuristic_options,
     pop_heuristic_options,
     propose_boxes,
 )
-from bbr.provenance import provenance
-from bbr.several_boxes import SEVERAL, propose_several
+from bbr.storage.boxes_json import write_boxes
+from bbr.storage.provenance import provenance
 
 
 def run(
@@ -38,7 +38,7 @@ def run(
 ) -> None:
     """Write boxes.json (COCO results), in the order of the features' images.
 
-    A single box has the score 1; for those of several see `bbr.several_boxes`.
+    A single box has the score 1; for those of several see `bbr.heuristics.multi_box`.
 
     Raises:
         InputError: an unknown method or option, or a features file that is not whole.

@@ -14,41 +14,50 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import Parameter
 
-from bbr import cli
-from bbr.augmentation import add_channel_dropout
-from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
-from bbr.backbones import save_backbone
-from bbr.criterion import add_loss_options, pop_loss_weights
-from bbr.detector_inputs import PARTS, parts_shape
-from bbr.detectors import load_detector, require_channels
-from bbr.devices import device_name
+from bbr.backbones.build import save_backbone
+from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
+from bbr.command_line import cli
+from bbr.command_line.devices import device_name
+from bbr.data.augmentation import add_channel_dropout
+from bbr.data.index import load_index
+from bbr.data.loading import SquareImages
+from bbr.detector.layout import PARTS, parts_shape
+from bbr.detector.networks import load_detector, require_channels
+from bbr.detector.set_loss import add_loss_options, pop_loss_weights
+from bbr.detector.targets import load_targets
 from bbr.errors import InputError
-from bbr.heuristics import METHODS, add_heuristic_options, heuristic_options, pop_heuristic_options
-from bbr.image_batches import SquareImages
-from bbr.index import load_index
-from bbr.provenance import provenance
-from bbr.refinement import REGULARIZERS, TARGETS, Alternation, Refinement, RefinementOptions
-from bbr.refinement_batches import RefinementBatches, Selector
-from bbr.selection import add_selection_options, pop_selection
-from bbr.targets import load_targets
-from bbr.training import (
-    Checkpoint,
+from bbr.heuristics.registry import (
+    METHODS,
+    add_heuristic_options,
+    heuristic_options,
+    pop_heuristic_options,
+)
+from bbr.refinement.batches import RefinementBatches, Selector
+from bbr.refinement.checkpoint_selection import add_selection_options, pop_selection
+from bbr.refinement.objective import (
+    REGULARIZERS,
+    TARGETS,
+    Alternation,
+    Refinement,
+    RefinementOptions,
+)
+from bbr.storage.provenance import provenance
+from bbr.training.checkpoint import Checkpoint
+from bbr.training.distributed import launch, run_in_processes
+from bbr.training.loop import optimize, step_generator
+from bbr.training.schedule import (
     Schedule,
     add_optimizer_options,
     add_training_options,
     build_optimizer,
-    launch,
-    optimize,
     pop_schedule,
-    run_in_processes,
-    step_generator,
 )
 
 

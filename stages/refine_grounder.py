@@ -17,21 +17,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import torch
 from torch import Tensor
 
-from bbr import cli
-from bbr.clip import add_clip_options, take_clip
-from bbr.contours import NMS_BOXES, THRESHOLDS, ContourOptions
-from bbr.criterion import add_loss_options, pop_loss_weights
-from bbr.detectors import load_detector, require_channels
-from bbr.devices import device_name
+from bbr.clip.network import add_clip_options, take_clip
+from bbr.command_line import cli
+from bbr.command_line.devices import device_name
+from bbr.data.index import load_index
+from bbr.data.loading import SquareImages
+from bbr.detector.networks import load_detector, require_channels
+from bbr.detector.set_loss import add_loss_options, pop_loss_weights
+from bbr.detector.targets import as_target_list
 from bbr.errors import InputError
-from bbr.grounder import load_grounder, save_grounder
-from bbr.grounding_batches import GroundingBatches
-from bbr.grounding_losses import (
+from bbr.grounding.batches import GroundingBatches
+from bbr.grounding.contours import NMS_BOXES, THRESHOLDS, ContourOptions
+from bbr.grounding.heatmap_inputs import load_phrase_targets, map_targets
+from bbr.grounding.losses import (
     REFINEMENT_WEIGHTS,
     GroundingWeights,
     add_grounding_weights,
@@ -39,23 +42,14 @@ from bbr.grounding_losses import (
     toss_coins,
     with_unions,
 )
-from bbr.grounding_objective import GroundingObjective, Lesson, Teacher, draw_maps
-from bbr.grounding_texts import entries
-from bbr.heatmap_inputs import load_phrase_targets, map_targets
-from bbr.image_batches import SquareImages
-from bbr.index import load_index
-from bbr.provenance import provenance
-from bbr.targets import as_target_list
-from bbr.training import (
-    Checkpoint,
-    Schedule,
-    add_training_options,
-    batch_indices,
-    launch,
-    optimize,
-    pop_schedule,
-    step_generator,
-)
+from bbr.grounding.network import load_grounder, save_grounder
+from bbr.grounding.objective import GroundingObjective, Lesson, Teacher, draw_maps
+from bbr.grounding.texts import entries
+from bbr.storage.provenance import provenance
+from bbr.training.checkpoint import Checkpoint
+from bbr.training.distributed import launch
+from bbr.training.loop import batch_indices, optimize, step_generator
+from bbr.training.schedule import Schedule, add_training_options, pop_schedule
 
 TARGETS = ("g", "current", "h")
 MASK_SOURCES = ("h", "g")

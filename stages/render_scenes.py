@@ -19,25 +19,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import cv2
 import numpy as np
 
-from bbr.cli import execute, progress, stage_parser
+from bbr.command_line.cli import execute, progress, stage_parser
+from bbr.data.images import checksum
 from bbr.errors import InputError
-from bbr.files import only_user_of, write_json
-from bbr.images import checksum
-from bbr.provenance import provenance
-from bbr.scenes import (
-    CATEGORY_IDS,
-    PRESETS,
-    Scene,
-    SceneObject,
-    SceneStyle,
-    render_scene,
-    scene_rng,
-)
+from bbr.scenes.categories import CATEGORY_IDS
+from bbr.scenes.compose import Scene, SceneObject, render_scene, scene_rng
+from bbr.scenes.presets import PRESETS, SceneStyle
+from bbr.storage.atomic import only_user_of
+from bbr.storage.json_files import write_json
+from bbr.storage.provenance import provenance
 
 _MIN_SIZE, _MAX_SIZE = 32, 1024
 _FOLDER = "images"

@@ -16,21 +16,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
+from bbr.command_line import cli
 from bbr.errors import InputError
-from bbr.files import write_bytes
-from bbr.gains import GAIN_LAYOUTS, Gain, gains_table
-from bbr.layouts import LAYOUTS, NOT_REFINED
-from bbr.metric_files import is_comparison, read_comparison, read_metrics
-from bbr.tables import (
-    Score,
-    Table,
-    encode_csv,
-    encode_markdown,
-    paper_table,
-)
+from bbr.reporting.gains import GAIN_LAYOUTS, Gain, gains_table
+from bbr.reporting.paper_tables import LAYOUTS, NOT_REFINED
+from bbr.reporting.tables import Score, Table, encode_csv, encode_markdown, paper_table
+from bbr.storage.atomic import write_bytes
+from bbr.storage.metrics_json import is_comparison, read_comparison, read_metrics
 
 
 def run(

@@ -11,13 +11,13 @@ import logging
 import sys
 from pathlib import Path
 
-import bbr.startup
+import bbr.command_line.fast_import
 
-from bbr import cli
+from bbr.command_line import cli
 from bbr.errors import InputError
-from bbr.files import write_bytes
-from bbr.runtime import job_cost, parse_job, read_published, runtime_table
-from bbr.tables import encode_csv, encode_markdown
+from bbr.reporting.runtime import job_cost, parse_job, read_published, runtime_table
+from bbr.reporting.tables import encode_csv, encode_markdown
+from bbr.storage.atomic import write_bytes
 
 log = logging.getLogger("bbr")
 

@@ -13,31 +13,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import torch
 from lightning_fabric import Fabric
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor
 
-from bbr import cli
-from bbr.cad_batches import CadBatches, PseudoLabelled
-from bbr.cad_network import Cad, build_cad, save_cad
-from bbr.cad_options import CadSpec, CadTraining
-from bbr.devices import device_name, seed_everything
+from bbr.cad.batches import CadBatches, PseudoLabelled
+from bbr.cad.network import Cad, build_cad, save_cad
+from bbr.cad.options import CadSpec, CadTraining
+from bbr.command_line import cli
+from bbr.command_line.devices import device_name, seed_everything
+from bbr.data.index import load_index
 from bbr.errors import InputError
-from bbr.index import load_index
-from bbr.provenance import provenance
-from bbr.training import (
-    Checkpoint,
-    Schedule,
-    add_training_options,
-    launch,
-    optimize,
-    pop_schedule,
-    run_in_processes,
-    step_generator,
-)
+from bbr.storage.provenance import provenance
+from bbr.training.checkpoint import Checkpoint
+from bbr.training.distributed import launch, run_in_processes
+from bbr.training.loop import optimize, step_generator
+from bbr.training.schedule import Schedule, add_training_options, pop_schedule
 
 T = TypeVar("T", CadSpec, CadTraining)
 _NOT_FILES = ("efficientnet_lite0",)

@@ -10,34 +10,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from bbr import cli
-from bbr.captioned_crops import BACKGROUND, Crop, draw_crops, text_of
-from bbr.captioner import Captioner, new_small_captioner, save_small_captioner
-from bbr.devices import device_name, seed_everything
+from bbr.captioning.blip import Captioner, new_small_captioner, save_small_captioner
+from bbr.captioning.crops import BACKGROUND, Crop, draw_crops, text_of
+from bbr.captioning.small_blip import SmallCaptionerSpec
+from bbr.clip.small_network import words_of
+from bbr.command_line import cli
+from bbr.command_line.devices import device_name, seed_everything
+from bbr.data.images import read_indexed
+from bbr.data.index import Index, load_index
+from bbr.data.loading import chunks
 from bbr.errors import InputError
-from bbr.image_batches import chunks
-from bbr.images import read_indexed
-from bbr.index import Index, load_index
-from bbr.provenance import provenance
-from bbr.small_captioner import SmallCaptionerSpec
-from bbr.small_clip import words_of
-from bbr.training import (
-    Checkpoint,
-    Schedule,
-    add_training_options,
-    batch_indices,
-    launch,
-    optimize,
-    pop_schedule,
-    step_generator,
-)
+from bbr.storage.provenance import provenance
+from bbr.training.checkpoint import Checkpoint
+from bbr.training.distributed import launch
+from bbr.training.loop import batch_indices, optimize, step_generator
+from bbr.training.schedule import Schedule, add_training_options, pop_schedule
 
 _OBSERVED_AT_ONCE = 64
 _IGNORED = -100  # the label of what is no part of a text

@@ -12,32 +12,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bbr import cli
-from bbr.clip import PREFIX, Clip, new_small_clip, prompt, save_small_clip
-from bbr.devices import device_name, seed_everything
-from bbr.grounding_batches import observe_images
-from bbr.grounding_texts import Entry, by_image, draw_entry, entries
-from bbr.image_batches import SquareImages
-from bbr.index import Index, load_index
-from bbr.provenance import provenance
-from bbr.small_clip import TRUNK, SmallClipSpec, words_of
-from bbr.training import (
-    Checkpoint,
-    Schedule,
-    add_training_options,
-    batch_indices,
-    launch,
-    optimize,
-    pop_schedule,
-    step_generator,
-)
+from bbr.clip.network import PREFIX, Clip, new_small_clip, prompt, save_small_clip
+from bbr.clip.small_network import TRUNK, SmallClipSpec, words_of
+from bbr.command_line import cli
+from bbr.command_line.devices import device_name, seed_everything
+from bbr.data.index import Index, load_index
+from bbr.data.loading import SquareImages
+from bbr.grounding.batches import observe_images
+from bbr.grounding.texts import Entry, by_image, draw_entry, entries
+from bbr.storage.provenance import provenance
+from bbr.training.checkpoint import Checkpoint
+from bbr.training.distributed import launch
+from bbr.training.loop import batch_indices, optimize, step_generator
+from bbr.training.schedule import Schedule, add_training_options, pop_schedule
 
 _MOST_LOGIT_SCALE = 4.6052  # ln 100, as CLIP bounds it
 

@@ -12,36 +12,42 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import torch
 from torch import Tensor
 
-from bbr import cli
-from bbr.augmentation import AUGMENTATIONS, add_channel_dropout
-from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
-from bbr.criterion import add_loss_options, pop_loss_weights, set_loss
-from bbr.detector_batches import AugmentedBatches, BatchSource, CachedBatches
-from bbr.detector_inputs import DetectorInputs, layout_channels
-from bbr.detectors import LAYOUTS, DetectorSpec, build_detector, initialize_trunk, save_detector
-from bbr.devices import device_name, seed_everything
-from bbr.errors import InputError
-from bbr.heatmap_inputs import HeatmapInputs, load_phrase_targets, open_inputs
-from bbr.heuristics import METHODS, add_heuristic_options, heuristic_options, pop_heuristic_options
-from bbr.image_batches import SquareImages
-from bbr.index import Index, load_index
-from bbr.provenance import provenance
-from bbr.targets import as_target_list, load_targets
-from bbr.training import (
-    Checkpoint,
-    Schedule,
-    add_training_options,
-    batch_indices,
-    launch,
-    optimize,
-    pop_schedule,
-    step_generator,
+from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
+from bbr.command_line import cli
+from bbr.command_line.devices import device_name, seed_everything
+from bbr.data.augmentation import AUGMENTATIONS, add_channel_dropout
+from bbr.data.index import Index, load_index
+from bbr.data.loading import SquareImages
+from bbr.detector.inputs_h5 import DetectorInputs
+from bbr.detector.layout import layout_channels
+from bbr.detector.networks import (
+    LAYOUTS,
+    DetectorSpec,
+    build_detector,
+    initialize_trunk,
+    save_detector,
 )
+from bbr.detector.set_loss import add_loss_options, pop_loss_weights, set_loss
+from bbr.detector.targets import as_target_list, load_targets
+from bbr.errors import InputError
+from bbr.grounding.heatmap_inputs import HeatmapInputs, load_phrase_targets, open_inputs
+from bbr.heuristics.registry import (
+    METHODS,
+    add_heuristic_options,
+    heuristic_options,
+    pop_heuristic_options,
+)
+from bbr.refinement.detector_batches import AugmentedBatches, BatchSource, CachedBatches
+from bbr.storage.provenance import provenance
+from bbr.training.checkpoint import Checkpoint
+from bbr.training.distributed import launch
+from bbr.training.loop import batch_indices, optimize, step_generator
+from bbr.training.schedule import Schedule, add_training_options, pop_schedule
 
 
 def run(

@@ -11,32 +11,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import torch
 from torch import Tensor
 
-from bbr import cli
-from bbr.clip import add_clip_options, take_clip
-from bbr.devices import device_name, seed_everything
-from bbr.grounder import TRUNKS, Grounder, GrounderSpec, initialize_trunk, save_grounder
-from bbr.grounding_batches import GroundingBatches
-from bbr.grounding_losses import add_grounding_weights, pop_grounding_weights
-from bbr.grounding_objective import GroundingObjective
-from bbr.grounding_texts import by_image, entries
-from bbr.image_batches import SquareImages
-from bbr.index import load_index
-from bbr.provenance import provenance
-from bbr.training import (
-    Checkpoint,
-    Schedule,
-    add_training_options,
-    batch_indices,
-    launch,
-    optimize,
-    pop_schedule,
-    step_generator,
-)
+from bbr.clip.network import add_clip_options, take_clip
+from bbr.command_line import cli
+from bbr.command_line.devices import device_name, seed_everything
+from bbr.data.index import load_index
+from bbr.data.loading import SquareImages
+from bbr.grounding.batches import GroundingBatches
+from bbr.grounding.losses import add_grounding_weights, pop_grounding_weights
+from bbr.grounding.network import TRUNKS, Grounder, GrounderSpec, initialize_trunk, save_grounder
+from bbr.grounding.objective import GroundingObjective
+from bbr.grounding.texts import by_image, entries
+from bbr.storage.provenance import provenance
+from bbr.training.checkpoint import Checkpoint
+from bbr.training.distributed import launch
+from bbr.training.loop import batch_indices, optimize, step_generator
+from bbr.training.schedule import Schedule, add_training_options, pop_schedule
 
 OPTIMIZERS = ("sgd", "adam")
 

@@ -11,39 +11,33 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import bbr.startup
+import bbr.command_line.fast_import
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional
 
-from bbr import cli
-from bbr.augmentation import crop_and_flip
-from bbr.backbone import SegmenterSpec
-from bbr.backbone_options import add_backbone_options, take_backbone, weights_file
-from bbr.backbones import PACKAGED, load_backbone, save_backbone
-from bbr.convolutional import ConvolutionalBackbone
-from bbr.devices import device_name, seed_everything
-from bbr.discriminator import ProjectedDiscriminator
+from bbr.backbones.base import SegmenterSpec
+from bbr.backbones.build import PACKAGED, load_backbone, save_backbone
+from bbr.backbones.cnn import ConvolutionalBackbone
+from bbr.backbones.masked import Segmenter, full_upsamplings
+from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
+from bbr.command_line import cli
+from bbr.command_line.devices import device_name, seed_everything
+from bbr.data.augmentation import crop_and_flip
+from bbr.data.index import load_index
+from bbr.data.loading import SquareImages
 from bbr.errors import InputError
-from bbr.image_batches import SquareImages
-from bbr.index import load_index
-from bbr.mask_losses import MaskLossWeights
-from bbr.masked_autoencoder import load_autoencoder
-from bbr.provenance import provenance
-from bbr.segmenter import Segmenter, full_upsamplings
-from bbr.segmenter_training import Seen, SegmenterTraining
-from bbr.training import (
-    Checkpoint,
-    Schedule,
-    add_training_options,
-    batch_indices,
-    launch,
-    optimize,
-    pop_schedule,
-    step_generator,
-)
+from bbr.move.discriminator import ProjectedDiscriminator
+from bbr.move.mask_losses import MaskLossWeights
+from bbr.move.masked_autoencoder import load_autoencoder
+from bbr.move.segmenter_training import Seen, SegmenterTraining
+from bbr.storage.provenance import provenance
+from bbr.training.checkpoint import Checkpoint
+from bbr.training.distributed import launch
+from bbr.training.loop import batch_indices, optimize, step_generator
+from bbr.training.schedule import Schedule, add_training_options, pop_schedule
 
 _KEPT_BYTES = 4 * 2**30
 

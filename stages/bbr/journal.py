@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .cli import log
+from .command_line.cli import log
 
 
 class Journal:

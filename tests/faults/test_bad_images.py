@@ -12,7 +12,7 @@ import pytest
 from outcomes import meanings, outcome
 from stage_runs import Runs, inputs_of
 
-from bbr.files import read_json, write_json
+from bbr.storage.json_files import read_json, write_json
 
 FIRST = "000001.jpg"
 SCENES = ("render_scenes", "render_phrases")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bbr.files import read_json
+from bbr.storage.json_files import read_json
 
 ROOT = Path(__file__).parents[2]
 TARGET = "results/tiny/scenes_vit/whole_image/metrics.json"

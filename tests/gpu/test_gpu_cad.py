@@ -15,8 +15,8 @@ from gpu_device import DEVICE, ON_GPU, SAME_FLOAT32, apart, full_float32
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from bbr.cad_network import build_cad
-from bbr.cad_options import CadSpec, CadTraining
+from bbr.cad.network import build_cad
+from bbr.cad.options import CadSpec, CadTraining
 
 pytestmark = ON_GPU
 

@@ -6,9 +6,9 @@ import torch
 from gpu_device import DEVICE, ON_GPU
 from literal import tokencut_box
 
-from bbr.dino_seg import dino_seg_boxes
-from bbr.lost import lost_boxes
-from bbr.tokencut import tokencut_boxes
+from bbr.heuristics.dino_seg import dino_seg_boxes
+from bbr.heuristics.lost import lost_boxes
+from bbr.heuristics.tokencut import tokencut_boxes
 
 pytestmark = ON_GPU
 

@@ -7,18 +7,18 @@ import torch
 from gpu_device import DEVICE, ON_GPU, SAME_FLOAT32, apart, full_float32
 from grounding_data import DIM, SIDE, noise, small_grounder, tiny_clip, unit_vectors
 
-from bbr.augmentation import crop_and_flip
-from bbr.backbone import BackboneSpec
-from bbr.backbones import build_backbone
-from bbr.criterion import LossWeights, set_loss
-from bbr.detectors import DetectorSpec, build_detector
-from bbr.devices import autocast
-from bbr.grounding_batches import GroundingBatch
-from bbr.grounding_losses import REFINEMENT_WEIGHTS
-from bbr.grounding_objective import GroundingObjective, Teacher
-from bbr.heuristics import heuristic_options
-from bbr.refinement import Refinement, RefinementOptions
-from bbr.relevancy import relevancy_maps
+from bbr.backbones.base import BackboneSpec
+from bbr.backbones.build import build_backbone
+from bbr.clip.relevancy import relevancy_maps
+from bbr.command_line.devices import autocast
+from bbr.data.augmentation import crop_and_flip
+from bbr.detector.networks import DetectorSpec, build_detector
+from bbr.detector.set_loss import LossWeights, set_loss
+from bbr.grounding.batches import GroundingBatch
+from bbr.grounding.losses import REFINEMENT_WEIGHTS
+from bbr.grounding.objective import GroundingObjective, Teacher
+from bbr.heuristics.registry import heuristic_options
+from bbr.refinement.objective import Refinement, RefinementOptions
 
 pytestmark = ON_GPU
 

@@ -16,9 +16,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from small_runs import BACKBONE, command, make_index
 
-from bbr.box_files import read_boxes
-from bbr.devices import device_name
-from bbr.features import FeatureFile
+from bbr.backbones.features_h5 import FeatureFile
+from bbr.command_line.devices import device_name
+from bbr.storage.boxes_json import read_boxes
 
 pytestmark = ON_GPU
 

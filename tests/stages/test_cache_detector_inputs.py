@@ -17,9 +17,9 @@ from small_runs import (
     make_index,
 )
 
-from bbr.backbones import load_backbone, save_backbone
-from bbr.detector_inputs import DetectorInputs
-from bbr.files import read_json
+from bbr.backbones.build import load_backbone, save_backbone
+from bbr.detector.inputs_h5 import DetectorInputs
+from bbr.storage.json_files import read_json
 
 COUNT = 6
 

@@ -14,13 +14,13 @@ import pytest
 import render_scenes
 from captioner_data import tiny_captioner, write_published
 from grounding_data import small_grounder, tiny_clip
-from stages.small_runs import command
+from small_runs import command
 
-from bbr.captioner import save_small_captioner
-from bbr.clip import save_small_clip
-from bbr.grounder import save_grounder
-from bbr.heatmaps import HeatmapFile
-from bbr.index import load_index
+from bbr.captioning.blip import save_small_captioner
+from bbr.clip.network import save_small_clip
+from bbr.data.index import load_index
+from bbr.grounding.heatmaps_h5 import HeatmapFile
+from bbr.grounding.network import save_grounder
 from bbr.journal import Journal
 
 COUNT = 6

@@ -5,8 +5,8 @@ import h5py
 import numpy as np
 import pytest
 
-from bbr.box_files import meta_path, read_boxes, read_meta
-from bbr.features import create_features
+from bbr.backbones.features_h5 import create_features
+from bbr.storage.boxes_json import meta_path, read_boxes, read_meta
 
 GRIDS = ((6, 8), (5, 5))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bbr.files import read_json
+from bbr.storage.json_files import read_json
 
 
 def box(image_id):

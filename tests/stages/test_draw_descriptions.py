@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from stages.small_runs import command
+from small_runs import command
 
-from bbr.box_files import write_boxes
-from bbr.heatmaps import create_heatmaps
+from bbr.grounding.heatmaps_h5 import create_heatmaps
+from bbr.storage.boxes_json import write_boxes
 
 NAMES = ("first.png", "<img src=x onerror=alert(1)>.png", "empty.png")
 CAPTIONS = {1: ["a red mug", '<b>a</b> & "b"'], 2: ["a blue disc"], 3: []}

@@ -11,9 +11,9 @@ import render_scenes
 import torch
 from PIL import Image
 
-from bbr.heatmaps import create_heatmaps, find_peak
-from bbr.index import load_index
-from bbr.phrases import index_phrases
+from bbr.data.index import load_index
+from bbr.data.phrases import index_phrases
+from bbr.grounding.heatmaps_h5 import create_heatmaps, find_peak
 
 
 @pytest.fixture(scope="module")

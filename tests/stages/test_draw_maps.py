@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from bbr.features import create_features
-from bbr.heatmaps import create_heatmaps
+from bbr.backbones.features_h5 import create_features
+from bbr.grounding.heatmaps_h5 import create_heatmaps
 
 COUNT = 5
 

@@ -15,10 +15,10 @@ import pytest
 import tabulate_metrics
 import torch
 from grounding_data import tiny_clip
-from stages.small_runs import command
+from small_runs import command
 
-from bbr.clip import prompt, save_small_clip
-from bbr.heatmaps import create_heatmaps
+from bbr.clip.network import prompt, save_small_clip
+from bbr.grounding.heatmaps_h5 import create_heatmaps
 
 STAGES = Path(evaluate.__file__).parent
 # The ground truth: image, phrase id, box, sentences. Image 2 has no caption, image 1 has three.

@@ -11,8 +11,8 @@ import index_dataset
 import pytest
 import torch
 
-from bbr.files import read_json
-from bbr.heatmaps import create_heatmaps
+from bbr.grounding.heatmaps_h5 import create_heatmaps
+from bbr.storage.json_files import read_json
 
 REPOSITORY = Path(__file__).parents[2]
 SAMPLE = REPOSITORY.parent / "shared/data/flickr30k_sample"

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import render_scenes
 import torch
-from stages.small_runs import ONE_THREAD, command
+from small_runs import ONE_THREAD, command
 
-from bbr.classifiers import class_names, last_words, load_classifier, named_classes
-from bbr.excitation import ExcitationNetwork
-from bbr.files import read_json
-from bbr.heatmaps import HeatmapFile
-from bbr.images import read_rgb
-from bbr.index import load_index
-from bbr.phrases import index_phrases
+from bbr.data.images import read_rgb
+from bbr.data.index import load_index
+from bbr.data.phrases import index_phrases
+from bbr.grounding.classifiers import class_names, last_words, load_classifier, named_classes
+from bbr.grounding.excitation import ExcitationNetwork
+from bbr.grounding.heatmaps_h5 import HeatmapFile
+from bbr.storage.json_files import read_json
 
 SIZES = command(image_size=64, size=16, batch_size=3)
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from bbr.backbone_options import take_backbone
-from bbr.backbones import load_backbone, save_backbone
-from bbr.features import FeatureFile
-from bbr.files import sha256
-from bbr.images import read_rgb
-from bbr.index import load_index
+from bbr.backbones.build import load_backbone, save_backbone
+from bbr.backbones.features_h5 import FeatureFile
+from bbr.backbones.options import take_backbone
+from bbr.data.images import read_rgb
+from bbr.data.index import load_index
+from bbr.storage.atomic import sha256
 
 
 def images_of(path):

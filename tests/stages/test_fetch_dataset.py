@@ -16,8 +16,8 @@ import yaml
 from file_server import FileServer
 from small_runs import command
 
-from bbr.files import only_user_of
-from bbr.sources import read_sources
+from bbr.fetch.sources import read_sources
+from bbr.storage.atomic import only_user_of
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "workflow" / "sources" / "datasets.yaml"

@@ -16,11 +16,11 @@ from small_runs import command
 from torch import nn
 from torchvision import models
 
-from bbr import weights
-from bbr.backbone import BackboneSpec
-from bbr.backbones import build_backbone, load_backbone
-from bbr.detectors import load_detector
-from bbr.tensor_files import read_tensors
+from bbr.backbones.base import BackboneSpec
+from bbr.backbones.build import build_backbone, load_backbone
+from bbr.detector.networks import load_detector
+from bbr.fetch import weight_registry
+from bbr.storage.safetensors_files import read_tensors
 
 VIT = "vit_tiny_patch16_224"
 
@@ -96,7 +96,7 @@ def test_the_hub_is_asked_where_its_address_points(
     folder: Folder, web: FileServer, published: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", web.address)
-    monkeypatch.setattr(weights, "hf_hub_url", lambda *of: web.url("/".join(of)))
+    monkeypatch.setattr(weight_registry, "hf_hub_url", lambda *of: web.url("/".join(of)))
     web.files["timm/net/model.safetensors"] = published
     folder.registry(sources=[{"file": "net.pth", "hub": ["timm/net", "model.safetensors"]}])
     assert folder.fetch() == 0
@@ -191,7 +191,7 @@ class TestRefusals:
     def test_a_program_of_torchscript_without_a_known_digest(
         self, folder: Folder, refused: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(weights, "new_open_clip", lambda _: nn.Linear(2, 2))
+        monkeypatch.setattr(weight_registry, "new_open_clip", lambda _: nn.Linear(2, 2))
         folder.registry(kind="clip", sources=[{"file": "ViT-B-32.pt", "url": "http://x/"}])
         torch.jit.save(torch.jit.script(nn.Linear(2, 2)), folder.root / "mine.pt")
         options = folder.options(file=folder.root / "mine.pt")
@@ -221,7 +221,7 @@ class Archived(nn.Module):
 
 def test_clip_as_openai_has_it(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     network = nn.Linear(2, 3, bias=False)
-    monkeypatch.setattr(weights, "new_open_clip", lambda _: network)
+    monkeypatch.setattr(weight_registry, "new_open_clip", lambda _: network)
     path = folder.root / "ViT-B-32.pt"
     archived = Archived()
     torch.jit.save(torch.jit.script(archived), path)

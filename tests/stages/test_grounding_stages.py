@@ -18,13 +18,13 @@ import train_clip
 import train_detector
 import train_grounder
 from safetensors.torch import load_file
-from stages.small_runs import command
+from small_runs import command
 
-from bbr.clip import load_clip, prompt
-from bbr.grounder import load_grounder
-from bbr.heatmaps import HeatmapFile
-from bbr.images import read_rgb
-from bbr.training import Checkpoint
+from bbr.clip.network import load_clip, prompt
+from bbr.data.images import read_rgb
+from bbr.grounding.heatmaps_h5 import HeatmapFile
+from bbr.grounding.network import load_grounder
+from bbr.training.checkpoint import Checkpoint
 
 CLIP = command(trunk="none", image_size=32, patch_size=8, embed_dim=16, width=16, layers=1, heads=2,
                context_length=16, steps=3, batch_size=6, lr=1e-3, warmup=1)  # fmt: skip

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bbr.heatmaps import create_heatmaps
+from bbr.grounding.heatmaps_h5 import create_heatmaps
 
 
 @pytest.fixture

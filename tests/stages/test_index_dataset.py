@@ -10,7 +10,7 @@ import index_dataset
 import pytest
 from PIL import Image
 
-from bbr.index import load_index
+from bbr.data.index import load_index
 
 STAGE = Path(index_dataset.__file__)
 

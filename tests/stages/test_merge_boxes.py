@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bbr.box_files import meta_path, read_boxes, read_meta, write_boxes
+from bbr.storage.boxes_json import meta_path, read_boxes, read_meta, write_boxes
 
 
 def box(image_id, x=0.0):

@@ -7,7 +7,7 @@ import merge_heatmaps
 import numpy as np
 import pytest
 
-from bbr.heatmaps import HeatmapFile, create_heatmaps
+from bbr.grounding.heatmaps_h5 import HeatmapFile, create_heatmaps
 
 
 def shard(path, units, size=(4, 6)):

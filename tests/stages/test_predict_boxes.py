@@ -18,10 +18,11 @@ from small_runs import (
     make_inputs,
 )
 
-from bbr.box_files import read_boxes
-from bbr.detector_inputs import DetectorInputs, arrange
-from bbr.detectors import load_detector
-from bbr.files import read_json
+from bbr.detector.inputs_h5 import DetectorInputs
+from bbr.detector.layout import arrange
+from bbr.detector.networks import load_detector
+from bbr.storage.boxes_json import read_boxes
+from bbr.storage.json_files import read_json
 
 COUNT = 5
 

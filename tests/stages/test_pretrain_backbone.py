@@ -17,8 +17,8 @@ from small_runs import (
     make_inputs,
 )
 
-from bbr.backbones import load_backbone
-from bbr.files import read_json
+from bbr.backbones.build import load_backbone
+from bbr.storage.json_files import read_json
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import propose_regions
 import pytest
 from PIL import Image
 
-from bbr.box_files import meta_path, read_boxes, read_meta
+from bbr.storage.boxes_json import meta_path, read_boxes, read_meta
 
 METHODS = ("selective_search", "edge_boxes")
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from literal import lost_box, tokencut_box
 
-from bbr.box_files import boxes_by_image, meta_path, read_boxes, read_meta, top_boxes
-from bbr.features import FeatureFile
-from bbr.files import sha256
+from bbr.backbones.features_h5 import FeatureFile
+from bbr.storage.atomic import sha256
+from bbr.storage.boxes_json import boxes_by_image, meta_path, read_boxes, read_meta, top_boxes
 
 
 @pytest.fixture(scope="module")

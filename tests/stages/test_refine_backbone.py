@@ -22,9 +22,9 @@ from small_runs import (
     run_script,
 )
 
-from bbr import refinement_batches
-from bbr.backbones import load_backbone, save_backbone
-from bbr.files import read_json
+from bbr.backbones.build import load_backbone, save_backbone
+from bbr.refinement import batches
+from bbr.storage.json_files import read_json
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_accumulated_parts_are_one_batch(data, tmp_path, drawn):
 def test_with_and_without_what_is_kept_of_f(data, tmp_path, monkeypatch, targets):
     chosen = {"steps": 6, "trainable_blocks": 1, "targets": targets}
     kept = refine(data, tmp_path / "kept.st", **chosen)
-    monkeypatch.setattr(refinement_batches, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(batches, "_KEPT_BYTES", 0)
     anew = refine(data, tmp_path / "anew.st", **chosen)
     assert disagreement(kept, anew, load_file(data["weights"])) < NEAR
 

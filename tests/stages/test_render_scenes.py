@@ -13,7 +13,8 @@ import pytest
 import render_scenes
 from pycocotools.coco import COCO
 
-from bbr.scenes import CATEGORY_IDS, PRESETS
+from bbr.scenes.categories import CATEGORY_IDS
+from bbr.scenes.presets import PRESETS
 
 
 def render(output, *more, preset="scenes07", count=5, size=48):

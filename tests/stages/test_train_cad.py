@@ -18,9 +18,9 @@ from small_runs import (
     run_script,
 )
 
-from bbr.box_files import read_boxes
-from bbr.files import read_json
-from bbr.training import Checkpoint
+from bbr.storage.boxes_json import read_boxes
+from bbr.storage.json_files import read_json
+from bbr.training.checkpoint import Checkpoint
 
 NETWORK = {"network": "tf_efficientnet_lite0", "map_level": 2, "frozen_levels": 1, "roi_size": 4}
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import render_scenes
 import train_captioner
-from stages.small_runs import command
+from small_runs import command
 
-from bbr.captioner import CaptionOptions, load_captioner
-from bbr.files import read_json
-from bbr.images import read_rgb
-from bbr.index import load_index
-from bbr.training import Checkpoint
+from bbr.captioning.blip import CaptionOptions, load_captioner
+from bbr.data.images import read_rgb
+from bbr.data.index import load_index
+from bbr.storage.json_files import read_json
+from bbr.training.checkpoint import Checkpoint
 
 SMALL = command(object_crops=1, window_crops=1, image_size=32, width=16, layers=1, heads=2,
                 context_length=24, steps=3, batch_size=8, lr=1e-3, warmup=1, device="cpu",

@@ -22,11 +22,11 @@ from small_runs import (
     make_index,
 )
 
-from bbr.backbone import SegmenterSpec
-from bbr.backbones import load_backbone
-from bbr.detector_inputs import DetectorInputs
-from bbr.features import FeatureFile
-from bbr.segmenter import MaskHead
+from bbr.backbones.base import SegmenterSpec
+from bbr.backbones.build import load_backbone
+from bbr.backbones.features_h5 import FeatureFile
+from bbr.backbones.masked import MaskHead
+from bbr.detector.inputs_h5 import DetectorInputs
 
 F = ["--weights", "random", *ARCHITECTURE]
 RESNET = command(discriminator_weights="random", discriminator_architecture="resnet18")

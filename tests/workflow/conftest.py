@@ -1,88 +1,12 @@
-"""Snakemake on copies of the repository, so that a test leaves the working tree as it is."""
+"""Copies of the repository, without results or with everything made once."""
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "workflow"))
-
-TINY_FILE = "workflow/configs/test.yaml"
-TINY = ("--configfile", TINY_FILE)
-# Overlays that name what another one brings, and that one.
-BELOW = {"released": "paper", "study_methods": "study", "study_ablations": "study"}
-TINY_TARGETS = ("results/table4.csv", "results/study.csv", "all")
-# A configuration of Table 4's rows of LOST alone.
-LOST_ROWS = {
-    "tables": {
-        "table4": {
-            "baselines": {"dino_seg": None},
-            "controls": [],
-            "random_backbone": None,
-            "cad": False,
-        }
-    }
-}
-
-
-@dataclass(frozen=True)
-class Repository:
-    """A copy of what the workflow runs from."""
-
-    root: Path
-
-    def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run Snakemake there; its output comes back as text, both streams in one."""
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.root,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert not check or done.returncode == 0, done.stdout[-4000:]
-        return done
-
-    @staticmethod
-    def command(*arguments: str) -> list[str]:
-        """The command line; targets go first, since some options take several values."""
-        return [sys.executable, "-m", "snakemake", *arguments]
-
-    def planned(self, *arguments: str) -> dict[str, int]:
-        """How many jobs of each rule a run would start."""
-        output = self.snakemake(*arguments, "--dry-run").stdout
-        if "Nothing to be done" in output:
-            return {}
-        jobs = dict(re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE))
-        assert jobs, output[-4000:]
-        return {rule: int(count) for rule, count in jobs.items() if rule not in ("total", "all")}
-
-    def configured(self, changes: dict[str, Any], *below: str) -> tuple[str, ...]:
-        """Arguments for a configuration with changes, on top of the files `below`."""
-        (self.root / "changes.yaml").write_text(yaml.safe_dump(changes), encoding="utf-8")
-        return ("--configfile", *below, "changes.yaml")
-
-    def copy(self, root: Path) -> Repository:
-        """The same files, dates and Snakemake records in another place."""
-        shutil.copytree(self.root, root, dirs_exist_ok=True, symlinks=True)
-        return Repository(root)
-
-
-def environment() -> dict[str, str]:
-    """The environment in which `python` is the interpreter that runs the tests."""
-    folder = str(Path(sys.executable).parent)
-    return os.environ | {"PATH": os.pathsep.join((folder, os.environ["PATH"]))}
+from workflow_copies import ROOT, TINY, TINY_TARGETS, Repository
 
 
 @pytest.fixture(scope="session")

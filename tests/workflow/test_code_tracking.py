@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from support import code_tracking
 from support.code_tracking import code_files, record_code
+from workflow_copies import ROOT
 
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py"))
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import BELOW, ROOT, Repository
 from support.configuration import ConfigurationError, carries_architecture, prepare
+from workflow_copies import BELOW, ROOT, Repository
 
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 SCENES = {"format": "scenes", "preset": "scenes07", "count": 1}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from conftest import BELOW, ROOT, TINY, TINY_TARGETS, Repository
+from workflow_copies import BELOW, ROOT, TINY, TINY_TARGETS, Repository
 
 OTHER_TARGETS = (
     "results/table6.csv", "results/table7.csv", "results/figures/figure1.png",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY, TINY_FILE, TINY_TARGETS, Repository, environment
+from workflow_copies import TINY, TINY_FILE, TINY_TARGETS, Repository, environment
 
 RESULTS = ("table4.csv", "table4.md", "study.csv", "tiny/scenes_vit/lost/default/seed0/boxes.png")
 
@@ -54,16 +54,16 @@ CODE = {
     "extract_features.py": AFTER_FEATURES,
     "evaluate.py": {"evaluate_boxes": 12, **AFTER_METRICS},
     "predict_cad.py": {"predict_cad": 2, "evaluate_boxes": 2, "tabulate_table4": 1},
-    "bbr/cad_batches.py": {
+    "bbr/cad/batches.py": {
         "train_cad": 2, "predict_cad": 2, "evaluate_boxes": 2, "tabulate_table4": 1,
     },
-    "bbr/refinement.py": {"refine_backbone": 1, **AFTER_F_H},
-    "bbr/lost.py": AFTER_BOXES,
-    "bbr/tables.py": TABLES,
-    "bbr/drawing.py": {"draw_refined_boxes": 1},
-    "bbr/backbones.py": NOT_RENDERING,
+    "bbr/refinement/objective.py": {"refine_backbone": 1, **AFTER_F_H},
+    "bbr/heuristics/lost.py": AFTER_BOXES,
+    "bbr/reporting/tables.py": TABLES,
+    "bbr/reporting/contact_sheets.py": {"draw_refined_boxes": 1},
+    "bbr/backbones/build.py": NOT_RENDERING,
     "bbr/scenes/palette.py": EVERYTHING,
-    "bbr/pretraining.py": {},
+    "bbr/backbones/pretraining.py": {},
 }  # fmt: skip
 
 # Changes of the configuration, and the jobs that then run again.
@@ -82,8 +82,8 @@ KEYS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
         {"cad_prediction": {"nms_threshold": 0.5}},
         CODE["predict_cad.py"],
     ),
-    "cad.lr": ({"cad": {"lr": 0.1}}, CODE["bbr/cad_batches.py"]),
-    "figures.count": ({"figures": {"count": 5}}, CODE["bbr/drawing.py"]),
+    "cad.lr": ({"cad": {"lr": 0.1}}, CODE["bbr/cad/batches.py"]),
+    "figures.count": ({"figures": {"count": 5}}, CODE["bbr/reporting/contact_sheets.py"]),
     "controls": ({"tables": {"table4": {"controls": ["center"]}}}, {"tabulate_table4": 1}),
     "precision": ({"precision": "bf16"}, NOT_RENDERING),
     "device": ({"device": "cpu"}, {}),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import Repository
 from support.grounding_names import (
     Teaching,
     split_scored,
@@ -13,6 +12,7 @@ from support.grounding_names import (
     study_tasks,
     wildcard_patterns,
 )
+from workflow_copies import Repository
 
 TAUGHT = Teaching("coco", "no_reg", 3)
 PATTERNS = wildcard_patterns(["coco", "vg-2"], ["default", "no_reg"])

@@ -1,7 +1,7 @@
 """The profile of Kubernetes: a bucket instead of a shared folder, and pods that begin with nothing.
 
-Snakemake, its executor and its storage plugin are the real ones; tests/bucket_server.py and
-tests/pod_server.py stand for the rest of a cluster.
+Snakemake, its executor and its storage plugin are the real ones; tests/helpers/bucket_server.py and
+tests/helpers/pod_server.py stand for the rest of a cluster.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 from bucket_server import Bucket, serve_bucket
-from conftest import LOST_ROWS, ROOT, TINY, TINY_FILE, TINY_TARGETS, Repository, environment
 from pod_server import Pods, serve_pods
+from workflow_copies import LOST_ROWS, ROOT, TINY, TINY_FILE, TINY_TARGETS, Repository, environment
 
 FOLDER = "bucket/run/"
 BOXES = "results/tiny/scenes_vit/lost"

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Repository
 from file_server import FileServer
 from PIL import Image
+from workflow_copies import ROOT, Repository
 
 PAPER = "workflow/configs/paper.yaml"
 RELEASE = "workflow/configs/release.yaml"

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import TINY, TINY_FILE, Repository, environment
+from workflow_copies import TINY, TINY_FILE, Repository, environment
 
 # PBS's command, as it is called: notes its options, runs the script, prints a job's number.
 QSUB = """#!/bin/sh

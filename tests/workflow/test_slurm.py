@@ -22,8 +22,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import LOST_ROWS, ROOT, TINY, TINY_FILE, Repository
 from submitted import CLUSTER, HUNG, Submitted, hold, squeue, wait_until
+from workflow_copies import LOST_ROWS, ROOT, TINY, TINY_FILE, Repository
 
 pytestmark = pytest.mark.cluster
 

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, Repository
 from PIL import Image
+from workflow_copies import ROOT, Repository
 
 
 def test_table3(pristine: Repository) -> None:

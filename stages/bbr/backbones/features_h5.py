@@ -1,0 +1,317 @@
+"""Patch features of a dataset on disk: ragged, one row per patch, `features.h5`.
+
+    attributes      schema "bbr-features/1", backbone, patch_size (pixels), provenance (JSON),
+                    complete (true, written last)
+    /image_id       (n,)       int64
+    /image_size     (n, 2)     int32    height, width in pixels, unpadded
+    /grid           (n, 2)     int32    patch rows, columns
+    /offset         (n+1,)     int64    rows of image i are offset[i]:offset[i+1]
+    /key            (T, d)     float16 or float32, row-major over each grid
+    /cls_attention  (T, heads) likewise, where the backbone has it
+    /mask           (P,)       uint8, of a segmenter: foreground of the unpadded image, row-major;
+                               128 and above is more than half
+    /mask_offset    (n+1,)     int64    as offset, of pixels
+
+Our own files have checksums in every dataset, so that a damaged one is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.loading import groups_of_equal
+from ..errors import InputError
+from ..storage.atomic import atomic_path
+from ..storage.hdf5 import CheckedFile, OutputFile, create_hdf5
+
+SCHEMA = "bbr-features/1"
+_CHUNK_ROWS = 4096
+_CHUNK_PIXELS = 2**18
+_PER_IMAGE = {"image_id": (np.int64, ()), "image_size": (np.int32, (2,)), "grid": (np.int32, (2,))}
+
+
+class FeatureWriter:
+    """Appends images to an open file; `complete` is set by `create_features` at the very end."""
+
+    def __init__(
+        self, file: OutputFile, dim: int, heads: int, dtype: str, masks: bool = False
+    ) -> None:
+        self._file = file
+        # Kept open: a dataset that is closed writes out its last, half-filled chunk.
+        self._datasets: dict[str, h5py.Dataset] = {}
+        for name, (kind, shape) in _PER_IMAGE.items():
+            self._create(name, kind, shape, rows=1024)
+        self._create("offset", np.int64, (), rows=1024)
+        self._append("offset", np.zeros(1, dtype=np.int64))
+        self._create("key", np.dtype(dtype), (dim,), rows=_CHUNK_ROWS)
+        if heads:
+            self._create("cls_attention", np.dtype(dtype), (heads,), rows=_CHUNK_ROWS)
+        if masks:
+            self._create("mask_offset", np.int64, (), rows=1024)
+            self._append("mask_offset", np.zeros(1, dtype=np.int64))
+            # Almost everywhere 0 or 255, masks shrink to a few hundredths.
+            self._create("mask", np.uint8, (), rows=_CHUNK_PIXELS, compression="gzip")
+
+    def append(
+        self,
+        image_id: int,
+        image_size: tuple[int, int],
+        grid: tuple[int, int],
+        key: Tensor,
+        cls_attention: Tensor | None,
+        mask: Tensor | None = None,
+    ) -> None:
+        """Add one image: size in pixels (height, width), grid (h, w), key (h·w, d),
+        cls_attention (heads, h·w) or None, mask (height, width) in [0, 1] or None.
+
+        Raises:
+            InputError: a value is not finite, or too large for the file's type.
+            OSError: a write failed.
+        """
+        self._append("image_id", np.array([image_id]))
+        self._append("image_size", np.array([image_size]))
+        self._append("grid", np.array([grid]))
+        self._append("key", self._stored("key", key, image_id))
+        if cls_attention is not None:
+            rows = self._stored("cls_attention", cls_attention.T, image_id)
+            self._append("cls_attention", rows)
+        if mask is not None:
+            if not torch.isfinite(mask).all():
+                raise InputError(f"mask of image {image_id} is not finite; check the weights")
+            self._append("mask", stored_mask(mask).flatten())
+            self._append("mask_offset", np.array([len(self._datasets["mask"])]))
+        self._append("offset", np.array([len(self._datasets["key"])]))
+        self._file.check()
+
+    def _stored(self, name: str, rows: Tensor, image_id: int) -> np.ndarray:
+        dtype = self._datasets[name].dtype
+        # By torch, which rounds to float16 as numpy does, five times as fast; and one sum, which no
+        # finite values can take out of range, instead of a look at each.
+        stored = rows.to(getattr(torch, dtype.name)).cpu()
+        if not stored.sum(dtype=torch.float64).isfinite():
+            raise InputError(
+                f"{name} of image {image_id} is not finite as {dtype}; use --dtype float32, or"
+                " check the weights"
+            )
+        return stored.numpy()
+
+    def note_skipped(self, skipped: list[dict[str, Any]]) -> None:
+        """Record the images that could not be read: [{"image_id", "reason"}]."""
+        self._file.attrs["skipped"] = json.dumps(skipped)
+
+    def _create(
+        self, name: str, dtype: Any, shape: tuple[int, ...], rows: int, **storage: Any
+    ) -> None:
+        self._datasets[name] = self._file.create_dataset(
+            name,
+            shape=(0, *shape),
+            maxshape=(None, *shape),
+            chunks=(rows, *shape),
+            dtype=dtype,
+            fletcher32=True,
+            **storage,
+        )
+
+    def _append(self, name: str, rows: np.ndarray) -> None:
+        dataset = self._datasets[name]
+        start = len(dataset)
+        dataset.resize(start + len(rows), axis=0)
+        dataset[start:] = rows
+
+
+def stored_mask(mask: Tensor) -> np.ndarray:
+    """(H, W) in [0, 1] to uint8, rounded: above 0.5 becomes 128 and above, the rest less."""
+    return (mask.float().cpu() * 255).round().to(torch.uint8).numpy()
+
+
+@contextlib.contextmanager
+def create_features(
+    path: Path | str,
+    *,
+    backbone: str,
+    patch_size: float,
+    dim: int,
+    heads: int,
+    dtype: str,
+    provenance: dict[str, Any],
+    masks: bool = False,
+) -> Iterator[FeatureWriter]:
+    """Write a features file; it appears, complete, when the block ends without an exception.
+
+    Args:
+        backbone: name of the architecture, for the reader.
+        patch_size: side of a patch in image pixels.
+        dim: channels d of the key.
+        heads: attention heads, 0 where the backbone has no [CLS] attention.
+        dtype: `float16` or `float32`, of key and cls_attention.
+        masks: whether each image comes with a segmenter's mask.
+    """
+    # The inner context ends first: only a closed HDF5 file is whole, so the rename comes after it.
+    with atomic_path(path) as temporary, create_hdf5(temporary) as file:
+        file.attrs["schema"] = SCHEMA
+        file.attrs["backbone"] = backbone
+        file.attrs["patch_size"] = patch_size
+        file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+        yield FeatureWriter(file, dim, heads, dtype, masks)
+        file.attrs["complete"] = True
+
+
+@dataclass(frozen=True)
+class FeatureBatch:
+    """Images of one patch grid (h, w), N = h·w.
+
+    Attributes:
+        image_ids: B ids.
+        image_sizes: (B, 2) int64, height and width in pixels.
+        key: (B, N, d) float32.
+        cls_attention: (B, heads, N) float32 or None.
+        patch_size: side of a patch in image pixels.
+        masks: B foregrounds (H, W) float32 in [0, 1], in pixels of the unpadded image, or None.
+    """
+
+    image_ids: list[int]
+    image_sizes: np.ndarray
+    grid: tuple[int, int]
+    key: Tensor
+    cls_attention: Tensor | None
+    patch_size: float
+    masks: list[np.ndarray] | None = None
+
+    def select(self, images: Tensor) -> FeatureBatch:
+        """Some of the images, by their positions (n,) int64."""
+        rows = images.tolist()
+        return replace(
+            self,
+            image_ids=[self.image_ids[row] for row in rows],
+            image_sizes=self.image_sizes[rows],
+            key=self.key[images],
+            cls_attention=None if self.cls_attention is None else self.cls_attention[images],
+            masks=None if self.masks is None else [self.masks[row] for row in rows],
+        )
+
+    def in_pixels(self, boxes: np.ndarray) -> np.ndarray:
+        """(B, 4) boxes in patches to pixels, right and bottom clipped to the unpadded image."""
+        limits = np.tile(self.image_sizes[:, ::-1], 2)
+        return np.minimum(boxes * self.patch_size, limits)
+
+
+class FeatureFile(CheckedFile):
+    """A checked features file, open for reading; use as a context manager.
+
+    Raises:
+        InputError: not a features file, not complete, or its parts do not fit together.
+    """
+
+    role, schema = "features", SCHEMA
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+    def _check(self, attributes: dict[str, Any]) -> None:
+        missing = [n for n in (*_PER_IMAGE, "offset", "key") if n not in self._file]
+        if "patch_size" not in attributes:
+            missing.append("attribute patch_size")
+        if missing:
+            raise self._error(f"has no {', '.join(missing)}")
+        self.patch_size = float(attributes["patch_size"])
+        self.skipped: list[dict[str, Any]] = json.loads(attributes.get("skipped", "[]"))
+        self.image_id, self.image_size, self.grid, self.offset = (
+            self._read(name) for name in ("image_id", "image_size", "grid", "offset")
+        )
+        self.has_attention = "cls_attention" in self._file
+        self.dim: int = self._file["key"].shape[-1]
+        self.has_masks = "mask" in self._file
+        count = len(set(self.image_id.tolist()))
+        rows = self.grid.prod(axis=1, dtype=np.int64) if count else np.zeros(0, np.int64)
+        consistent = (
+            self.image_id.shape == (count,)
+            and self.image_size.shape == self.grid.shape == (count, 2)
+            and self.patch_size > 0
+            and self.offset.shape == (count + 1,)
+            and self.offset[0] == 0
+            and (np.diff(self.offset) == rows).all()
+            and (rows > 0).all()
+            and all(
+                self._file[name].ndim == 2 and len(self._file[name]) == self.offset[-1]
+                for name in ("key", "cls_attention")[: 1 + self.has_attention]
+            )
+            and (not self.has_masks or self._masks_fit())
+        )
+        if not consistent:
+            raise self._error(
+                "grid, offset and key do not fit together, or an image is there twice; make it"
+                " again"
+            )
+
+    def _masks_fit(self) -> bool:
+        self.mask_offset = self._read("mask_offset")
+        pixels = self.image_size.prod(axis=1, dtype=np.int64)
+        return (
+            self.mask_offset.shape == (len(self.image_id) + 1,)
+            and self.mask_offset[0] == 0
+            and (np.diff(self.mask_offset) == pixels).all()
+            and self._file["mask"].shape == (self.mask_offset[-1],)
+        )
+
+    def batches(
+        self,
+        size: int,
+        device: torch.device | str = "cpu",
+        window: int = 256,
+        among: range | None = None,
+    ) -> Iterator[FeatureBatch]:
+        """Every image, in batches of one grid, from windows of at most `window` images in memory.
+
+        Within a window the order is by grid; `FeatureBatch.image_ids` says which images they are.
+        With `among`, only the images at these consecutive positions.
+        """
+        among = range(len(self)) if among is None else among
+        for start in range(among.start, among.stop, window):
+            positions = range(start, min(start + window, among.stop))
+            first, last = self.offset[positions[0]], self.offset[positions[-1] + 1]
+            key = torch.from_numpy(self._read("key", slice(first, last)).astype(np.float32))
+            attention = None
+            if self.has_attention:
+                rows = self._read("cls_attention", slice(first, last)).astype(np.float32)
+                attention = torch.from_numpy(rows)
+            for group in groups_of_equal(positions, lambda i: tuple(self.grid[i]), size):
+                yield self._batch(group, first, key, attention, device)
+
+    def _batch(
+        self,
+        positions: list[int],
+        first: int,
+        key: Tensor,
+        attention: Tensor | None,
+        device: torch.device | str,
+    ) -> FeatureBatch:
+        spans = [slice(self.offset[i] - first, self.offset[i + 1] - first) for i in positions]
+        height, width = self.grid[positions[0]].tolist()
+        return FeatureBatch(
+            image_ids=self.image_id[positions].tolist(),
+            image_sizes=self.image_size[positions].astype(np.int64),
+            grid=(height, width),
+            key=torch.stack([key[span] for span in spans]).to(device),
+            cls_attention=(
+                None
+                if attention is None
+                else torch.stack([attention[span].T for span in spans]).to(device)
+            ),
+            patch_size=self.patch_size,
+            masks=[self._mask(i) for i in positions] if self.has_masks else None,
+        )
+
+    def _mask(self, position: int) -> np.ndarray:
+        pixels = self._read("mask", slice(*self.mask_offset[position : position + 2].tolist()))
+        # 128 is the least that stands for more than a half.
+        return pixels.reshape(self.image_size[position]).astype(np.float32) / 255

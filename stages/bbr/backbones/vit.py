@@ -1,0 +1,134 @@
+"""f as a vision transformer, read at its last self-attention."""
+
+from __future__ import annotations
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..errors import InputError
+from .base import Backbone, BackboneSpec, Maps
+
+
+class TransformerBackbone(Backbone):
+    """A timm `VisionTransformer`, read at its last self-attention."""
+
+    plane_blocks = 1  # a mask head reads the penultimate block's output
+
+    def __init__(self, spec: BackboneSpec, network: VisionTransformer) -> None:
+        super().__init__(spec)
+        self._require_known_parts(network)
+        self.network = network
+        self.stride = network.patch_embed.patch_size[0]
+        self.dim = network.embed_dim
+        self.plane_channels = network.embed_dim
+        self.heads = network.blocks[-1].attn.num_heads
+
+    def _require_known_parts(self, network: nn.Module) -> None:
+        if network.cls_token is None or network.pos_embed is None:
+            raise InputError(
+                f"architecture {self.spec.architecture} has no [CLS] token or no positional"
+                " embeddings; choose a plain vision transformer"
+            )
+
+    @property
+    def depth(self) -> int:
+        """Number of transformer blocks."""
+        return len(self.network.blocks)
+
+    def enter(self, pixels: Tensor, last: int, patch_mask: Tensor | None = None) -> Tensor:
+        """See `Backbone.enter`: tokens (B, 1 + N, D).
+
+        Args:
+            patch_mask: (B, N) bool; embeddings of these patches are zeroed (masked-patch
+                pretraining).
+        """
+        network = self.network
+        embedded = network.patch_embed.proj(pixels)
+        grid = (embedded.shape[-2], embedded.shape[-1])
+        patches = network.patch_embed.norm(embedded.flatten(2).transpose(1, 2))
+        if patch_mask is not None:
+            patches = patches * ~patch_mask.unsqueeze(-1)
+        tokens = network.norm_pre(self._with_positions(patches, grid))
+        return self._run(network.blocks[: self.depth - last], tokens, grid)
+
+    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> Maps:
+        """See `Backbone.leave`.
+
+        The keys are those of the last block, so `last` must be at least 1.
+        """
+        network = self.network
+        tokens = self._run(network.blocks[self.depth - last : -1], state, grid)
+        query, key, value = self._attention_inputs(network.blocks[-1], tokens)
+        tokens = network.norm(self._run(network.blocks[-1:], tokens, grid))
+        prefix = network.num_prefix_tokens
+        placed = self._placed(key, grid)
+        attention = (query[:, :, :1] @ placed.transpose(-2, -1)) * query.shape[-1] ** -0.5
+        q, k, v = (part.transpose(1, 2).flatten(2)[:, prefix:] for part in (query, key, value))
+        return Maps(
+            key=self._normalize(k),
+            query=q,
+            value=v,
+            cls_attention=attention.softmax(dim=-1)[:, :, 0, prefix:],
+            tokens=torch.cat((tokens[:, :1], tokens[:, prefix:]), dim=1),
+            grid=grid,
+        )
+
+    def trainable(self, last: int) -> nn.ModuleList:
+        """See `Backbone.trainable`."""
+        return nn.ModuleList([*self.network.blocks[self.depth - last :], self.network.norm])
+
+    def plane(self, state: Tensor, grid: tuple[int, int]) -> Tensor:
+        """See `Backbone.plane`."""
+        return state[:, self.network.num_prefix_tokens :].unflatten(1, grid)
+
+    def _run(self, blocks: nn.ModuleList, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        for block in blocks:
+            tokens = block(tokens)
+        return tokens
+
+    def _placed(self, key: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Keys as [CLS] attends to them: (B, heads, 1 + N, d / heads)."""
+        return key
+
+    def _with_positions(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
+        network = self.network
+        prefix = [network.cls_token]
+        if network.reg_token is not None:
+            prefix.append(network.reg_token)
+        positions = network.pos_embed
+        covered = positions.shape[1] - network.patch_embed.num_patches
+        on_patches = interpolate_positions(
+            positions[:, covered:], network.patch_embed.grid_size, grid
+        )
+        head = torch.cat(prefix, dim=1)
+        # timm gives [CLS] a position of its own, all prefix tokens one, or none of them.
+        head = torch.cat((head[:, :covered] + positions[:, :covered], head[:, covered:]), dim=1)
+        return torch.cat((head.expand(len(patches), -1, -1), patches + on_patches), dim=1)
+
+    @staticmethod
+    def _attention_inputs(block: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """q, k, v of a block, each (B, heads, 1 + N, d / heads)."""
+        attention = block.attn
+        batch, count, _ = tokens.shape
+        qkv = attention.qkv(block.norm1(tokens))
+        qkv = qkv.reshape(batch, count, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
+        return attention.q_norm(qkv[0]), attention.k_norm(qkv[1]), qkv[2]
+
+
+def interpolate_positions(
+    positions: Tensor, grid: tuple[int, int], target: tuple[int, int]
+) -> Tensor:
+    """Positional embeddings (1, h·w, D) of a grid, resampled for a target grid as DINO does.
+
+    DINO interpolates bicubically by a *scale factor* with 0.1 patch added, a guard against
+    rounding that also shifts the sampling points a little; it is kept, since published figures
+    depend on it.
+    """
+    if grid == target:
+        return positions
+    plane = positions.reshape(1, *grid, -1).permute(0, 3, 1, 2)
+    factors = tuple((to + 0.1) / side for to, side in zip(target, grid, strict=True))
+    plane = functional.interpolate(plane, scale_factor=factors, mode="bicubic")
+    return plane.permute(0, 2, 3, 1).reshape(1, target[0] * target[1], -1)

@@ -1,0 +1,120 @@
+"""Regions of an image to describe ("what is where by looking", PROTOCOL section 3).
+
+Selective search's fast mode, and windows of a half, a third and a quarter of each side; of both,
+those that take more than a share of the image.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torchvision.ops import box_iou
+
+from ..baselines.selective_search import selective_search
+from ..command_line.cli import fraction, non_negative_int, positive_int
+
+# (H, W, 3) uint8 RGB to (n, 4) int xyxy.
+Proposer = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class ProposalOptions:
+    """Which regions.
+
+    least_area: share of the image; regions must have more. A window of a quarter of each side has
+        6 % and falls out at 10 %.
+    windows: a window's side is the image's, divided by each of these.
+    stride: from one window to the next, in windows.
+    proposal_seed: of selective search's random factors.
+    """
+
+    least_area: float = 0.1
+    windows: tuple[int, ...] = (2, 3, 4)
+    stride: float = 0.5
+    proposal_seed: int = 0
+
+
+def propose_regions(
+    image: np.ndarray, options: ProposalOptions, search: Proposer | None = None
+) -> np.ndarray:
+    """Regions of an image, selective search's first and best first, no region twice.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        search: instead of selective search.
+
+    Returns:
+        (n, 4) int64 xyxy in pixels, right and bottom exclusive; n may be 0.
+    """
+    height, width = image.shape[:2]
+    found = search(image) if search else selective_search(image, options.proposal_seed)
+    windows = [sliding_windows(height, width, d, options.stride) for d in options.windows]
+    boxes = np.concatenate((found.reshape(-1, 4).astype(np.int64), *windows))
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    boxes = boxes[areas > options.least_area * height * width]
+    _, first = np.unique(boxes, axis=0, return_index=True)
+    return boxes[np.sort(first)]
+
+
+def sliding_windows(height: int, width: int, divisor: int, stride: float) -> np.ndarray:
+    """All windows of one size, row by row; the last of a row or column ends at the edge.
+
+    Returns:
+        (n, 4) int64 xyxy in pixels; n is at least 1.
+    """
+    tall, wide = max(1, height // divisor), max(1, width // divisor)
+    corners = [(y, x) for y in _starts(height, tall, stride) for x in _starts(width, wide, stride)]
+    return np.array([(x, y, x + wide, y + tall) for y, x in corners], dtype=np.int64)
+
+
+def _starts(side: int, window: int, stride: float) -> list[int]:
+    """Where windows begin along a side."""
+    step = max(1, round(stride * window))
+    return [*range(0, side - window, step), side - window]
+
+
+def stand_ins(boxes: np.ndarray, same_iou: float | None) -> np.ndarray:
+    """The region whose caption each region takes: the first that is nearly the same.
+
+    Args:
+        boxes: (n, 4) xyxy.
+        same_iou: from which IoU on; None lets every region stand for itself.
+
+    Returns:
+        (n,) int64 positions of regions that stand for themselves, none after its own.
+    """
+    positions = np.arange(len(boxes))
+    if same_iou is None:
+        return positions
+    corners = torch.from_numpy(boxes).double()
+    ious = box_iou(corners, corners).numpy()
+    for i in range(1, len(boxes)):
+        earlier = np.flatnonzero((positions[:i] == np.arange(i)) & (ious[i, :i] >= same_iou))
+        if len(earlier):
+            positions[i] = earlier[0]
+    return positions
+
+
+def add_proposal_options(parser: argparse.ArgumentParser) -> None:
+    """Options for every field of `ProposalOptions`."""
+    default = ProposalOptions()
+    windows = " ".join(map(str, default.windows))
+    parser.add_argument("--least-area", type=fraction, default=default.least_area,
+                        help="of a region, as a share of the image [0.1]")  # fmt: skip
+    parser.add_argument("--windows", type=positive_int, nargs="*", default=list(default.windows),
+                        help=f"image's side, divided by a window's [{windows}]")  # fmt: skip
+    parser.add_argument("--stride", type=_positive, default=default.stride,
+                        help="from window to window, in windows [0.5]")  # fmt: skip
+    parser.add_argument("--proposal-seed", type=non_negative_int, default=default.proposal_seed,
+                        help="of selective search [0]")  # fmt: skip
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value

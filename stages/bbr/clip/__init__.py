@@ -1,0 +1,1 @@
+"""CLIP, frozen: the published networks or a small one, and where it looks when it reads a text."""

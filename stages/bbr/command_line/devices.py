@@ -1,0 +1,39 @@
+"""Devices, arithmetic and seeds of the stages that run networks."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+
+from ..errors import InputError
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device of `auto`, `cpu` or `cuda`.
+
+    Raises:
+        InputError: `cuda` was asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise InputError("--device cuda: no CUDA device is visible; use --device cpu or auto")
+    return torch.device("cuda" if name != "cpu" and available else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """What provenance says of a device: `cpu` or the GPU's model."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The arithmetic that --precision asks for, as a context manager."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

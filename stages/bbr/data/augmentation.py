@@ -1,0 +1,92 @@
+"""The training augmentation of h and f^h (PROTOCOL section 1), on batches of tensors."""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..command_line.cli import fraction
+
+AUGMENTATIONS = ("none", "flip_maps", "crop_flip")
+
+
+def add_channel_dropout(parser: argparse.ArgumentParser) -> None:
+    """The option for `drop_channels`."""
+    parser.add_argument(
+        "--channel-dropout",
+        type=fraction,
+        default=0.0,
+        help="share of f's channels that h is not shown, drawn anew for each image [0]",
+    )
+
+
+def crop_and_flip(images: Tensor, generator: torch.Generator, least_area: float = 0.9) -> Tensor:
+    """RandomResizedCrop to the same size (bicubic) and horizontal flip, one draw an image.
+
+    Args:
+        images: (B, 3, S, S) uint8.
+        least_area: smallest crop, as a fraction of the image's area.
+
+    Returns:
+        (B, 3, S, S) uint8.
+    """
+    cropped = [_crop(image, generator, least_area) for image in images]
+    return torch.stack(cropped)
+
+
+def flip_images(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror about half of (B, C, H, W) images left to right."""
+    chosen = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(chosen.view(-1, 1, 1, 1).to(images.device), images.flip(-1), images)
+
+
+def flip_maps(maps: Tensor, boxes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mirror about half of the maps, and their boxes with them.
+
+    f sees a mirrored image almost as the mirror image of what it saw, so that this stands in for
+    flipping the image and running f again.
+
+    Args:
+        maps: (B, C, h, w), in the `spatial` layout.
+        boxes: (B, 4) or (B, T, 4) cxcywh in fractions of the image.
+    """
+    chosen = torch.rand(len(maps), generator=generator) < 0.5
+    mirrored = torch.cat((1 - boxes[..., :1], boxes[..., 1:]), dim=-1)
+    return (
+        torch.where(chosen.view(-1, 1, 1, 1), maps.flip(-1), maps),
+        torch.where(chosen.view(-1, *[1] * (boxes.ndim - 1)), mirrored, boxes),
+    )
+
+
+def drop_channels(maps: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Silence a random share of each image's channels, and scale up the rest.
+
+    h then cannot rest on a few channels of f, and what it teaches f^h is spread over all: where
+    the frozen h sees every channel, f^h can please it by changes that no heuristic would notice.
+
+    Args:
+        maps: (B, P, N, d).
+        share: in [0, 1); 0 leaves the maps as they are and draws nothing.
+
+    Returns:
+        (B, P, N, d).
+    """
+    if share == 0:
+        return maps
+    batch, parts, _, dim = maps.shape
+    kept = torch.rand(batch, parts, 1, dim, generator=generator) >= share
+    return maps * (kept / (1 - share)).to(maps.device, maps.dtype)
+
+
+def _crop(image: Tensor, generator: torch.Generator, least_area: float) -> Tensor:
+    side = image.shape[-1]
+    area, top, left, flip = torch.rand(4, generator=generator).tolist()
+    cut = max(1, round(side * (least_area + (1 - least_area) * area) ** 0.5))
+    y, x = int(top * (side - cut + 1)), int(left * (side - cut + 1))
+    window = image[:, y : y + cut, x : x + cut].float().unsqueeze(0)
+    resized = functional.interpolate(window, (side, side), mode="bicubic", antialias=True)[0]
+    resized = resized.round().clamp(0, 255).to(torch.uint8)
+    return resized.flip(-1) if flip < 0.5 else resized

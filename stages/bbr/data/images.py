@@ -1,0 +1,167 @@
+"""Photographs from disk to upright 8-bit RGB arrays, whatever their mode."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ..errors import InputError
+
+EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"))
+# Only these decoders are tried, whatever a file's name says: among Pillow's others are some that
+# run external programs (EPS through Ghostscript).
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
+# Modes whose pixel values have no fixed relation to sRGB.
+_UNSUPPORTED_MODES = {"F": "floating-point pixels", "LAB": "Lab colours"}
+
+# Pillow only warns of images above MAX_IMAGE_PIXELS. `_open_upright` refuses them by itself, since
+# turning the warning into an error around one call (`catch_warnings`) is not safe among threads.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+
+class UnreadableImage(InputError):
+    """An image file that cannot be decoded; `reason` says why, in a few words without the path."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        # Both as args, so that the exception survives pickling between worker processes.
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+def read_rgb(path: Path | str) -> np.ndarray:
+    """Decode an image file upright, as 8-bit RGB.
+
+    The EXIF orientation is applied. Transparency (an alpha channel, or a transparent colour) is
+    composited on white, as a page would show it; dropping it would uncover whatever colour lies
+    hidden below. Grey values of 16 bits are divided by 257, so that 65535 becomes 255. CMYK goes
+    through the device-independent formula, without colour profiles. Of animations and multi-page
+    files the first frame is read.
+
+    Returns:
+        (H, W, 3) uint8, writable, in RGB order.
+
+    Raises:
+        UnreadableImage: missing, empty, truncated, damaged, not an image, of an unsupported mode,
+            or above Pillow's limit for decompression bombs.
+    """
+    with _open_upright(path) as image:
+        return _to_rgb(image)
+
+
+def checksum(path: Path | str) -> int:
+    """CRC-32 of a file's bytes, by which an index knows its images again.
+
+    A JPEG with a flipped bit mostly decodes, to other pixels.
+
+    Raises:
+        UnreadableImage: the file cannot be read.
+    """
+    try:
+        return zlib.crc32(Path(path).read_bytes())
+    except OSError as error:
+        raise UnreadableImage(path, error.strerror or "cannot be read") from error
+
+
+def read_indexed(path: Path | str, record: dict[str, Any]) -> np.ndarray:
+    """`read_rgb` of an image that an index lists, if it still is the file that was indexed.
+
+    Args:
+        record: the index's entry; its crc32, width and height are looked at where it has them.
+
+    Raises:
+        UnreadableImage: `read_rgb` does, or the file is another.
+    """
+    pixels = read_rgb(path)
+    height, width = pixels.shape[:2]
+    if (record.get("width", width), record.get("height", height)) != (width, height):
+        stated = f"{record.get('width')}x{record.get('height')}"
+        raise UnreadableImage(path, f"decodes to {width}x{height}, but was indexed as {stated}")
+    if "crc32" in record and checksum(path) != record["crc32"]:
+        raise UnreadableImage(path, "damaged or replaced since it was indexed; index again")
+    return pixels
+
+
+def image_size(path: Path | str) -> tuple[int, int]:
+    """(height, width) in pixels of what `read_rgb` returns.
+
+    Every pixel is decoded: a truncated file has a sound header, so a size read from the header
+    alone would not tell that `read_rgb` can read the rest.
+
+    Raises:
+        UnreadableImage: exactly when `read_rgb` does.
+    """
+    with _open_upright(path) as image:
+        return image.height, image.width
+
+
+@contextlib.contextmanager
+def _open_upright(path: Path | str) -> Iterator[Image.Image]:
+    """The decoded image with its EXIF orientation applied, in its own mode."""
+    try:
+        if not os.path.isfile(path):
+            raise UnreadableImage(path, "no such file")
+        if os.path.getsize(path) == 0:
+            raise UnreadableImage(path, "empty file")
+        with Image.open(path, formats=_FORMATS) as image:
+            _refuse_unsupported(path, image)
+            image.load()
+            _turn_upright(image)
+            yield image
+    except (UnreadableImage, MemoryError):
+        raise
+    # Pillow's decoders raise almost any exception on damaged files, and one of them must not end a
+    # run over many thousands.
+    except Exception as error:
+        raise UnreadableImage(path, _reason(error)) from error
+
+
+def _refuse_unsupported(path: Path | str, image: Image.Image) -> None:
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        size = f"{image.width}x{image.height}"
+        raise UnreadableImage(path, f"{size} pixels are more than the limit of {limit}")
+    if image.mode in _UNSUPPORTED_MODES:
+        raise UnreadableImage(path, f"{_UNSUPPORTED_MODES[image.mode]} are not supported")
+
+
+def _turn_upright(image: Image.Image) -> None:
+    """Apply the EXIF orientation in place; a damaged EXIF block does not cost the picture."""
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not a JPEG, PNG, WebP, BMP, TIFF or GIF image"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more pixels than the limit of {Image.MAX_IMAGE_PIXELS}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"damaged: {' '.join(str(error).split())[:120] or type(error).__name__}"
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return _grey16_to_rgb(np.asarray(image))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return np.array(image.convert("RGB"))
+
+
+def _grey16_to_rgb(grey: np.ndarray) -> np.ndarray:
+    """(H, W) integers read as 0..65535 to (H, W, 3) uint8, rounded; values outside are clipped."""
+    grey = (np.clip(grey, 0, 65535).astype(np.uint32) + 128) // 257
+    return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)

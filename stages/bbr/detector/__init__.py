@@ -1,0 +1,1 @@
+"""h: its network, its inputs, its targets and its loss L_h."""

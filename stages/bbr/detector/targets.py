@@ -1,0 +1,47 @@
+"""Pseudo-boxes as training targets of h: one box per image, in fractions of the image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..data.box_ops import normalize_boxes
+from ..data.index import Index
+from ..errors import InputError
+from ..storage.boxes_json import box_xyxy, read_boxes, require_known_images, top_boxes
+
+
+def load_targets(path: Path | str, index: Index) -> tuple[Tensor, Tensor]:
+    """The best-scoring box of each image of the index that has one.
+
+    Returns:
+        positions (m,) int64 into `index.images`, ascending, and boxes (m, 4) float32 cxcywh in
+        fractions of the image.
+
+    Raises:
+        InputError: no image has a box, or there are boxes of images not in the index.
+    """
+    records = read_boxes(path)
+    require_known_images(records, {image["id"] for image in index.images}, path)
+    best = top_boxes(records)
+    positions = [i for i, image in enumerate(index.images) if image["id"] in best]
+    if not positions:
+        raise InputError(f"{path}: holds no boxes to learn from")
+    chosen = [index.images[i] for i in positions]
+    boxes = torch.tensor([box_xyxy(best[image["id"]]) for image in chosen])
+    sizes = torch.tensor([index.image_size(image) for image in chosen])
+    return torch.tensor(positions), normalize_boxes(boxes, sizes.float())
+
+
+def as_target_list(boxes: Tensor) -> list[Tensor]:
+    """Targets as the list of B tensors (n_i, 4) that `set_loss` takes.
+
+    Args:
+        boxes: (B, 4), one target an image; or (B, T, 4), where rows of NaN fill up.
+    """
+    rows = boxes if boxes.ndim == 3 else boxes.unsqueeze(1)
+    kept = ~rows.isnan().any(dim=2)
+    # Not image by image: a GPU would be waited for each time.
+    return list(rows[kept].split(kept.sum(dim=1).tolist()))

@@ -1,0 +1,1 @@
+"""Datasets and pretrained weights from the web: downloads, digests, archives, layouts."""

@@ -1,0 +1,1 @@
+"""Features in, boxes out: LOST, TokenCut, DINO-seg and MOVE's masks, by name in `registry`."""

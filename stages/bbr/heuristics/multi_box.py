@@ -1,0 +1,97 @@
+"""Several boxes per image: a heuristic again on what it has not found yet.
+
+TokenCut in the manner of MaskCut (Wang et al. 2023): the patches found are taken out of the
+affinity, and the rest is cut again. LOST: the next seed is the patch of lowest degree outside of
+what is found. Masks of an image do not overlap; their boxes may.
+
+The score says how much an object's patches are alike and differ from the others: half of the mean
+cosine of its own patches to their mean direction, less that of the others, within [0, 1]; but no
+more than the score of the box found before it, so that the method's own box stays first. It orders
+boxes; it is no probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..backbones.features_h5 import FeatureBatch
+from ..errors import InputError
+from .components import mask_boxes
+from .lost import lost_masks
+from .registry import LostOptions, TokencutOptions
+from .tokencut import tokencut_masks
+
+
+def _lost(batch: FeatureBatch, options: LostOptions, found: Tensor) -> np.ndarray:
+    return lost_masks(batch.key, batch.grid, options.lowest, found)
+
+
+def _tokencut(batch: FeatureBatch, options: TokencutOptions, found: Tensor) -> np.ndarray:
+    return tokencut_masks(batch.key, batch.grid, options.threshold, options.epsilon, found)
+
+
+_MASKS: dict[str, Callable[[FeatureBatch, Any, Tensor], np.ndarray]] = {
+    "lost": _lost,
+    "tokencut": _tokencut,
+}
+SEVERAL = tuple(_MASKS)
+
+
+def propose_several(
+    batch: FeatureBatch, method: str, options: Any, most: int
+) -> list[list[tuple[list[float], float]]]:
+    """Up to `most` boxes of each image, fewer only where every patch is found.
+
+    Args:
+        options: from `registry.heuristic_options`.
+
+    Returns:
+        for each image its (box, score) in the order of finding: xyxy in image pixels, and scores
+        that do not rise.
+
+    Raises:
+        InputError: the method finds one box only.
+    """
+    if method not in _MASKS:
+        raise InputError(
+            f"method {method} finds one box an image; use --max-boxes 1, or one of"
+            f" {', '.join(SEVERAL)}"
+        )
+    found = torch.zeros(batch.key.shape[:2], dtype=torch.bool, device=batch.key.device)
+    proposed: list[list[tuple[list[float], float]]] = [[] for _ in batch.image_ids]
+    for _ in range(most):
+        left = (~found).any(dim=1).nonzero()[:, 0]
+        if not len(left):
+            break
+        rest = batch.select(left)
+        masks = _MASKS[method](rest, options, found[left])
+        flat = torch.from_numpy(masks).flatten(1).to(found.device)
+        found[left] |= flat
+        boxes = rest.in_pixels(mask_boxes(masks)).astype(float).tolist()
+        scores = contrast(rest.key, flat).tolist()
+        for image, box, score in zip(left.tolist(), boxes, scores, strict=True):
+            before = proposed[image][-1][1] if proposed[image] else 1.0
+            proposed[image].append((box, min(score, before)))
+    return proposed
+
+
+def contrast(features: Tensor, masks: Tensor) -> Tensor:
+    """How far the patches of each mask are alike and differ from the others: (B,) in [0, 1].
+
+    Args:
+        features: (B, N, d) float32.
+        masks: (B, N) bool, at least one patch each.
+    """
+    units = functional.normalize(features, dim=2)
+    inside = masks.to(units.dtype)
+    direction = functional.normalize((inside.unsqueeze(1) @ units)[:, 0], dim=1)
+    cosine = (units @ direction.unsqueeze(2))[:, :, 0]
+    own = (cosine * inside).sum(dim=1) / inside.sum(dim=1)
+    others = (cosine * (1 - inside)).sum(dim=1) / (1 - inside).sum(dim=1).clamp_min(1)
+    return ((own - others) / 2).clamp(0, 1)

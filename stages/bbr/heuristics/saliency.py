@@ -1,0 +1,78 @@
+"""What a heuristic looks at, as a map to show: one entry per method (paper, figures 1 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..backbones.features_h5 import FeatureBatch
+from ..errors import InputError
+from .lost import patch_degrees
+from .registry import DinoSegOptions, LostOptions, MoveOptions, TokencutOptions
+from .tokencut import tokencut_vectors
+
+
+def _inverse_degree(batch: FeatureBatch, _: LostOptions) -> np.ndarray:
+    """1 / d, each patch counted as a neighbour of itself, so that d is never zero."""
+    degrees = patch_degrees(batch.key).double() + 1
+    return (1 / degrees).view(-1, *batch.grid).cpu().numpy()
+
+
+def _eigenvector(batch: FeatureBatch, options: TokencutOptions) -> np.ndarray:
+    return tokencut_vectors(batch.key, batch.grid, options.threshold, options.epsilon)
+
+
+def _mask(batch: FeatureBatch, _: MoveOptions) -> list[np.ndarray]:
+    if batch.masks is None:
+        raise InputError("method move: these features have no mask; use a segmenter as backbone")
+    return batch.masks
+
+
+def _attention(batch: FeatureBatch, options: DinoSegOptions) -> np.ndarray:
+    if batch.cls_attention is None:
+        raise InputError("method dino_seg: these features have no cls_attention; use a transformer")
+    return batch.cls_attention[:, options.head].view(-1, *batch.grid).cpu().numpy()
+
+
+# What a map covers: all patches, those of the padding too; or the image.
+PATCHES, IMAGE = "patches", "image"
+
+# Each gives one array (r, c) for each image, high where the object is, and says what they cover.
+_MAPS: dict[str, tuple[Callable[[FeatureBatch, Any], Sequence[np.ndarray]], str]] = {
+    "lost": (_inverse_degree, PATCHES),
+    "tokencut": (_eigenvector, PATCHES),
+    "move": (_mask, IMAGE),
+    "dino_seg": (_attention, PATCHES),
+}
+
+
+@dataclass(frozen=True)
+class MethodMap:
+    """(r, c) values, and the (height, width) in image pixels that they cover from the top left."""
+
+    values: np.ndarray
+    covered: tuple[float, float]
+
+
+def method_maps(batch: FeatureBatch, method: str, options: Any) -> list[MethodMap]:
+    """The map by which a heuristic proposes its box, for each image.
+
+    Args:
+        options: from `registry.heuristic_options`.
+
+    Raises:
+        InputError: the method has no map, or needs what these features lack.
+    """
+    if method not in _MAPS:
+        raise InputError(
+            f"method {method} has no map to be shown; those that have: {', '.join(_MAPS)}"
+        )
+    function, covers = _MAPS[method]
+    padded = (batch.grid[0] * batch.patch_size, batch.grid[1] * batch.patch_size)
+    return [
+        MethodMap(values, padded if covers == PATCHES else (float(size[0]), float(size[1])))
+        for values, size in zip(function(batch, options), batch.image_sizes, strict=True)
+    ]

@@ -1,0 +1,163 @@
+"""TokenCut (Wang et al. 2022): one box per image by a normalised cut of its patches.
+
+Paper section 4, equations 16 to 18; details as in the published code (PROTOCOL section 1).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .components import component_at, mask_boxes
+from .eigensolver import TwoValuedGraph, second_eigenvectors
+
+# Entries of y that differ by less than this part of the largest are equal: what a dense solver
+# makes of them is rounding. The first patch is then the seed, and none is above the mean.
+_TIE = 1e-9
+# Entries of the matrices that are worked on at once: what fits a CPU's cache, or a GPU's memory.
+_AT_ONCE = {"cpu": 2**22, "cuda": 2**28}
+_BLOCKS = 4
+
+
+def affinity_graph(
+    features: Tensor, threshold: float, epsilon: float, found: Tensor | None = None
+) -> TwoValuedGraph:
+    """A of equation 16: 1 where the cosine is above the threshold, ε elsewhere.
+
+    The released code compares with >, the paper with ≥. A patch with zero features is like none,
+    itself included (cosine 0), and so is one that was found before.
+
+    Args:
+        features: (B, N, d) float32.
+        found: (B, N) bool or None.
+    """
+    batch, count, _ = features.shape
+    units = functional.normalize(features, dim=2)
+    alike = features.new_empty(batch, count, count)
+    size = -(-count // _BLOCKS)
+    # Half of the products, mirrored: faster, and symmetric whatever the order of summation.
+    for start in range(0, count, size):
+        rows = slice(start, start + size)
+        block = (units[:, rows] @ units[:, start:].mT > threshold).to(features.dtype)
+        own = block[:, :, :size]
+        block[:, :, :size] = torch.maximum(own, own.mT)
+        alike[:, rows, start:] = block
+        alike[:, start + size :, rows] = block[:, :, size:].mT
+    if found is not None:
+        kept = (~found).to(features.dtype)
+        alike *= kept.unsqueeze(1) * kept.unsqueeze(2)
+    return TwoValuedGraph.build(alike, epsilon)
+
+
+def tokencut_vectors(
+    features: Tensor, grid: tuple[int, int], threshold: float = 0.2, epsilon: float = 1e-5
+) -> np.ndarray:
+    """The eigenvector map of each image: (B, h, w) float64, 1 at the seed.
+
+    See `tokencut_masks` for the arguments. For figures: entries are as exact as the mask needs
+    them, at worst about a thousandth of the largest.
+    """
+    return _cuts(features, grid, threshold, epsilon, None)[0].view(-1, *grid).cpu().numpy()
+
+
+def tokencut_masks(
+    features: Tensor,
+    grid: tuple[int, int],
+    threshold: float = 0.2,
+    epsilon: float = 1e-5,
+    found: Tensor | None = None,
+) -> np.ndarray:
+    """TokenCut's object mask of each image of a batch with one patch grid.
+
+    Args:
+        features: (B, N, d) float32, N = h·w patches in row-major order.
+        grid: (h, w).
+        threshold: cosine above which two patches are alike (the paper's τ).
+        epsilon: affinity of patches that are not.
+        found: (B, N) bool, patches that belong to objects found before; they are like no other
+            and never in the mask. Each image must have others.
+
+    Returns:
+        (B, h, w) bool; each mask is 4-connected and holds the seed.
+    """
+    y, seed = _cuts(features, grid, threshold, epsilon, found)
+    return component_at(_above_mean(y, seed, found).view(-1, *grid), seed)
+
+
+def tokencut_boxes(
+    features: Tensor, grid: tuple[int, int], threshold: float = 0.2, epsilon: float = 1e-5
+) -> np.ndarray:
+    """TokenCut's box of each image, in patches: (B, 4) x1 y1 x2 y2, right and bottom exclusive.
+
+    See `tokencut_masks` for the arguments.
+    """
+    return mask_boxes(tokencut_masks(features, grid, threshold, epsilon))
+
+
+def _cuts(
+    features: Tensor,
+    grid: tuple[int, int],
+    threshold: float,
+    epsilon: float,
+    found: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """y (B, N) float64, 1 at the seed, and the seeds (B,), a few images at a time."""
+    count = features.shape[1]
+    size = max(1, _AT_ONCE.get(features.device.type, 2**22) // count**2)
+    parts = []
+    for start in range(0, len(features), size):
+        some = slice(start, start + size)
+        known = None if found is None else found[some]
+        graph = affinity_graph(features[some], threshold, epsilon, known)
+
+        def certain(
+            images: Tensor, y: Tensor, error: Tensor, known: Tensor | None = known
+        ) -> Tensor:
+            return _is_certain(y, error, grid, None if known is None else known[images])
+
+        y = second_eigenvectors(graph, certain)
+        parts.append(_oriented(y, known))
+    return torch.cat([y for y, _ in parts]), torch.cat([seed for _, seed in parts])
+
+
+def _oriented(y: Tensor, found: Tensor | None) -> tuple[Tensor, Tensor]:
+    """y with 1 at the seed, the first patch of largest |y| that is not found; and the seed."""
+    size = y.abs() if found is None else y.abs().masked_fill(found, -1.0)
+    largest = size.amax(dim=1, keepdim=True)
+    seed = (size >= largest * (1 - _TIE)).float().argmax(dim=1)
+    at_seed = y.gather(1, seed.unsqueeze(1))
+    return y / torch.where(at_seed == 0, 1.0, at_seed), seed
+
+
+def _above_mean(
+    y: Tensor, seed: Tensor, found: Tensor | None, margin: Tensor | float = 0.0
+) -> Tensor:
+    """(B, N) bool: the seed's side of the mean, by more than a margin; y from `_oriented`."""
+    inside = y - y.mean(dim=1, keepdim=True) > margin + _TIE
+    inside.scatter_(1, seed.unsqueeze(1), True)  # where all entries are equal
+    return inside if found is None else inside & ~found
+
+
+def _is_certain(y: Tensor, error: Tensor, grid: tuple[int, int], found: Tensor | None) -> Tensor:
+    """(B,) bool: whether no y within its error has another mask.
+
+    The masks of the largest and of the smallest foreground that the error allows enclose all
+    others; where their components at the seed are one, it is the mask. Every patch that could be
+    the seed must lie in it.
+    """
+    oriented, seed = _oriented(y, found)
+    error = error / y.gather(1, seed.unsqueeze(1)).abs().clamp_min(1e-300)
+    size = oriented.abs() if found is None else oriented.abs().masked_fill(found, -torch.inf)
+    could_be_seed = size + error >= (size - error).amax(dim=1, keepdim=True)
+    margin = error + error.mean(dim=1, keepdim=True)
+    least = component_at(_above_mean(oriented, seed, found, margin).view(-1, *grid), seed)
+    most = component_at(
+        _above_mean(oriented, seed, found, -margin - 2 * _TIE).view(-1, *grid), seed
+    )
+    least_flat = torch.from_numpy(least).flatten(1).to(y.device)
+    settled = torch.from_numpy((least == most).all(axis=(1, 2))).to(y.device)
+    settled &= ~(could_be_seed & ~least_flat).any(dim=1)
+    # Seeds and means that are still in question then are ties.
+    return settled | (error.amax(dim=1) <= _TIE)

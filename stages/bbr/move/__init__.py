@@ -1,0 +1,1 @@
+"""How MOVE's segmenter is trained: inpainter, composition, discriminator and losses of masks."""

@@ -1,0 +1,1 @@
+"""f^h: f fine-tuned through a frozen h, from batches of images to the choice of a checkpoint."""

@@ -1,0 +1,141 @@
+"""The images of a refinement: which of them a step sees, and what f makes of them."""
+
+from __future__ import annotations
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from ..command_line.cli import log, progress
+from ..data.augmentation import crop_and_flip
+from ..data.loading import SquareImages
+from ..training.loop import batch_indices
+from .checkpoint_selection import BestState, SelectionOptions, hold_out
+from .objective import Fixed, Refinement
+
+_KEPT_BYTES = 4 * 2**30
+
+
+class RefinementBatches:
+    """The images of a step, or a process's part of them, as f sees them.
+
+    Without augmentation that is the same at every step, so it is kept for all images, made in an
+    order of its own: a resumed run then has the same bits.
+
+    Attributes:
+        images: the whole dataset.
+        positions: (n,) int64, those of its images that are used.
+        targets: (n, 4) cxcywh, the boxes that f^h is to learn; None to augment images and to
+            propose boxes anew.
+    """
+
+    def __init__(
+        self,
+        images: SquareImages,
+        positions: Tensor,
+        targets: Tensor | None,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self.images, self.positions, self.targets = images, positions, targets
+        self.batch_size, self.seed = batch_size, seed
+        self._kept: Fixed | None = None
+
+    def split(self, fraction: float) -> tuple[RefinementBatches, RefinementBatches]:
+        """Those to train on, and `fraction` of them that is set aside, which is not augmented."""
+        rest, aside = hold_out(len(self.positions), fraction, self.seed)
+        shared = (self.batch_size, self.seed)
+        targets = None if self.targets is None else self.targets[rest]
+        unused = torch.zeros(len(aside), 4)  # boxes to be learned, which here none are
+        return (
+            RefinementBatches(self.images, self.positions[rest], targets, *shared),
+            RefinementBatches(self.images, self.positions[aside], unused, *shared),
+        )
+
+    def keep(self, model: Refinement, fabric: Fabric, steps: int) -> None:
+        """Observe all images once, where that is less work than `steps` batches and fits memory."""
+        count = len(self.positions)
+        if self.targets is None or steps * self.batch_size <= count:
+            return
+        one = self._observe(torch.arange(1), model, fabric, None)
+        if sum(tensor.nbytes for tensor in one) * count > _KEPT_BYTES:
+            return
+        parts = self.all()
+        seen = [
+            self._observe(part, model, fabric, None).map(Tensor.cpu)
+            for part in progress(parts, len(parts), "batches observed")
+        ]
+        self._kept = Fixed(*map(torch.cat, zip(*seen, strict=True)))
+
+    def all(self) -> tuple[Tensor, ...]:
+        """Every image once, in batches."""
+        return torch.arange(len(self.positions)).split(self.batch_size)
+
+    def indices(self, step: int, fabric: Fabric) -> Tensor:
+        """What this process works on in a step."""
+        chosen = batch_indices(len(self.positions), self.batch_size, self.seed, step)
+        return chosen[fabric.global_rank :: fabric.world_size]
+
+    def prefetch(self, step: int, fabric: Fabric) -> None:
+        """Begin to read the images of a step, while a device works on the one before."""
+        if self._kept is None:
+            self.images.prefetch(self.positions[self.indices(step, fabric)])
+
+    def batch(
+        self, chosen: Tensor, generator: torch.Generator | None, model: Refinement, fabric: Fabric
+    ) -> Fixed:
+        """What f makes of these images, augmented by `generator` if at all."""
+        if self._kept is not None:
+            return self._kept.map(lambda tensor: fabric.to_device(tensor[chosen]))
+        return self._observe(chosen, model, fabric, generator)
+
+    def _observe(
+        self,
+        chosen: Tensor,
+        model: Refinement,
+        fabric: Fabric,
+        generator: torch.Generator | None,
+    ) -> Fixed:
+        images = fabric.to_device(self.images.batch(self.positions[chosen]))
+        if self.targets is not None:
+            return model.observe(images, self.targets[chosen])
+        return model.observe(crop_and_flip(images, generator), None)
+
+
+class Selector:
+    """Compares states of f^h on images set aside, and keeps the best."""
+
+    def __init__(self, options: SelectionOptions, aside: RefinementBatches) -> None:
+        self.options, self.aside = options, aside
+
+    def begin(self, model: Refinement) -> None:
+        """Give the model a place for its best state, which goes into checkpoints with it."""
+        model.best = BestState(model.changing())
+
+    def compare(
+        self, model: Refinement, grid: tuple[int, int], fabric: Fabric, step: int, steps: int
+    ) -> None:
+        """Offer the state after `step` of `steps` steps, where it is time to."""
+        if not self.options.looks_after(step, steps):
+            return
+        score = self._agreement(model, grid, fabric)
+        model.best.offer(score, step, model.changing())
+        if fabric.is_global_zero:
+            log.info("agreement of h and the heuristic after %d steps: %.4f", step, score)
+
+    def restore(self, model: Refinement) -> dict[str, float]:
+        """Bring the best state back; what the provenance says of it."""
+        model.best.restore(model.changing())
+        return {"step": model.best.step.item(), "agreement": round(model.best.score.item(), 6)}
+
+    def _agreement(self, model: Refinement, grid: tuple[int, int], fabric: Fabric) -> float:
+        """Mean IoU of h's and the heuristic's box on f^h's maps of images set aside.
+
+        Every process looks at all of them, so that all come to the same number.
+        """
+        ious = []
+        for chosen in self.aside.all():
+            with fabric.autocast():
+                fixed = self.aside.batch(chosen, None, model, fabric)
+                ious.append(model.agreement(fixed, grid).double())
+        return torch.cat(ious).mean().item()

@@ -1,0 +1,133 @@
+"""Which state of f^h to keep, judged without ground truth.
+
+A fraction of the training images is set aside: h was trained on them, f^h is not. Every few steps,
+and after the last, h's most confident box on f^h's maps of these images is compared with the box
+that the heuristic finds on the same maps; the score of a state is their mean IoU. It tells how far
+the two readers of f^h, the network and the rule, see the same object. It does not tell whether that
+is the right object: no annotation enters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..command_line.cli import positive_int
+from ..errors import InputError
+
+SELECTIONS = ("last", "agreement")
+
+
+@dataclass(frozen=True)
+class SelectionOptions:
+    """Which state of f^h becomes the output.
+
+    Attributes:
+        select: `last`, or `agreement`: the one in which h and the heuristic agree most.
+        select_every: steps between two comparisons.
+        select_fraction: share of the images that is set aside for them.
+    """
+
+    select: str = "last"
+    select_every: int = 10
+    select_fraction: float = 0.1
+
+    def looks_after(self, step: int, steps: int) -> bool:
+        """Whether states are compared once `step` of `steps` steps have been taken."""
+        return self.select == "agreement" and (step % self.select_every == 0 or step == steps)
+
+
+def add_selection_options(parser: argparse.ArgumentParser) -> None:
+    """Options for every field of `SelectionOptions`."""
+    default = SelectionOptions()
+    parser.add_argument("--select", choices=SELECTIONS, default=default.select,
+                        help="state of f^h to keep: the last, or that in which boxes of h and of"
+                        " the heuristic agree most on images set aside [last]")  # fmt: skip
+    parser.add_argument("--select-every", type=positive_int, default=default.select_every,
+                        help="steps between two looks at that [10]")  # fmt: skip
+    parser.add_argument("--select-fraction", type=float, default=default.select_fraction,
+                        help="share of the images that is set aside for it [0.1]")  # fmt: skip
+
+
+def pop_selection(options: dict[str, Any]) -> SelectionOptions:
+    """Take what `add_selection_options` added out of parsed options."""
+    return SelectionOptions(**{name: options.pop(name) for name in vars(SelectionOptions())})
+
+
+def hold_out(count: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Split `count` images: (n,) those to train on and (m,) those set aside, ascending int64.
+
+    m is `fraction` of the count, rounded, and at least 1.
+
+    Raises:
+        InputError: the fraction is not in (0, 1), or nothing is left to train on.
+    """
+    if not 0 < fraction < 1:
+        raise InputError(f"--select-fraction {fraction}: must lie between 0 and 1")
+    aside = max(1, round(fraction * count))
+    if aside >= count:
+        raise InputError(
+            f"--select-fraction {fraction}: sets aside {aside} of {count} images and leaves none to"
+            " train on; take a smaller one, or --select last"
+        )
+    digest = hashlib.sha256(f"{seed}:held out".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+    order = torch.randperm(count, generator=generator)
+    return order[aside:].sort().values, order[:aside].sort().values
+
+
+@contextlib.contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode within the block; then each part is in the mode that it was in."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+class BestState(nn.Module):
+    """The best-scoring state of some tensors so far; the first of them on ties.
+
+    All in buffers, so that a module that has this among its parts carries it through its
+    checkpoints. The tensors are those of another module, and always given in the same order.
+
+    Attributes:
+        score: () float64, -inf before the first offer.
+        step: () int64, how many steps had been taken.
+    """
+
+    score: Tensor
+    step: Tensor
+
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.register_buffer("score", torch.tensor(-torch.inf, dtype=torch.float64))
+        self.register_buffer("step", torch.tensor(0))
+        for i, tensor in enumerate(tensors):
+            self.register_buffer(f"kept{i}", tensor.detach().clone())
+
+    @torch.no_grad()
+    def offer(self, score: float, step: int, tensors: Iterable[Tensor]) -> None:
+        """Keep the tensors as they are now, if the score is the best yet."""
+        if score <= self.score.item():
+            return
+        self.score.fill_(score)
+        self.step.fill_(step)
+        for i, tensor in enumerate(tensors):
+            self.get_buffer(f"kept{i}").copy_(tensor)
+
+    @torch.no_grad()
+    def restore(self, tensors: Iterable[Tensor]) -> None:
+        """Set the tensors to what was kept."""
+        for i, tensor in enumerate(tensors):
+            tensor.copy_(self.get_buffer(f"kept{i}"))

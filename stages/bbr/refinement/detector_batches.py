@@ -1,0 +1,104 @@
+"""Where h's training batches come from: cached maps, or f run on freshly augmented images."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..backbones.base import Backbone
+from ..data.augmentation import crop_and_flip, drop_channels, flip_maps
+from ..data.loading import SquareImages
+from ..detector.inputs_h5 import DetectorInputs
+from ..detector.layout import arrange, parts_grid, stack_parts
+from ..errors import InputError
+from ..grounding.heatmap_inputs import HeatmapInputs
+from ..heuristics.registry import propose_targets
+
+
+class BatchSource(Protocol):
+    """Gives the batch of a step."""
+
+    def batch(self, positions: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Inputs of h in its layout, and targets cxcywh in fractions of the image.
+
+        Targets are (B, 4), or (B, T, 4) as `targets.as_target_list` takes them.
+        """
+
+    def prefetch(self, positions: Tensor) -> None:
+        """Begin to read what the next batch will have, while a device works on this one."""
+
+
+class CachedBatches:
+    """Maps of f, or heatmaps, from a file, mirrored or as they are; targets from boxes.json.
+
+    Raises:
+        InputError: mirroring is asked of maps that do not keep space as space.
+    """
+
+    def __init__(
+        self,
+        inputs: DetectorInputs | HeatmapInputs,
+        positions: Tensor,
+        targets: Tensor,
+        layout: str,
+        flip: bool = False,
+        channel_dropout: float = 0.0,
+    ) -> None:
+        if flip and layout == "qkv_image":
+            raise InputError(f"augmentation flip_maps: layout {layout} has no left and right")
+        self.inputs, self.positions, self.targets = inputs, positions, targets
+        self.layout, self.flip, self.channel_dropout = layout, flip, channel_dropout
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._coming: tuple[Tensor, Future[Tensor]] | None = None
+
+    def prefetch(self, positions: Tensor) -> None:
+        """See `BatchSource`."""
+        reading = self._thread.submit(self.inputs.batch, self.positions[positions])
+        self._coming = positions, reading
+
+    def batch(self, positions: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """See `BatchSource`; `positions` count what has a target."""
+        if self._coming is None or not torch.equal(self._coming[0], positions):
+            self.prefetch(positions)
+        maps, self._coming = self._coming[1].result(), None
+        maps = drop_channels(maps, self.channel_dropout, generator)
+        maps = arrange(maps, self.inputs.grid, self.layout)
+        boxes = self.targets[positions]
+        return flip_maps(maps, boxes, generator) if self.flip else (maps, boxes)
+
+
+class AugmentedBatches:
+    """f's maps of augmented images, targets from the heuristic on the same augmented images."""
+
+    def __init__(
+        self,
+        images: SquareImages,
+        backbone: Backbone,
+        parts: str,
+        layout: str,
+        method: str,
+        options: Any,
+        channel_dropout: float = 0.0,
+    ) -> None:
+        self.images, self.backbone = images, backbone
+        self.parts, self.layout = parts, layout
+        self.method, self.options = method, options
+        self.channel_dropout = channel_dropout
+
+    def prefetch(self, positions: Tensor) -> None:
+        """See `BatchSource`."""
+        self.images.prefetch(positions)
+
+    @torch.no_grad()
+    def batch(self, positions: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """See `BatchSource`."""
+        images = self.images.batch(positions).to(self.backbone.mean.device)
+        images = crop_and_flip(images, generator)
+        maps = self.backbone(self.backbone.prepare(images))
+        targets = propose_targets(maps, self.method, self.options)
+        inputs = stack_parts(maps, self.parts).float()
+        inputs = drop_channels(inputs, self.channel_dropout, generator)
+        return arrange(inputs, parts_grid(maps, self.parts), self.layout), targets

@@ -1,0 +1,256 @@
+"""f^h: fine-tune f through a frozen h (paper sections 3.2 and 4.1).
+
+The loss is L_h of h's boxes on f^h's maps, plus L_f = ‖f(I) − f^h(I)‖² (equation 17), which keeps
+f^h near f.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..backbones.base import Backbone, Maps
+from ..backbones.masked import Segmenter
+from ..command_line.fast_import import large_imports
+from ..data.augmentation import drop_channels
+from ..data.box_ops import to_xyxy
+from ..detector.layout import arrange, parts_grid, stack_parts
+from ..detector.set_loss import LossWeights, most_confident, set_loss
+from ..detector.targets import as_target_list
+from ..errors import InputError
+from ..heuristics.registry import propose_targets
+from .checkpoint_selection import evaluating
+
+TARGETS = ("f", "current", "h")
+REGULARIZERS = ("cls", "tokens", "keys", "mask", "none")
+
+
+@dataclass(frozen=True)
+class RefinementOptions:
+    """What is free in refining f.
+
+    Attributes:
+        targets: whose boxes h's are compared with: `f` (the paper; those of the heuristic on f),
+            `current` (the released code; of the heuristic on f^h as it stands), or `h` (h's own
+            most confident box on f's maps: self-training).
+        regularize: on what L_f is measured: `cls` (released code), `tokens`, `keys`, `mask` (MOVE)
+            or `none`.
+        regularize_weight: weight of L_f.
+        trainable_blocks: how many of the last blocks of f move; 0 for all.
+        channel_dropout: share of f^h's channels that h is not shown; see `drop_channels`.
+        fresh_head: a segmenter's head is trained anew, from random numbers, instead of from where
+            it stands (the paper's for MOVE).
+    """
+
+    targets: str = "f"
+    regularize: str = "tokens"
+    regularize_weight: float = 1.0
+    trainable_blocks: int = 0
+    channel_dropout: float = 0.0
+    fresh_head: bool = False
+
+
+@dataclass(frozen=True)
+class Alternation:
+    """The released code's schedule: h is trained again, on f^h, between rounds of refinement.
+
+    Attributes:
+        rounds: how often f^h is refined.
+        detector_steps: steps of h between two rounds.
+    """
+
+    rounds: int = 1
+    detector_steps: int = 0
+
+    @property
+    def moves_detector(self) -> bool:
+        """Whether h is trained at all."""
+        return self.rounds > 1 and self.detector_steps > 0
+
+    def total(self, steps: int) -> int:
+        """All steps, of `steps` in each round."""
+        return self.rounds * steps + (self.rounds - 1) * self.detector_steps
+
+    def is_detectors(self, step: int, steps: int) -> bool:
+        """Whether a step, counted from 0, belongs to h."""
+        return step % (steps + self.detector_steps) >= steps
+
+
+class Fixed(NamedTuple):
+    """What does not change for B images while f^h is trained.
+
+    Attributes:
+        state: (B, ...) what the trained blocks read.
+        anchor: (B, M, D) f's output that L_f compares with.
+        boxes: (B, 4) cxcywh in fractions of the image: the targets, unless they are `current`.
+    """
+
+    state: Tensor
+    anchor: Tensor
+    boxes: Tensor
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Fixed:
+        """The same with every tensor changed by `function`."""
+        return Fixed(*map(function, self))
+
+
+class Refinement(nn.Module):
+    """f^h (trained), f and h (frozen); `forward` gives the losses of a batch.
+
+    With `moves_detector`, f^h and h take turns; see `turn`.
+
+    Attributes:
+        moving: how many of the last blocks of f^h are trained; what comes before them is f's.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        detector: nn.Module,
+        parts: str,
+        method: str,
+        method_options: Any,
+        options: RefinementOptions,
+        weights: LossWeights,
+        moves_detector: bool = False,
+    ) -> None:
+        super().__init__()
+        self.options, self.weights = options, weights
+        self.parts, self.method, self.method_options = parts, method, method_options
+        self.moving = options.trainable_blocks or backbone.depth
+        if not 0 < self.moving <= backbone.depth:
+            raise InputError(
+                f"trainable_blocks is {self.moving}, but the backbone has {backbone.depth} blocks"
+            )
+        self.refined = backbone.requires_grad_(False)
+        backbone.trainable(self.moving).requires_grad_(True)
+        # In evaluation mode throughout, h's batch norm included: the paper freezes h, and a
+        # moving norm would let it drift. A list hides both from state_dict and checkpoints.
+        self._frozen = [
+            copy.deepcopy(backbone).eval().requires_grad_(False),
+            detector.eval().requires_grad_(False),
+        ]
+        if options.fresh_head:
+            if not isinstance(backbone, Segmenter):
+                raise InputError("fresh_head: this backbone has no head; give a segmenter")
+            backbone.reset()
+            # Its own batch norms start without statistics and have to gather them.
+            backbone.head.train()
+        self._detectors_turn = False
+        if moves_detector:
+            self.detector = self._frozen.pop()
+            self._trained = [p for p in self.refined.parameters() if p.requires_grad]
+
+    def turn(self, detectors: bool) -> None:
+        """Train h on f^h's maps from now on, or f^h through h; needs `moves_detector`."""
+        if detectors == self._detectors_turn:
+            return
+        self._detectors_turn = detectors
+        self.detector.requires_grad_(detectors).train(detectors)
+        for parameter in self._trained:
+            parameter.requires_grad_(not detectors)
+
+    def to(self, *args: Any, **kwargs: Any) -> Refinement:
+        """Move the frozen networks along."""
+        for network in self._frozen:
+            network.to(*args, **kwargs)
+        return super().to(*args, **kwargs)
+
+    def changing(self) -> list[Tensor]:
+        """All of f^h that training may change; of the moment, as a move to a GPU makes new ones."""
+        trained = (p for p in self.refined.parameters() if p.requires_grad)
+        return [*trained, *self.refined.buffers()]
+
+    @torch.no_grad()
+    def observe(self, images: Tensor, boxes: Tensor | None) -> Fixed:
+        """All that stays the same for a batch while f^h moves.
+
+        Args:
+            images: (B, 3, S, S) uint8.
+            boxes: (B, 4) cxcywh in fractions of the image: the heuristic's on f, for targets
+                `f`; None to propose them anew, where images are augmented.
+        """
+        original = self._frozen[0]
+        pixels = original.prepare(images)
+        state = original.enter(pixels, self.moving)
+        maps = original.leave(state, self.moving, original.patch_grid(pixels))
+        if self.options.targets == "h":
+            boxes = most_confident(*self._detect(maps))[1]
+        elif boxes is None:
+            boxes = self._propose(maps)
+        return Fixed(state, regularized(maps, self.options.regularize), boxes.to(state.device))
+
+    def forward(
+        self, fixed: Fixed, grid: tuple[int, int], generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Losses of a batch: `total`, `h` (L_h) and `f` (L_f, unweighted).
+
+        Args:
+            fixed: the output of `observe`.
+            grid: (h, w) of the patches.
+            generator: draws which channels h is shown; None shows all.
+        """
+        maps = self.refined.leave(fixed.state, self.moving, grid)
+        logits, predicted = self._detect(maps, generator)
+        anew = self._detectors_turn or self.options.targets == "current"
+        wanted = self._propose(maps) if anew else fixed.boxes
+        loss_h = set_loss(logits, predicted, as_target_list(wanted), self.weights)["total"]
+        # Equation 17, as a mean over elements; without a term both sides are empty.
+        moved = regularized(maps, self.options.regularize)
+        loss_f = functional.mse_loss(moved, fixed.anchor) if moved.numel() else moved.sum()
+        total = loss_h + self.options.regularize_weight * loss_f
+        return {"total": total, "h": loss_h, "f": loss_f}
+
+    @torch.no_grad()
+    def agreement(self, fixed: Fixed, grid: tuple[int, int]) -> Tensor:
+        """IoU of h's most confident box with the heuristic's box, both on f^h's maps: (B,).
+
+        See `forward` for the arguments; h is shown all channels, and f^h is in evaluation mode.
+        """
+        with evaluating(self.refined):
+            maps = self.refined.leave(fixed.state, self.moving, grid)
+        with large_imports():
+            from torchvision.ops import box_iou
+
+        own = most_confident(*self._detect(maps))[1]
+        return box_iou(to_xyxy(own), to_xyxy(self._propose(maps))).diagonal()
+
+    def _detect(
+        self, maps: Maps, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """h on all channels, or on what `generator` leaves of them."""
+        detector = self._frozen[1] if len(self._frozen) > 1 else self.detector
+        inputs = stack_parts(maps, self.parts).float()
+        if generator is not None:
+            inputs = drop_channels(inputs, self.options.channel_dropout, generator)
+        grid = parts_grid(maps, self.parts)
+        logits, boxes = detector(arrange(inputs, grid, detector.spec.layout))
+        return logits.float(), boxes.float()
+
+    @torch.no_grad()
+    def _propose(self, maps: Maps) -> Tensor:
+        """The heuristic's boxes on these maps: (B, 4) cxcywh in fractions of the image."""
+        return propose_targets(maps, self.method, self.method_options)
+
+
+def regularized(maps: Maps, on: str) -> Tensor:
+    """The output that L_f compares: [CLS], all tokens, the keys or the mask, float32; empty for
+    `none`.
+
+    Raises:
+        InputError: a mask is wanted of a backbone that has none.
+    """
+    if on == "mask":
+        if maps.mask is None:
+            raise InputError("regularize mask: this backbone gives no mask; use a segmenter")
+        return maps.mask.flatten(1).unsqueeze(1)
+    if on == "none":
+        return maps.key.new_zeros(len(maps.key), 0, dtype=torch.float32)
+    chosen = {"keys": maps.key, "tokens": maps.tokens, "cls": maps.tokens[:, :1]}[on]
+    return chosen.float()

@@ -1,0 +1,1 @@
+"""Tables, figures, contact sheets and pages, made from what other stages wrote."""

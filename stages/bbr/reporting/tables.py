@@ -1,0 +1,190 @@
+"""Tables in the paper's layout: long-form scores in, rows of text out, CSV and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..errors import InputError
+from ..evaluation.statistics import mean_and_deviation
+from ..storage.metrics_json import Labels
+from .paper_tables import ANY, Key, Layout
+
+
+@dataclass(frozen=True)
+class Table:
+    """A finished table: every cell is text."""
+
+    header: list[str]
+    rows: list[list[str]]
+    caption: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number and the labels that say where it belongs; `source` is for error messages."""
+
+    labels: Labels
+    value: float
+    source: str
+
+
+def paper_table(
+    layout: Layout, measured: Iterable[Score], published: Iterable[Score] = ()
+) -> Table:
+    """Measured scores in a table of the paper's layout, beside the published ones.
+
+    A column of the paper's (a dataset it reports) is followed by its published values, and rows
+    that only the paper has are listed too, marked as such. Columns that the paper does not have
+    stand alone. Rows and columns keep the paper's order; the paper's come first, then others in
+    the order of `measured`, then the layout's last rows.
+
+    Raises:
+        InputError: a score lacks a label, belongs to another table, or two have the same place
+            and seed.
+    """
+    measured, published = list(measured), list(published)
+    if layout.shared:
+        measured = _spread(measured, layout.shared, published)
+    ours, theirs = _Cells(layout, measured), _Cells(layout, published)
+    columns = [key for key in theirs.columns if key in ours.columns]
+    reported = set(columns)
+    columns += [key for key in ours.columns if key not in reported]
+    rows = [row for row in theirs.rows if _has_any(theirs, row, reported) or row in ours.rows]
+    rows += [row for row in ours.rows if row not in rows]
+    rows.sort(key=lambda row: layout.last_rows.index(row) + 1 if row in layout.last_rows else 0)
+
+    header = [layout.heading]
+    for column in columns:
+        name = " ".join(column)
+        header += [name, f"{name} published"] if column in reported else [name]
+    if reported:
+        header.append("source")
+    lines = []
+    for row in rows:
+        line = [layout.name_row(row)]
+        for column in columns:
+            line.append(ours.text(row, column))
+            if column in reported:
+                line.append(theirs.text(row, column))
+        if reported:
+            line.append("measured" if row in ours.rows else "published")
+        lines.append(line)
+    return Table(header, lines, layout.caption)
+
+
+def _spread(scores: list[Score], label: str, published: list[Score]) -> list[Score]:
+    """The scores, those whose `label` is ANY once for each value that the others have.
+
+    The published values count where no other measured score has one.
+    """
+    named = [s for s in scores if s.labels.get(label) != ANY] or published
+    values = dict.fromkeys(score.labels[label] for score in named if label in score.labels)
+    spread: list[Score] = []
+    for score in scores:
+        own = values if values and score.labels.get(label) == ANY else [score.labels.get(label)]
+        spread += [
+            replace(score, labels=score.labels if v is None else {**score.labels, label: v})
+            for v in own
+        ]
+    return spread
+
+
+def _has_any(cells: _Cells, row: Key, columns: Iterable[Key]) -> bool:
+    return any(cells.text(row, column) for column in columns)
+
+
+class _Cells:
+    """Scores by row, column and output; each cell holds one value per seed."""
+
+    def __init__(self, layout: Layout, scores: Iterable[Score]) -> None:
+        self.layout = layout
+        self.rows: dict[Key, None] = {}  # a dictionary, as a set that keeps its order
+        self.columns: dict[Key, None] = {}
+        self._values: dict[tuple[Key, Key, str], dict[str, Score]] = {}
+        for score in scores:
+            self._add(score)
+
+    def _add(self, score: Score) -> None:
+        labels = {**self.layout.defaults, **score.labels}
+        for key, expected in self.layout.fixed.items():
+            if labels.get(key) != expected:
+                raise InputError(
+                    f"{score.source}: {key} is {labels.get(key)}, and this table is of {expected}"
+                )
+        outputs = (self.layout.main, self.layout.bracketed)
+        if labels["output"] not in outputs:
+            raise InputError(
+                f"{score.source}: output is {labels['output']}; this table has "
+                f"{' and '.join(outputs)}"
+            )
+        row = tuple(label_of(labels, key, score.source) for key in self.layout.rows)
+        column = tuple(label_of(labels, key, score.source) for key in self.layout.columns)
+        self.rows[row] = self.columns[column] = None
+        by_seed = self._values.setdefault((row, column, labels["output"]), {})
+        put_once(by_seed, labels["seed"], score)
+
+    def text(self, row: Key, column: Key) -> str:
+        """`62.0`, `62.0 (42.1)`, `62.0 ± 0.4 (42.1 ± 1.0)`, `(42.1)` or nothing."""
+        main = self._mean(row, column, self.layout.main)
+        bracketed = self._mean(row, column, self.layout.bracketed)
+        return " ".join(part for part in (main, bracketed and f"({bracketed})") if part)
+
+    def _mean(self, row: Key, column: Key, output: str) -> str:
+        scores = self._values.get((row, column, output), {}).values()
+        if not scores:
+            return ""
+        mean, deviation = mean_and_deviation([score.value for score in scores])
+        places = self.layout.decimals
+        text = f"{mean:.{places}f}"
+        return text if len(scores) == 1 else f"{text} ± {deviation:.{places}f}"
+
+
+def label_of(labels: Mapping[str, str], key: str, source: str) -> str:
+    """A label's value.
+
+    Raises:
+        InputError: it is missing; `source` is the file that lacks it.
+    """
+    if key not in labels:
+        raise InputError(f"{source}: has no label {key}; evaluate it with --label {key}=...")
+    return labels[key]
+
+
+def put_once(by_seed: dict[str, Any], seed: str, entry: Any) -> None:
+    """Put an entry, which has a `source`, in the place of its seed.
+
+    Raises:
+        InputError: the place is taken.
+    """
+    if seed in by_seed:
+        raise InputError(
+            f"{by_seed[seed].source} and {entry.source} have the same labels: name each file "
+            "once, and give each seed its own --label seed=..."
+        )
+    by_seed[seed] = entry
+
+
+def encode_csv(table: Table) -> bytes:
+    """The table as CSV in UTF-8."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.header, *table.rows])
+    return text.getvalue().encode()
+
+
+def encode_markdown(table: Table) -> bytes:
+    """The table as a Markdown pipe table, its columns aligned in the source, and its caption."""
+    widths = [max(map(len, column)) for column in zip(table.header, *table.rows, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = [_pipe(cells, widths) for cells in (table.header, rule, *table.rows)]
+    return ("\n".join([*lines, "", table.caption]) + "\n").encode()
+
+
+def _pipe(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """One line: the first column flush left, the others flush right."""
+    padded = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+    padded[0] = cells[0].ljust(widths[0])
+    return f"| {' | '.join(padded)} |"

@@ -1,0 +1,1 @@
+"""Files on disk, whatever method made them: complete or absent, with digests and provenance."""

@@ -1,0 +1,1 @@
+"""What every training loop shares: schedules, the loop, checkpoints, several processes."""

@@ -1,0 +1,94 @@
+"""Several boxes per image: order, scores, and that what is found is left out."""
+
+import numpy as np
+import pytest
+import torch
+
+from bbr.backbones.features_h5 import FeatureBatch
+from bbr.errors import InputError
+from bbr.heuristics.multi_box import SEVERAL, contrast, propose_several
+from bbr.heuristics.registry import heuristic_options, propose_boxes
+
+
+def batch(key, grid, patch_size=10.0):
+    sizes = np.tile(np.array(grid) * int(patch_size), (len(key), 1))
+    return FeatureBatch(list(range(len(key))), sizes, grid, key, None, patch_size)
+
+
+def random_batch():
+    key = torch.randn(4, 48, 6, generator=torch.Generator().manual_seed(0))
+    return batch(key, (6, 8))
+
+
+def propose(features, method, most, **options):
+    return propose_several(features, method, heuristic_options(method, options), most)
+
+
+# Two objects, of two and three patches, each in a channel of its own, before a background.
+#   . A A . .
+#   . . . . .
+#   . B B B .
+OBJECTS = torch.zeros(15, 3)
+OBJECTS[:, 2] = 1
+OBJECTS[1:3] = torch.tensor([1.0, 0.0, 0.0])
+OBJECTS[11:14] = torch.tensor([0.0, 1.0, 0.0])
+BOXES = [[10, 0, 30, 10], [10, 20, 40, 30]]
+
+
+@pytest.mark.parametrize("method", SEVERAL)
+def test_first_one_object_and_then_the_other(method):
+    (found,) = propose(batch(OBJECTS[None], (3, 5)), method, 2)
+    assert sorted(box for box, _ in found) == BOXES
+    # Within an object all cosines are 1, and 0 to the rest.
+    assert [score for _, score in found] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("method", SEVERAL)
+def test_no_more_than_there_are_patches_to_find(method):
+    (found,) = propose(batch(OBJECTS[None], (3, 5)), method, 50)
+    assert 3 <= len(found) <= 15
+
+
+@pytest.mark.parametrize("method", SEVERAL)
+def test_the_first_is_the_method_s_own_box_and_scores_do_not_rise(method):
+    features = random_batch()
+    own = propose_boxes(features, method, heuristic_options(method, {})).tolist()
+    several = propose(features, method, 4)
+    assert [found[0][0] for found in several] == own
+    for found in several:
+        scores = [score for _, score in found]
+        assert scores == sorted(scores, reverse=True)
+        assert all(0 <= score <= 1 for score in scores)
+
+
+@pytest.mark.parametrize("method", SEVERAL)
+def test_fewer_boxes_are_the_first_of_more(method):
+    features = random_batch()
+    fewer, more = propose(features, method, 2), propose(features, method, 4)
+    assert fewer == [found[:2] for found in more]
+
+
+@pytest.mark.parametrize("method", SEVERAL)
+def test_a_batch_equals_its_images_one_by_one(method):
+    """Boxes; scores to rounding, since sums of batches may run in another order."""
+    features = random_batch()
+    for image, found in enumerate(propose(features, method, 3)):
+        (alone,) = propose(features.select(torch.tensor([image])), method, 3)
+        assert [box for box, _ in alone] == [box for box, _ in found]
+        np.testing.assert_allclose([s for _, s in alone], [s for _, s in found], atol=1e-6)
+
+
+def test_a_method_of_one_box_is_refused():
+    with pytest.raises(InputError, match=r"method center finds one box .* lost, tokencut"):
+        propose(random_batch(), "center", 2)
+
+
+def test_contrast_by_hand():
+    features = torch.tensor([[[2.0, 0.0], [1.0, 0.0], [-3.0, 0.0], [0.0, 1.0]]])
+    masks = torch.tensor([[True, True, False, False]])
+    # Own cosines 1 and 1, the others' -1 and 0: (1 + 0.5) / 2.
+    assert contrast(features, masks).tolist() == [0.75]
+    assert contrast(features, torch.ones(1, 4, dtype=torch.bool)).item() == pytest.approx(
+        # All in: the mean direction is that of (-1 + 1 + 1, 1), and nothing is subtracted.
+        np.mean([1, 1, -1, 1]) / np.sqrt(2) / 2
+    )

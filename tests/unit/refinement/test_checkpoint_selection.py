@@ -1,0 +1,57 @@
+"""Setting images aside, and keeping the best state."""
+
+import pytest
+import torch
+
+from bbr.errors import InputError
+from bbr.refinement.checkpoint_selection import BestState, SelectionOptions, evaluating, hold_out
+
+
+@pytest.mark.parametrize(
+    ("count", "fraction", "aside"), [(10, 0.3, 3), (250, 0.1, 25), (5, 0.01, 1)]
+)
+def test_every_image_is_either_trained_on_or_set_aside(count, fraction, aside):
+    rest, held = hold_out(count, fraction, seed=0)
+    assert len(held) == aside
+    assert sorted([*rest.tolist(), *held.tolist()]) == list(range(count))
+    assert rest.tolist() == sorted(rest.tolist())
+
+
+def test_the_seed_says_which():
+    draws = [hold_out(100, 0.1, seed)[1].tolist() for seed in (0, 0, 1)]
+    assert draws[0] == draws[1] != draws[2]
+
+
+@pytest.mark.parametrize(("count", "fraction"), [(10, 0), (10, 1), (1, 0.5), (10, 0.96)])
+def test_impossible_shares(count, fraction):
+    with pytest.raises(InputError, match="--select-fraction"):
+        hold_out(count, fraction, seed=0)
+
+
+def test_when_states_are_compared():
+    options = SelectionOptions("agreement", select_every=4)
+    assert [step for step in range(1, 11) if options.looks_after(step, 10)] == [4, 8, 10]
+    assert not SelectionOptions("last", select_every=4).looks_after(4, 10)
+
+
+def test_the_first_of_the_best_states_is_kept_through_a_checkpoint():
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    best = BestState([parameter])
+    for step, score in enumerate([0.25, 0.75, 0.5, 0.75], start=1):
+        parameter.data.fill_(step)
+        best.offer(score, step, [parameter])
+        if step == 3:  # as a run that is killed here, and resumed
+            saved = {name: tensor.clone() for name, tensor in best.state_dict().items()}
+            best = BestState([torch.zeros(2)])
+            best.load_state_dict(saved)
+    best.restore([parameter])
+    assert (best.step, best.score) == (2, 0.75)
+    assert parameter.tolist() == [2, 2]
+
+
+def test_each_part_is_in_the_mode_that_it_was_in():
+    module = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.BatchNorm1d(2)).eval()
+    module[1].train()
+    with evaluating(module):
+        assert not any(part.training for part in module.modules())
+    assert [part.training for part in module.modules()] == [False, False, True]
