@@ -69,6 +69,8 @@ def run(
     detector_weight: float,
     mask_weight: float,
     mask_source: str,
+    inside_share: float,
+    flips: bool,
     image_size: int,
     heatmap_size: int,
     seed: int,
@@ -91,6 +93,7 @@ def run(
         **used, "targets": targets, "nms_boxes": nms_boxes, "box_threshold": box_threshold,
         "union_probability": union_probability, "detector_weight": detector_weight,
         "mask_weight": mask_weight, "mask_source": mask_source,
+        "inside_share": inside_share, "flips": flips,
         "image_size": image_size, "heatmap_size": heatmap_size,
         "schedule": vars(schedule), "loss": vars(loss_weights),
         "grounding_loss": vars(grounding_weights), "seed": seed, "precision": precision,
@@ -109,7 +112,9 @@ def run(
     network = load_detector(detector)
     require_channels(network, (1, heatmap_size**2, 1), "--heatmap-size")
     grounder = load_grounder(weights)
-    teacher = Teacher(network, size, loss_weights, detector_weight, mask_weight)
+    teacher = Teacher(
+        network, size, loss_weights, detector_weight, mask_weight, inside_share, flips
+    )
     model = GroundingObjective(grounder, clip, grounding_weights, teacher).eval()
     original = copy.deepcopy(grounder).requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -126,13 +131,17 @@ def run(
         batch = batches.batch(chosen, generator)
 
         def teach(maps: Tensor) -> Lesson:
-            sources = {"g": as_target_list(fabric.to_device(wanted[chosen]))}
-            if "h" in (targets, mask_source):
-                sources["h"] = teacher.own_boxes(draw_maps(original, batch))
-            if targets == "current":
-                sources["current"] = map_targets(maps, sources["g"], contours)
+            of_g = as_target_list(fabric.to_device(wanted[chosen]))
+            before = draw_maps(original, batch)
+            boxes_by = {
+                "g": lambda: of_g,
+                "current": lambda: map_targets(maps, of_g, contours),
+                "h": lambda: teacher.own_boxes(before),
+            }
+            # A text is not drawn as its stored boxes were found: words of captions are left out.
+            masks_by = {**boxes_by, "g": lambda: map_targets(before, of_g, contours)}
             coins = toss_coins(len(chosen), union_probability, generator)
-            return Lesson(*(with_unions(sources[s], coins) for s in (targets, mask_source)))
+            return Lesson(with_unions(boxes_by[targets](), coins), masks_by[mask_source]())
 
         yield wrapped(batch, teach)
 
@@ -176,13 +185,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--box-threshold", choices=THRESHOLDS, default="minmax",
                         help="likewise [minmax]")  # fmt: skip
     parser.add_argument("--union-probability", type=float, default=0.5,
-                        help="of asking for the union of the boxes instead [0.5]")  # fmt: skip
+                        help="of asking h for the union of the boxes instead [0.5]")  # fmt: skip
     parser.add_argument("--detector-weight", type=cli.non_negative_float, default=1.0,
                         help="of L_h as a whole [1]")  # fmt: skip
     parser.add_argument("--mask-weight", type=cli.non_negative_float, default=0.0,
                         help="of boxes as foreground masks [0]")  # fmt: skip
     parser.add_argument("--mask-source", choices=MASK_SOURCES, default="h",
                         help="whose boxes these are: h's on g's maps, or g's own [h]")  # fmt: skip
+    parser.add_argument("--inside-share", type=cli.open_fraction, default=0.5,
+                        help="weight of a mask's inside, against its outside; below 0.5 maps "
+                        "become narrower [0.5]")  # fmt: skip
+    parser.add_argument("--flips", action="store_true",
+                        help="boxes of h are the mean over a map and its mirror image")  # fmt: skip
     add_training_options(parser, Schedule(steps=10000, batch_size=36, lr=1e-7))
     add_loss_options(parser)
     add_grounding_weights(parser, REFINEMENT_WEIGHTS)

@@ -105,12 +105,12 @@ def test_a_dataset_in_shards_is_read_as_one(repository: Repository) -> None:
 def test_study_of_five_seeds(repository: Repository) -> None:
     overlay = "workflow/configs/study_grounding.yaml"
     jobs = repository.planned("results/grounding_study.csv", "--configfile", overlay)
-    taught = 5 * 2 * 4  # five seeds of default and three ablations, on both training sets
+    taught = 5 * 2 * 4  # five seeds of default and three controls, on both training sets
     assert jobs == {
         "render_scenes": 5,
         "extract_training_heatmaps": 2,
         "heatmap_pseudo_boxes": 2,
-        "train_phrase_detector": 5 * 2 * 2,
+        "train_phrase_detector": 5 * 2,  # they share h
         "refine_grounder": taught,
         "extract_heatmaps": 3 * (2 + taught),
         "heatmap_boxes": 3 * (2 + taught),
@@ -120,6 +120,13 @@ def test_study_of_five_seeds(repository: Repository) -> None:
         "compare_phrases": 3 * 3 * taught,
         "tabulate_metrics": 1,
     }
+
+
+def test_trials_share_h_too(repository: Repository) -> None:
+    overlay = "workflow/configs/tune_grounding.yaml"
+    jobs = repository.planned("results/grounding_study.csv", "--configfile", overlay)
+    assert jobs["train_phrase_detector"] == 3 * 2
+    assert jobs["refine_grounder"] == 3 * 2 * 9
 
 
 def test_own_photographs_and_phrases(repository: Repository) -> None:

@@ -109,21 +109,27 @@ def _box_mask(corners: Tensor, size: tuple[int, int]) -> Tensor:
     return (rows[:, :, None] & columns[:, None, :]).any(dim=0)
 
 
-def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
+def mask_loss(logits: Tensor, masks: Tensor, inside_share: float = 0.5) -> Tensor:
     """Section 3: boxes as foreground masks, and the values of g's output inside and outside them.
 
     The mean of −log M inside plus the mean of −log(1 − M) outside, for each map, so that a small
     box weighs as much as what surrounds it; then the mean over the maps. Of a mask without an
     inside, or without an outside, that part is 0.
 
+    Where it is not certain where a box lies, such a balance makes maps wider than boxes: for boxes
+    that take the share A of the map, M is one half where a pixel is inside with probability A. A
+    lower share of the inside takes that back.
+
     Args:
         logits: (B, H, W), of which M is the sigmoid: −log M stays finite where M itself would be
             rounded to 0 or 1.
         masks: (B, H, W) of truth values.
+        inside_share: weight of the inside, in (0, 1), against 1 - it of the outside; times 2, so
+            that at 0.5 both weigh 1.
     """
     inside = _mean_where(functional.softplus(-logits), masks)
     outside = _mean_where(functional.softplus(logits), ~masks)
-    return (inside + outside).mean()
+    return 2 * (inside_share * inside + (1 - inside_share) * outside).mean()
 
 
 def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from ..clip.relevancy import relevancy_maps
 from ..detector.layout import arrange
 from ..detector.set_loss import LossWeights, choose_boxes, set_loss
 from .batches import GroundingBatch
-from .losses import GroundingWeights, box_masks, grounding_losses, mask_loss
+from .losses import GroundingWeights, box_masks, grounding_losses, mask_loss, union_box
 from .network import Grounder
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Teacher:
         weights: of the terms of L_h.
         detector_weight: of L_h itself; 0 leaves it out.
         mask_weight: of `mask_loss`; 0 leaves it out.
+        inside_share: of `mask_loss`.
+        flips: own_boxes asks h for the mirrored map as well.
     """
 
     detector: Detector
@@ -39,6 +41,8 @@ class Teacher:
     weights: LossWeights
     detector_weight: float = 1.0
     mask_weight: float = 0.0
+    inside_share: float = 0.5
+    flips: bool = False
 
     def detect(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """h's logits (B, k, 2) and boxes (B, k, 4) of maps (B, H, W) of any size."""
@@ -51,8 +55,27 @@ class Teacher:
 
     @torch.no_grad()
     def own_boxes(self, maps: Tensor) -> list[Tensor]:
-        """The boxes that h takes for objects, (n_i, 4) for each map, n_i at least 1."""
-        return [boxes for _, boxes in choose_boxes(*self.detect(maps), several=True)]
+        """The boxes that h takes for objects, (n_i, 4) for each map, n_i at least 1.
+
+        With flips one box a map: the mean of the union of what h finds in it and of what it finds
+        in its mirror image.
+        """
+        found = [boxes for _, boxes in choose_boxes(*self.detect(maps), several=True)]
+        if not self.flips:
+            return found
+        mirrored = choose_boxes(*self.detect(maps.flip(2)), several=True)
+        pairs = zip(found, (boxes for _, boxes in mirrored), strict=True)
+        return [_mean_box(union_box(own), _mirror(union_box(other))) for own, other in pairs]
+
+
+def _mirror(boxes: Tensor) -> Tensor:
+    """Boxes (n, 4), cxcywh in fractions, as they lie in the mirror image."""
+    return torch.cat((1 - boxes[:, :1], boxes[:, 1:]), dim=1)
+
+
+def _mean_box(first: Tensor, second: Tensor) -> Tensor:
+    """The box whose edges lie midway, which in cxcywh is the mean too: (n, 4)."""
+    return (first + second) / 2
 
 
 class Lesson(NamedTuple):
@@ -135,9 +158,8 @@ class GroundingObjective(nn.Module):
             losses = losses | {"h": found["total"]}
             total = total + teacher.detector_weight * losses["h"]
         if teacher.mask_weight:
-            losses = losses | {
-                "mask": mask_loss(logits, box_masks(taught.masks, (maps.shape[1], maps.shape[2])))
-            }
+            masks = box_masks(taught.masks, (maps.shape[1], maps.shape[2]))
+            losses = losses | {"mask": mask_loss(logits, masks, teacher.inside_share)}
             total = total + teacher.mask_weight * losses["mask"]
         return losses | {"total": total}
 

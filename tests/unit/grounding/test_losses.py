@@ -1,6 +1,7 @@
 """The losses of g, each against what the paper and docs/protocol.md say, written out."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -130,6 +131,14 @@ def test_masks_and_their_term_are_the_literal_ones():
     assert float(mask_loss(logits, masks)) == pytest.approx(wanted / 3, rel=1e-5)
 
 
+def test_the_share_of_the_inside():
+    logits = torch.full((1, 4, 4), 1.0)
+    masks = box_masks([torch.tensor([[0.25, 0.5, 0.5, 1.0]])], (4, 4))
+    for share in (0.2, 0.5):
+        wanted = 2 * (share * math.log(1 + 1 / math.e) + (1 - share) * math.log(1 + math.e))
+        assert float(mask_loss(logits, masks, share)) == pytest.approx(wanted)
+
+
 def test_a_mask_without_an_inside_or_an_outside():
     boxes = [torch.zeros(0, 4), torch.tensor([[0.5, 0.5, 2.0, 2.0]])]
     masks = box_masks(boxes, (4, 4))
@@ -215,6 +224,19 @@ def test_each_term_alone_moves_g(term):
     losses["total"].backward()
     torch.testing.assert_close(losses["total"], losses[term])
     assert model.grounder.D.up0.conv1.weight.grad.abs().max() > 0
+
+
+def test_flips_give_mirrored_boxes_of_mirrored_maps():
+    model, batch = objective(), batch_of(3)
+    teacher = replace(model.teacher, flips=True)
+    with torch.no_grad():
+        maps = draw_maps(model.grounder, batch)
+    for found, mirrored in zip(
+        teacher.own_boxes(maps), teacher.own_boxes(maps.flip(2)), strict=True
+    ):
+        assert found.shape == (1, 4)
+        assert found[0, 0].item() == pytest.approx(1 - mirrored[0, 0].item(), abs=1e-5)
+        torch.testing.assert_close(found[0, 1:], mirrored[0, 1:], **CLOSE)
 
 
 def test_h_names_its_own_boxes():
