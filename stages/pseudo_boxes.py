@@ -14,13 +14,12 @@ import bbr.command_line.fast_import
 from bbr.backbones.features_h5 import FeatureFile
 from bbr.command_line import cli
 from bbr.command_line.devices import choose_device, device_name
-from bbr.heuristics.multi_box import SEVERAL, propose_several
+from bbr.heuristics.multi_box import SEVERAL, propose_scored
 from bbr.heuristics.registry import (
     METHODS,
     add_heuristic_options,
     heuristic_options,
     pop_heuristic_options,
-    propose_boxes,
 )
 from bbr.storage.boxes_json import write_boxes
 from bbr.storage.provenance import provenance
@@ -38,7 +37,7 @@ def run(
 ) -> None:
     """Write boxes.json (COCO results), in the order of the features' images.
 
-    Scores say how far objects stand out (`bbr.heuristics.multi_box`); 1 of methods without.
+    Scores say how far objects stand out (`bbr.heuristics.multi_box`); 1 of methods without a mask.
 
     Raises:
         InputError: an unknown method or option, or a features file that is not whole.
@@ -51,10 +50,7 @@ def run(
         order, skipped = file.image_id.tolist(), file.skipped
         batches = file.batches(batch_size, place)
         for batch in cli.progress(batches, None, "batches of images"):
-            if max_boxes > 1 or method in SEVERAL:
-                boxes = propose_several(batch, method, options, max_boxes)
-            else:
-                boxes = [[(b, 1.0)] for b in propose_boxes(batch, method, options).tolist()]
+            boxes = propose_scored(batch, method, options, max_boxes)
             found.update(zip(batch.image_ids, boxes, strict=True))
     records = [
         {"image_id": i, "category_id": 1, "bbox": _xywh(box), "score": score}
