@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,10 @@ from bbr.evaluation.phrase_metrics import (
     union_ious,
 )
 from bbr.evaluation.statistics import bootstrap_interval
+from bbr.options import option
 from bbr.storage.boxes_json import box_xyxy, read_boxes, require_known_images, top_boxes
 from bbr.storage.json_files import write_json
-from bbr.storage.metrics_json import add_label_option, parse_labels
+from bbr.storage.metrics_json import LabelOptions, parse_labels
 from bbr.storage.provenance import provenance
 
 Outcomes = dict[str, list[Any]]
@@ -68,52 +70,75 @@ TASKS = {
 }
 
 
-def run(
-    *,
-    task: str,
-    index: Path,
-    labels: list[str],
-    output: Path,
-    boxes: Path | None = None,
-    heatmaps: Path | None = None,
-    matches: Path | None = None,
-    control: str | None = None,
-    least_area: float = LEAST_AREA,
-    seed: int = 0,
-) -> None:
+@dataclass(frozen=True)
+class Task:
+    """What is scored."""
+
+    task: str = option(help="see above", choices=tuple(TASKS))
+    control: str | None = option(None, "what to score instead of a method", choices=CONTROLS)
+    least_area: float = option(
+        LEAST_AREA,
+        "of a phrase's boxes, as a share of the image; smaller ones are left out",
+        min=0,
+        below=1,
+    )
+    seed: int = option(0, "of --control random", min=0)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: Path = option(help="index.json with ground truth")
+    output: Path = option(help="metrics.json")
+    boxes: Path | None = option(None, "COCO results")
+    heatmaps: Path | None = option(None, "heatmaps.h5")
+    matches: Path | None = option(None, "matches.json, for --task wwbl")
+
+
+def run(*, files: Files, options: Task, labels: LabelOptions) -> None:
     """Evaluate on the images or phrases of `index` and write `output`.
 
     Raises:
         InputError: the files are not what they should be or do not belong together.
     """
-    named, dataset = parse_labels(labels), load_index(index)
-    _require_one_source(task, boxes=boxes, heatmaps=heatmaps, control=control)
-    _require_matches(task, matches)
-    parameters: dict[str, Any] = {"task": task, "labels": named}
+    named, dataset = parse_labels(labels.labels), load_index(files.index)
+    _require_one_source(
+        options.task, boxes=files.boxes, heatmaps=files.heatmaps, control=options.control
+    )
+    _require_matches(options.task, files.matches)
+    parameters: dict[str, Any] = {"task": options.task, "labels": named}
     scores: dict[str, Any] = {}
-    if task in _TASKS_OF_IMAGES:
+    if options.task in _TASKS_OF_IMAGES:
         _require_ground_truth(dataset)
-        outcomes, scores = _TASKS_OF_IMAGES[task](dataset, boxes)
+        outcomes, scores = _TASKS_OF_IMAGES[options.task](dataset, files.boxes)
     else:
-        parameters |= {"least_area": least_area, "control": control}
-        parameters |= {"seed": seed} if control == "random" else {}
-        targets = evaluated_targets(dataset, least_area)
-        points = heatmaps is not None or task == "pointing_game"
+        parameters |= {"least_area": options.least_area, "control": options.control}
+        parameters |= {"seed": options.seed} if options.control == "random" else {}
+        targets = evaluated_targets(dataset, options.least_area)
+        points = files.heatmaps is not None or options.task == "pointing_game"
         scores["metric"] = "pointing_game" if points else "bbox_accuracy"
         score_phrases = pointing_outcomes if points else accuracy_outcomes
-        pairs = None if matches is None else read_matches(matches)
-        outcomes = score_phrases(dataset, targets, heatmaps or boxes, control, seed, pairs)
+        pairs = None if files.matches is None else read_matches(files.matches)
+        outcomes = score_phrases(
+            dataset, targets, files.heatmaps or files.boxes, options.control, options.seed, pairs
+        )
         scores["groups"] = _scores_by_group(outcomes, target_groups(dataset, targets))
-    inputs = {"index": index, "boxes": boxes, "heatmaps": heatmaps, "matches": matches}
+    inputs = {
+        "index": files.index,
+        "boxes": files.boxes,
+        "heatmaps": files.heatmaps,
+        "matches": files.matches,
+    }
     metrics = {
-        "task": task,
+        "task": options.task,
         "labels": named,
         **_score(outcomes["correct"], outcomes["image_id"]),
         **scores,
         "outcomes": outcomes,
         "provenance": provenance("evaluate", parameters, inputs),
     }
-    write_json(output, metrics)
+    write_json(files.output, metrics)
     print(f"{metrics['score']:.2f} ({metrics['correct']} of {metrics['count']})")
 
 
@@ -247,21 +272,8 @@ def _scores_by_group(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--task", choices=TASKS, required=True)
-    parser.add_argument("--index", type=Path, required=True, help="index.json with ground truth")
-    parser.add_argument("--boxes", type=Path, help="COCO results")
-    parser.add_argument("--heatmaps", type=Path, help="heatmaps.h5")
-    parser.add_argument("--matches", type=Path, help="matches.json, for --task wwbl")
-    parser.add_argument("--control", choices=CONTROLS, help="what to score instead of a method")
-    parser.add_argument("--least-area", type=cli.fraction, default=LEAST_AREA,
-                        help="of a phrase's boxes, as a share of the image; smaller ones are left "
-                        "out [0.05]")  # fmt: skip
-    parser.add_argument("--seed", type=cli.non_negative_int, default=0, help="of --control random")
-    add_label_option(parser)
-    parser.add_argument("--output", type=Path, required=True, help="metrics.json")
-    return cli.execute(run, parser, argv)
+    """Command line of the stage; returns the exit status."""
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,82 +20,103 @@ import torch
 from bbr.backbones.base import Backbone
 from bbr.backbones.features_h5 import FeatureWriter, create_features
 from bbr.backbones.masked import Segmenter
-from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
+from bbr.backbones.options import BackboneOptions
 from bbr.command_line import cli
 from bbr.command_line.cli import log
 from bbr.command_line.devices import autocast, choose_device, device_name
+from bbr.command_line.run_options import ComputeOptions, SkipOptions
 from bbr.data.images import UnreadableImage
-from bbr.data.index import load_index, parse_shard
+from bbr.data.index import ShardOptions, load_index
 from bbr.data.loading import groups_of_equal, native_size_windows, to_tensor
 from bbr.errors import InputError
+from bbr.options import option
 from bbr.storage.provenance import provenance
 
 _WINDOW = 64
 _Found = tuple[tuple[int, int], torch.Tensor, torch.Tensor | None, torch.Tensor | None]
 
 
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: Path = option(help="index.json")
+    output: Path = option(help="features.h5")
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How features are stored."""
+
+    dtype: str = option("float16", "of the stored features", choices=("float16", "float32"))
+    batch_size: int = option(32, "seen by f at once", unit="images", min=1)
+    seed: int = option(0, "of --weights random")
+
+
 def run(
     *,
-    index: Path,
-    output: Path,
-    shard: tuple[int, int],
-    dtype: str,
-    batch_size: int,
-    max_skipped: int,
-    seed: int,
-    device: str,
-    precision: str,
-    **backbone_options: Any,
+    files: Files,
+    backbone: BackboneOptions,
+    part: ShardOptions,
+    storage: Storage,
+    skips: SkipOptions,
+    compute: ComputeOptions,
 ) -> None:
     """Write the features of one shard of an index.
 
     Raises:
         InputError: more than `max_skipped` images cannot be read, or an input is bad.
     """
-    place = choose_device(device)
-    weights = weights_file(backbone_options["weights"])
-    backbone, parameters = take_backbone(backbone_options, seed)
-    backbone.to(place)
-    dataset = load_index(index)
-    images = dataset.shard(*shard)
-    parameters |= {"shard": list(shard), "dtype": dtype, "seed": seed, "precision": precision}
-    record = provenance(
-        "extract_features", parameters, {"index": index, "weights": weights}, device_name(place)
-    )
-    skipped: list[dict[str, Any]] = []
+    place = choose_device(compute.device)
+    f = backbone.load(storage.seed).to(place)
+    dataset = load_index(files.index)
+    parameters = {
+        **backbone.recorded(), "shard": list(part.shard), "dtype": storage.dtype,
+        "seed": storage.seed, "precision": compute.precision,
+    }  # fmt: skip
+    sources = {"index": files.index, "weights": backbone.file}
+    record = provenance("extract_features", parameters, sources, device_name(place))
     with (
-        create_features(
-            output,
-            backbone=backbone.spec.architecture,
-            patch_size=backbone.patch_pixels,
-            dim=backbone.dim,
-            heads=getattr(backbone, "heads", 0),
-            dtype=dtype,
-            provenance=record,
-            masks=isinstance(backbone, Segmenter),
-        ) as writer,
+        _create(files.output, f, storage.dtype, record) as writer,
         ThreadPoolExecutor(max_workers=1) as thread,
     ):
         # One window is written while the network sees the next.
         writing = thread.submit(_write, writer, [], [])
+        skipped: list[dict[str, Any]] = []
+        images = dataset.shard(*part.shard)
         windows = native_size_windows(dataset, images, _WINDOW)
         total = -(-len(images) // _WINDOW)
         for window in cli.progress(windows, total, f"windows of {_WINDOW} images"):
             readable = [(image, item) for image, item in window if isinstance(item, np.ndarray)]
             failed = [(image, e) for image, e in window if isinstance(e, UnreadableImage)]
             skipped += [{"image_id": image["id"], "reason": e.reason} for image, e in failed]
-            if len(skipped) > max_skipped:
+            if len(skipped) > skips.max_skipped:
                 raise InputError(
-                    f"{index}: {len(skipped)} images cannot be read (last: {failed[-1][1]});"
-                    " mend them, index again, or raise --max-skipped"
+                    f"{files.index}: {len(skipped)} images cannot be read (last: {failed[-1][1]});"
+                    " mend them, files.index again, or raise --max-skipped"
                 )
             for _, error in failed:
                 log.warning("skipped: %s", error)
-            features = _window_features(backbone, readable, batch_size, precision)
+            features = _window_features(f, readable, storage.batch_size, compute.precision)
             writing.result()
             writing = thread.submit(_write, writer, readable, features)
         writing.result()
         writer.note_skipped(skipped)
+
+
+def _create(
+    path: Path, f: Backbone, dtype: str, record: dict[str, Any]
+) -> AbstractContextManager[FeatureWriter]:
+    return create_features(
+        path,
+        backbone=f.spec.architecture,
+        patch_size=f.patch_pixels,
+        dim=f.dim,
+        heads=getattr(f, "heads", 0),
+        dtype=dtype,
+        provenance=record,
+        masks=isinstance(f, Segmenter),
+    )
 
 
 def _write(
@@ -128,20 +151,7 @@ def _window_features(
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True, help="features.h5")
-    add_backbone_options(parser)
-    parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n",
-                        help="this part of the images only, i from 0 [0/1]")  # fmt: skip
-    parser.add_argument("--dtype", choices=("float16", "float32"), default="float16",
-                        help="of the stored features [float16]")  # fmt: skip
-    parser.add_argument("--batch-size", type=cli.positive_int, default=32)
-    parser.add_argument("--max-skipped", type=cli.non_negative_int, default=0,
-                        help="unreadable images to tolerate [0]")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of --weights random [0]")
-    cli.add_device_options(parser)
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

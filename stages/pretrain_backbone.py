@@ -6,9 +6,9 @@ box, category or phrase of the index is read.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,62 +27,80 @@ from bbr.command_line.devices import device_name, seed_everything
 from bbr.data.index import load_index
 from bbr.data.loading import SquareImages
 from bbr.errors import InputError
+from bbr.options import option
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
 from bbr.training.loop import batch_indices, optimize, step_generator
-from bbr.training.schedule import Schedule, add_training_options, pop_schedule
+from bbr.training.run_options import TrainingOptions
+from bbr.training.schedule import Schedule
+
+SCHEDULE = Schedule(
+    steps=3600, batch_size=48, lr=1e-3, weight_decay=0.05, warmup=180, lr_schedule="cosine"
+)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: Path = option(help="index.json")
+    output: Path = option(help="weights, .safetensors")
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network, and what it sees."""
+
+    architecture: str = option("vit_tiny_patch16_224", "a timm model")
+    architecture_args: dict[str, Any] = option(
+        {}, "JSON of overrides for timm.create_model", parse=parse_arguments
+    )
+    image_size: int = option(128, "side to which images are resized", unit="px", min=1)
 
 
 def run(
     *,
-    index: Path,
-    output: Path,
-    architecture: str,
-    architecture_args: dict[str, Any],
-    image_size: int,
-    seed: int,
-    checkpoint_seconds: float,
-    device: str,
-    precision: str,
-    **rest: Any,
+    files: Files,
+    network: Network,
+    options: PretrainingOptions,
+    schedule: Schedule = SCHEDULE,
+    training: TrainingOptions,
 ) -> None:
     """Train and write the teacher's weights to `output` (safetensors).
 
     Raises:
         InputError: the architecture is not a plain vision transformer.
     """
-    schedule = pop_schedule(rest)
-    options = PretrainingOptions(**rest)
-    fabric = launch(device, precision)
-    seed_everything(seed)
-    spec = BackboneSpec(architecture, architecture_args, normalization="center")
+    fabric = launch(training.device, training.precision)
+    seed_everything(training.seed)
+    spec = BackboneSpec(network.architecture, network.architecture_args, normalization="center")
     backbone = build_backbone(spec)
     if not isinstance(backbone, TransformerBackbone):
-        raise InputError(f"architecture {architecture} is not a vision transformer")
+        raise InputError(f"architecture {network.architecture} is not a vision transformer")
     _check_crops(options, backbone.stride)
     parameters = {
         "backbone": vars(spec), "options": vars(options), "schedule": vars(schedule),
-        "image_size": image_size, "seed": seed, "precision": precision,
+        "image_size": network.image_size, "seed": training.seed, "precision": training.precision,
     }  # fmt: skip
     record = provenance(
-        "pretrain_backbone", parameters, {"index": index}, device_name(fabric.device)
+        "pretrain_backbone", parameters, {"index": files.index}, device_name(fabric.device)
     )
-    images = SquareImages(load_index(index), image_size)
+    images = SquareImages(load_index(files.index), network.image_size)
     model = Distillation(backbone, options)
     optimizer = torch.optim.AdamW(model.parameter_groups(schedule.weight_decay), schedule.lr)
     wrapped, optimizer = fabric.setup(model.train(), optimizer)
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
-        chosen = batch_indices(len(images), schedule.batch_size, seed, step)
-        yield wrapped(fabric.to_device(images.batch(chosen)), step_generator(seed, step))
+        chosen = batch_indices(len(images), schedule.batch_size, training.seed, step)
+        yield wrapped(fabric.to_device(images.batch(chosen)), step_generator(training.seed, step))
 
-    checkpoint = Checkpoint(output, record, checkpoint_seconds)
+    checkpoint = Checkpoint(files.output, record, training.checkpoint_seconds)
     optimize(
         wrapped, loss, optimizer, schedule, checkpoint, fabric, "pretraining steps",
         after_step=lambda step: model.update_teacher(step / schedule.steps),
     )  # fmt: skip
-    save_backbone(output, model.teacher, record)
+    save_backbone(files.output, model.teacher, record)
     checkpoint.discard()
 
 
@@ -95,38 +113,9 @@ def _check_crops(options: PretrainingOptions, patch: int) -> None:
             )
 
 
-def _add_crop_options(parser: argparse.ArgumentParser) -> None:
-    defaults = PretrainingOptions()
-
-    def add(name: str, kind: Callable[[str], Any], text: str, **rest: Any) -> None:
-        value = getattr(defaults, name.replace("-", "_"))
-        shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
-        parser.add_argument(f"--{name}", type=kind, default=value, help=f"{text} [{shown}]", **rest)
-
-    add("crop-size", cli.positive_int, "side of the two large crops, pixels")
-    add("crop-scale", cli.positive_fraction, "their least and greatest area", nargs=2)
-    add("local-crops", cli.non_negative_int, "small crops of each image")
-    add("local-size", cli.positive_int, "their side, pixels")
-    add("local-scale", cli.positive_fraction, "their least and greatest area", nargs=2)
-    add("prototypes", cli.positive_int, "outputs of the projection head")
-    add("momentum", cli.fraction, "of the teacher, at the start")
-
-
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True, help="weights, .safetensors")
-    parser.add_argument("--architecture", default="vit_tiny_patch16_224", help="a timm model")
-    parser.add_argument("--architecture-args", type=parse_arguments, default={},
-                        help="JSON of overrides for timm.create_model")  # fmt: skip
-    parser.add_argument("--image-size", type=cli.positive_int, default=128)
-    _add_crop_options(parser)
-    add_training_options(
-        parser,
-        Schedule(steps=3600, batch_size=48, lr=1e-3, weight_decay=0.05, warmup=180, shape="cosine"),
-    )
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

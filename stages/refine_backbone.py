@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,124 +22,119 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from bbr.backbones.build import save_backbone
-from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
+from bbr.backbones.options import BackboneOptions
 from bbr.command_line import cli
 from bbr.command_line.devices import device_name
-from bbr.data.augmentation import add_channel_dropout
 from bbr.data.index import load_index
 from bbr.data.loading import SquareImages
-from bbr.detector.layout import PARTS, parts_shape
+from bbr.detector.layout import InputOptions, parts_shape
 from bbr.detector.networks import load_detector, require_channels
-from bbr.detector.set_loss import add_loss_options, pop_loss_weights
+from bbr.detector.set_loss import LossWeights
 from bbr.detector.targets import load_targets
-from bbr.errors import InputError
-from bbr.heuristics.registry import (
-    METHODS,
-    add_heuristic_options,
-    heuristic_options,
-    pop_heuristic_options,
-)
+from bbr.heuristics.registry import TrainingHeuristic
+from bbr.options import option
 from bbr.refinement.batches import RefinementBatches, Selector
-from bbr.refinement.checkpoint_selection import add_selection_options, pop_selection
-from bbr.refinement.objective import (
-    REGULARIZERS,
-    TARGETS,
-    Alternation,
-    Refinement,
-    RefinementOptions,
-)
+from bbr.refinement.checkpoint_selection import SelectionOptions
+from bbr.refinement.objective import Alternation, Refinement, RefinementOptions
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch, run_in_processes
 from bbr.training.loop import optimize, step_generator
-from bbr.training.schedule import (
-    Schedule,
-    add_optimizer_options,
-    add_training_options,
-    build_optimizer,
-    pop_schedule,
-)
+from bbr.training.run_options import AccumulationOptions, TrainingOptions
+from bbr.training.schedule import OptimizerOptions, Schedule, build_optimizer
+
+SCHEDULE = Schedule(steps=10000, batch_size=36, lr=5e-7)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: Path = option(help="index.json")
+    detector: Path = option(help="h, .safetensors")
+    boxes: Path = option(help="pseudo-boxes of f, boxes.json")
+    output: Path = option(help="f^h, .safetensors")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How images are changed at each step."""
+
+    augmentation: str = option(
+        "none", "with crop_flip boxes are proposed anew", choices=("none", "crop_flip")
+    )
 
 
 def run(
     *,
-    index: Path,
-    detector: Path,
-    boxes: Path,
-    output: Path,
-    image_size: int,
-    parts: str,
-    heuristic: str,
-    augmentation: str,
-    accumulate: int,
-    rounds: int,
-    detector_steps: int,
-    optimizer: str,
-    beta2: float,
-    seed: int,
-    checkpoint_seconds: float,
-    device: str,
-    devices: int,
-    precision: str,
-    **rest: Any,
+    files: Files,
+    backbone: BackboneOptions,
+    inputs: InputOptions,
+    options: RefinementOptions,
+    augmentation: Augmentation,
+    heuristic: TrainingHeuristic,
+    schedule: Schedule = SCHEDULE,
+    optimizer: OptimizerOptions,
+    loss_weights: LossWeights,
+    selection: SelectionOptions,
+    alternation: Alternation,
+    parallel: AccumulationOptions,
+    training: TrainingOptions,
 ) -> None:
     """Train f^h and write it to `output` (safetensors).
 
     Raises:
         InputError: f, h, boxes and index do not belong together, or an option is bad.
     """
-    schedule, loss_weights = pop_schedule(rest), pop_loss_weights(rest)
-    selection = pop_selection(rest)
-    method_options = heuristic_options(heuristic, pop_heuristic_options(rest))
-    options = RefinementOptions(**{name: rest.pop(name) for name in vars(RefinementOptions())})
-    if schedule.batch_size % (accumulate * devices):
-        raise InputError(
-            f"--batch-size {schedule.batch_size} must be divisible by --accumulate {accumulate}"
-            f" times --devices {devices}"
-        )
-    alternation = Alternation(rounds, detector_steps)
-    fabric = launch(device, precision, devices)
-    weights = weights_file(rest["weights"])
-    backbone, used = take_backbone(rest, seed)
-    network = load_detector(detector)
-    _, shape = parts_shape(backbone, image_size, parts)
-    grid = backbone.grid_of(image_size, image_size)
-    require_channels(network, shape, f"--weights {weights}")
+    parallel.require_divisible(schedule.batch_size, parallel.accumulate)
+    fabric = launch(training.device, training.precision, parallel.devices)
     parameters = {
-        "backbone": used, "schedule": vars(schedule), "loss": vars(loss_weights),
-        "options": vars(options), "image_size": image_size, "parts": parts,
-        "heuristic": {"method": heuristic, **vars(method_options)},
-        "selection": vars(selection),
-        "augmentation": augmentation, "accumulate": accumulate, "devices": devices,
-        "optimizer": {"name": optimizer, "beta2": beta2}, "alternation": vars(alternation),
-        "seed": seed, "precision": precision,
+        "backbone": backbone.recorded(), "schedule": vars(schedule), "loss": vars(loss_weights),
+        "options": vars(options), **vars(inputs), "heuristic": heuristic.recorded(),
+        "selection": vars(selection), **vars(augmentation), **vars(parallel),
+        "optimizer": vars(optimizer), "alternation": vars(alternation),
+        "seed": training.seed, "precision": training.precision,
     }  # fmt: skip
-    sources = {"index": index, "weights": weights, "detector": detector, "boxes": boxes}
+    sources = {"weights": backbone.file, **vars(files), "output": None}
+    f, h = backbone.load(training.seed), load_detector(files.detector)
+    _, shape = parts_shape(f, inputs.image_size, inputs.parts)
+    require_channels(h, shape, f"--weights {backbone.weights}")
     record = provenance("refine_backbone", parameters, sources, device_name(fabric.device))
-    dataset = load_index(index)
-    positions, targets = load_targets(boxes, dataset)
     model = Refinement(
-        backbone, network, parts, heuristic, method_options, options, loss_weights,
+        f, h, inputs.parts, heuristic.method, heuristic.options, options, loss_weights,
         alternation.moves_detector,
     )  # fmt: skip
-    checkpoint = Checkpoint(output, record, checkpoint_seconds)
-    if augmentation == "crop_flip":
-        positions, targets = torch.arange(len(dataset.images)), None
-    images = SquareImages(dataset, image_size)
-    batches = RefinementBatches(images, positions, targets, schedule.batch_size, seed)
-    selector = None
-    if selection.select == "agreement":
-        batches, aside = batches.split(selection.select_fraction)
-        selector = Selector(selection, aside)
+    checkpoint = Checkpoint(files.output, record, training.checkpoint_seconds)
+    batches, selector = _batches(files, inputs, augmentation, selection, schedule, training.seed)
     work = partial(
         _refine, schedule=schedule, alternation=alternation,
-        build=partial(build_optimizer, optimizer, schedule, beta2), batches=batches,
-        selector=selector, grid=grid, accumulate=accumulate, checkpoint=checkpoint,
-        output=output, record=record,
+        build=partial(build_optimizer, optimizer.optimizer, schedule, optimizer.beta2),
+        batches=batches, selector=selector, accumulate=parallel.accumulate,
+        checkpoint=checkpoint, output=files.output, record=record,
     )  # fmt: skip
     # As an argument of its own the model is copied for each process, not shared between them.
     run_in_processes(fabric, work, model)
     checkpoint.discard()
+
+
+def _batches(
+    files: Files,
+    inputs: InputOptions,
+    augmentation: Augmentation,
+    selection: SelectionOptions,
+    schedule: Schedule,
+    seed: int,
+) -> tuple[RefinementBatches, Selector | None]:
+    """What is trained on, and what compares states on images that are set aside."""
+    images = SquareImages(load_index(files.index), inputs.image_size)
+    positions, targets = load_targets(files.boxes, images.index)
+    if augmentation.augmentation == "crop_flip":
+        positions, targets = torch.arange(len(images)), None
+    batches = RefinementBatches(images, positions, targets, schedule.batch_size, seed)
+    if selection.select == "last":
+        return batches, None
+    batches, aside = batches.split(selection.select_fraction)
+    return batches, Selector(selection, aside)
 
 
 def _refine(
@@ -151,13 +146,13 @@ def _refine(
     build: Callable[[list[Parameter]], torch.optim.Optimizer],
     batches: RefinementBatches,
     selector: Selector | None,
-    grid: tuple[int, int],
     accumulate: int,
     checkpoint: Checkpoint,
     output: Path,
     record: dict[str, Any],
 ) -> None:
     """One process's part of the training; the first process writes the result."""
+    grid = model.refined.grid_of(batches.images.size, batches.images.size)
     whole = replace(schedule, steps=alternation.total(schedule.steps))
     if selector is not None:
         selector.begin(model)
@@ -197,41 +192,7 @@ def _refine(
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    default = RefinementOptions()
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True)
-    add_backbone_options(parser)
-    parser.add_argument("--detector", type=Path, required=True, help="h, .safetensors")
-    parser.add_argument("--boxes", type=Path, required=True, help="pseudo-boxes of f")
-    parser.add_argument("--output", type=Path, required=True, help="f^h, .safetensors")
-    parser.add_argument("--image-size", type=cli.positive_int, default=304)
-    parser.add_argument("--parts", choices=PARTS, default="qkv", help="that h reads [qkv]")
-    parser.add_argument("--targets", choices=TARGETS, default=default.targets,
-                        help="whose boxes f^h learns [f]")  # fmt: skip
-    parser.add_argument("--regularize", choices=REGULARIZERS, default=default.regularize,
-                        help="what L_f compares [tokens]")  # fmt: skip
-    parser.add_argument("--regularize-weight", type=float, default=default.regularize_weight)
-    parser.add_argument("--trainable-blocks", type=int, default=default.trainable_blocks,
-                        help="last blocks of f that move, 0 for all [0]")  # fmt: skip
-    parser.add_argument("--heuristic", choices=METHODS, default="lost")
-    add_heuristic_options(parser)
-    parser.add_argument("--augmentation", choices=("none", "crop_flip"), default="none")
-    add_channel_dropout(parser)
-    add_training_options(parser, Schedule(steps=10000, batch_size=36, lr=5e-7))
-    add_loss_options(parser)
-    add_selection_options(parser)
-    add_optimizer_options(parser)
-    parser.add_argument("--fresh-head", action="store_true",
-                        help="train a segmenter's head from random numbers")  # fmt: skip
-    parser.add_argument("--rounds", type=cli.positive_int, default=1,
-                        help="times --steps, between which h is trained on f^h [1]")  # fmt: skip
-    parser.add_argument("--detector-steps", type=cli.non_negative_int, default=0,
-                        help="steps of h between two rounds [0]")  # fmt: skip
-    parser.add_argument("--accumulate", type=cli.positive_int, default=1,
-                        help="parts into which a batch is cut to save memory [1]")  # fmt: skip
-    parser.add_argument("--devices", type=cli.positive_int, default=1,
-                        help="GPUs, or CPU processes [1]")  # fmt: skip
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -9,145 +9,148 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import bbr.command_line.fast_import
 
 import torch
 from torch import Tensor
 
-from bbr.clip.network import add_clip_options, take_clip
+from bbr.clip.network import ClipOptions
 from bbr.command_line import cli
 from bbr.command_line.devices import device_name
-from bbr.data.index import load_index
+from bbr.data.index import Index, load_index
 from bbr.data.loading import SquareImages
 from bbr.detector.networks import load_detector, require_channels
-from bbr.detector.set_loss import add_loss_options, pop_loss_weights
+from bbr.detector.set_loss import LossWeights
 from bbr.detector.targets import as_target_list
 from bbr.grounding.batches import GroundingBatches
 from bbr.grounding.contours import NMS_BOXES, ContourOptions
 from bbr.grounding.heatmap_inputs import load_phrase_targets, map_targets
 from bbr.grounding.losses import (
     REFINEMENT_WEIGHTS,
-    add_grounding_weights,
-    pop_grounding_weights,
+    GroundingWeights,
     toss_unions,
 )
 from bbr.grounding.network import load_grounder, save_grounder
 from bbr.grounding.objective import GroundingObjective, Teacher, draw_maps
-from bbr.grounding.texts import entries
+from bbr.grounding.texts import Entry, entries
+from bbr.options import option
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
 from bbr.training.loop import batch_indices, optimize, step_generator
-from bbr.training.schedule import Schedule, add_training_options, pop_schedule
+from bbr.training.run_options import TrainingOptions
+from bbr.training.schedule import Schedule
 
 TARGETS = ("g", "current", "h")
 
 
+SCHEDULE = Schedule(steps=10000, batch_size=36, lr=1e-7)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: Path = option(help="index.json")
+    weights: Path = option(help="g")
+    detector: Path = option(help="h, .safetensors")
+    boxes: Path = option(help="pseudo-boxes of g")
+    output: Path = option(help="g^h, .safetensors")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What h is asked for, on maps of which size."""
+
+    image_size: int = option(304, "side to which images are resized", unit="px", min=1)
+    heatmap_size: int = option(304, "side of the maps that h was trained on", unit="px", min=1)
+    targets: str = option(
+        "g",
+        "boxes h is asked for: of g, of the maps of the current g^h (of g where those have none),"
+        " or h's own on g's maps",
+        choices=TARGETS,
+    )
+    nms_boxes: str = option(
+        "xyxy", "of the current g^h's boxes; see heatmap_boxes.py", choices=NMS_BOXES
+    )
+    union_probability: float = option(
+        0.5, "of asking for the union of the boxes instead", min=0, max=1
+    )
+
+
 def run(
     *,
-    index: Path,
-    weights: Path,
-    detector: Path,
-    boxes: Path,
-    output: Path,
-    targets: str,
-    nms_boxes: str,
-    union_probability: float,
-    image_size: int,
-    heatmap_size: int,
-    seed: int,
-    checkpoint_seconds: float,
-    device: str,
-    precision: str,
-    **rest: Any,
+    files: Files,
+    clip: ClipOptions,
+    options: Targets,
+    schedule: Schedule = SCHEDULE,
+    loss_weights: LossWeights,
+    grounding_weights: GroundingWeights = REFINEMENT_WEIGHTS,
+    training: TrainingOptions,
 ) -> None:
     """Train g^h and write it to `output` (safetensors).
 
     Raises:
         InputError: g, h, CLIP, boxes and index do not belong together, or an option is bad.
     """
-    schedule, loss_weights = pop_schedule(rest), pop_loss_weights(rest)
-    grounding_weights = pop_grounding_weights(rest)
-    contours = ContourOptions("pseudo", nms_boxes)
-    clip, used, clip_file = take_clip(rest)
-    parameters = {
-        **used, "targets": targets, "nms_boxes": nms_boxes,
-        "union_probability": union_probability,
-        "image_size": image_size, "heatmap_size": heatmap_size,
-        "schedule": vars(schedule), "loss": vars(loss_weights),
-        "grounding_loss": vars(grounding_weights), "seed": seed, "precision": precision,
-    }  # fmt: skip
-    sources = {
-        "index": index, "weights": weights, "detector": detector, "boxes": boxes,
-        "clip": clip_file,
-    }  # fmt: skip
-    fabric = launch(device, precision)
-    record = provenance("refine_grounder", parameters, sources, device_name(fabric.device))
-    dataset = load_index(index)
-    found = entries(dataset, "training")
-    rows = [(entry.image_id, entry.phrase_id) for entry in found]
-    positions, wanted = load_phrase_targets(boxes, dataset, rows)
-    size = (heatmap_size, heatmap_size)
-    network = load_detector(detector)
-    require_channels(network, (1, heatmap_size**2, 1), "--heatmap-size")
-    grounder = load_grounder(weights)
-    teacher = Teacher(network, size, loss_weights)
-    model = GroundingObjective(grounder, clip, grounding_weights, teacher).eval()
-    original = copy.deepcopy(grounder).requires_grad_(False)
+    fabric = launch(training.device, training.precision)
+    dataset = load_index(files.index)
+    choices, wanted = _choices(files.boxes, dataset)
+    side = options.heatmap_size
+    h, g = load_detector(files.detector), load_grounder(files.weights)
+    require_channels(h, (1, side**2, 1), "--heatmap-size")
+    network, teacher = clip.load(), Teacher(h, (side, side), loss_weights)
+    model = GroundingObjective(g, network, grounding_weights, teacher).eval()
+    original = copy.deepcopy(g).requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, schedule.lr, weight_decay=schedule.weight_decay)
     wrapped, optimizer = fabric.setup(model, optimizer)
     fabric.to_device(original)
-    choices = [[found[i]] for i in positions.tolist()]
-    batches = GroundingBatches(SquareImages(dataset, image_size), choices, grounder, clip, fabric)
+    images = SquareImages(dataset, options.image_size)
+    batches = GroundingBatches(images, choices, g, network, fabric)
     batches.keep()
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
-        generator = step_generator(seed, step)
-        chosen = batch_indices(len(batches), schedule.batch_size, seed, step)
+        generator = step_generator(training.seed, step)
+        chosen = batch_indices(len(batches), schedule.batch_size, training.seed, step)
         batch = batches.batch(chosen, generator)
+        of_g = as_target_list(fabric.to_device(wanted[chosen]))
 
         def boxes_in(maps: Tensor) -> list[Tensor]:
-            if targets == "h":
-                return teacher.own_boxes(draw_maps(original, batch))
-            of_g = as_target_list(fabric.to_device(wanted[chosen]))
-            return map_targets(maps, of_g, contours) if targets == "current" else of_g
+            boxes = of_g
+            if options.targets == "h":
+                boxes = teacher.own_boxes(draw_maps(original, batch))
+            if options.targets == "current":
+                boxes = map_targets(maps, of_g, ContourOptions("pseudo", options.nms_boxes))
+            return toss_unions(boxes, options.union_probability, generator)
 
-        yield wrapped(batch, lambda maps: toss_unions(boxes_in(maps), union_probability, generator))
+        yield wrapped(batch, boxes_in)
 
-    checkpoint = Checkpoint(output, record, checkpoint_seconds)
+    losses = {"loss": vars(loss_weights), "grounding_loss": vars(grounding_weights)}
+    parameters = {**clip.recorded(), **vars(options), "schedule": vars(schedule), **losses}
+    parameters |= {"seed": training.seed, "precision": training.precision}
+    sources = {**vars(files), "clip": clip.file, "output": None}
+    record = provenance("refine_grounder", parameters, sources, device_name(fabric.device))
+    checkpoint = Checkpoint(files.output, record, training.checkpoint_seconds)
     optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "refinement steps of g^h")
-    save_grounder(output, grounder, record)
+    save_grounder(files.output, g, record)
     checkpoint.discard()
+
+
+def _choices(boxes: Path, dataset: Index) -> tuple[list[list[Entry]], Tensor]:
+    """What g is taught with, each a choice of its own, and g's boxes of it."""
+    found = entries(dataset, "training")
+    rows = [(entry.image_id, entry.phrase_id) for entry in found]
+    positions, wanted = load_phrase_targets(boxes, dataset, rows)
+    return [[found[i]] for i in positions.tolist()], wanted
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True, help="g")
-    add_clip_options(parser)
-    parser.add_argument("--detector", type=Path, required=True, help="h, .safetensors")
-    parser.add_argument("--boxes", type=Path, required=True, help="pseudo-boxes of g")
-    parser.add_argument("--output", type=Path, required=True, help="g^h, .safetensors")
-    parser.add_argument("--image-size", type=cli.positive_int, default=304,
-                        help="side in pixels to which images are resized [304]")  # fmt: skip
-    parser.add_argument("--heatmap-size", type=cli.positive_int, default=304,
-                        help="side of the maps that h was trained on [304]")  # fmt: skip
-    parser.add_argument("--targets", choices=TARGETS, default="g",
-                        help="boxes h is asked for: of g, of the maps of the current g^h (of g "
-                        "where those have none), or h's own on g's maps [g]")  # fmt: skip
-    parser.add_argument("--nms-boxes", choices=NMS_BOXES, default="xyxy",
-                        help="of the current g^h's boxes; see heatmap_boxes.py [xyxy]")  # fmt: skip
-    parser.add_argument("--union-probability", type=float, default=0.5,
-                        help="of asking for the union of the boxes instead [0.5]")  # fmt: skip
-    add_training_options(parser, Schedule(steps=10000, batch_size=36, lr=1e-7))
-    add_loss_options(parser)
-    add_grounding_weights(parser, REFINEMENT_WEIGHTS)
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

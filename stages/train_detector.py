@@ -9,135 +9,172 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import bbr.command_line.fast_import
 
 import torch
-from torch import Tensor
+from lightning_fabric import Fabric
+from torch import Tensor, nn
 
-from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
+from bbr.backbones.options import BackboneOptions
 from bbr.command_line import cli
 from bbr.command_line.devices import device_name, seed_everything
-from bbr.data.augmentation import AUGMENTATIONS, add_channel_dropout
+from bbr.data.augmentation import AUGMENTATIONS, ChannelDropout
 from bbr.data.index import Index, load_index
 from bbr.data.loading import SquareImages
 from bbr.detector.inputs_h5 import DetectorInputs
 from bbr.detector.layout import layout_channels
-from bbr.detector.networks import (
-    LAYOUTS,
-    DetectorSpec,
-    build_detector,
-    initialize_trunk,
-    save_detector,
-)
-from bbr.detector.set_loss import add_loss_options, pop_loss_weights, set_loss
+from bbr.detector.networks import DetectorSpec, build_detector, initialize_trunk, save_detector
+from bbr.detector.set_loss import LossWeights, set_loss
 from bbr.detector.targets import as_target_list, load_targets
 from bbr.errors import InputError
 from bbr.grounding.heatmap_inputs import HeatmapInputs, load_phrase_targets, open_inputs
-from bbr.heuristics.registry import (
-    METHODS,
-    add_heuristic_options,
-    heuristic_options,
-    pop_heuristic_options,
-)
+from bbr.heuristics.registry import TrainingHeuristic
+from bbr.options import option
 from bbr.refinement.detector_batches import AugmentedBatches, BatchSource, CachedBatches
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
 from bbr.training.loop import batch_indices, optimize, step_generator
-from bbr.training.schedule import Schedule, add_training_options, pop_schedule
+from bbr.training.run_options import TrainingOptions
+from bbr.training.schedule import Schedule
+
+SCHEDULE = Schedule(steps=3000, batch_size=36, lr=1e-5)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: Path = option(help="index.json")
+    inputs: Path = option(help="detector_inputs.h5, or heatmaps.h5")
+    boxes: Path = option(help="pseudo-boxes, boxes.json")
+    output: Path = option(help="h, .safetensors")
+    init: Path | None = option(None, "pretrained ResNet or VGG16, .safetensors")
+
+
+@dataclass(frozen=True)
+class Augmentation(ChannelDropout):
+    """How images, or what f makes of them, are changed at each step."""
+
+    augmentation: str = option(
+        "none", "none, of cached maps, or of images, which f sees at each step",
+        choices=AUGMENTATIONS,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AugmentedBackbone(BackboneOptions):
+    """f, which --augmentation crop_flip runs."""
+
+    weights: str | None = option(
+        None, "f: a .safetensors file, or timm, random, efficientnet_lite0"
+    )
 
 
 def run(
     *,
-    index: Path,
-    inputs: Path,
-    boxes: Path,
-    output: Path,
-    network: str,
-    layout: str,
-    num_boxes: int,
-    width: int,
-    cell: int,
-    init: Path | None,
-    augmentation: str,
-    channel_dropout: float,
-    heuristic: str,
-    seed: int,
-    checkpoint_seconds: float,
-    device: str,
-    precision: str,
-    **rest: Any,
+    files: Files,
+    network: DetectorSpec,
+    augmentation: Augmentation,
+    schedule: Schedule = SCHEDULE,
+    loss_weights: LossWeights,
+    backbone: AugmentedBackbone,
+    heuristic: TrainingHeuristic,
+    training: TrainingOptions,
 ) -> None:
     """Train h and write it to `output` (safetensors).
 
     Raises:
         InputError: inputs, boxes and index do not belong together, or an option is bad.
     """
-    schedule, loss_weights = pop_schedule(rest), pop_loss_weights(rest)
-    options = heuristic_options(heuristic, pop_heuristic_options(rest))
-    dataset = load_index(index)
-    with open_inputs(inputs) as cached:
-        positions, targets = _targets(boxes, dataset, cached)
-        channels = layout_channels(cached.shape[0], cached.shape[2], layout)
-        if any(side % cell for side in cached.grid):
-            raise InputError(f"--cell {cell}: does not divide maps of {cached.grid} ({inputs})")
-        spec = DetectorSpec(network, layout, channels, num_boxes, width, cell)
-        seed_everything(seed)
-        detector = build_detector(spec)
-        if init is not None:
-            initialize_trunk(detector, init)
+    fabric = launch(training.device, training.precision)
+    dataset = load_index(files.index)
+    sources = vars(files).copy()
+    output = sources.pop("output")
+    with open_inputs(files.inputs) as cached:
+        positions, targets = _targets(files.boxes, dataset, cached)
+        detector = _detector(network, files, cached, training.seed)
         parameters = {
-            "detector": vars(spec), "schedule": vars(schedule), "loss": vars(loss_weights),
-            "augmentation": augmentation, "channel_dropout": channel_dropout,
-            "seed": seed, "precision": precision,
+            "detector": vars(detector.spec), "schedule": vars(schedule),
+            "loss": vars(loss_weights), **vars(augmentation), "seed": training.seed,
+            "precision": training.precision,
         }  # fmt: skip
-        sources = {"index": index, "inputs": inputs, "boxes": boxes, "init": init}
         source: BatchSource = CachedBatches(
-            cached, positions, targets, layout, augmentation == "flip_maps", channel_dropout
-        )
-        fabric = launch(device, precision)
-        if augmentation == "crop_flip":
-            if isinstance(cached, HeatmapInputs):
-                raise InputError("--augmentation crop_flip: runs f, not g; use flip_maps or none")
-            if rest["weights"] is None:
-                raise InputError("--augmentation crop_flip: needs f; add --weights")
-            sources["weights"] = weights_file(rest["weights"])
-            backbone, used = take_backbone(rest, seed)
-            parameters |= {"backbone": used, "heuristic": heuristic, **vars(options)}
+            cached, positions, targets, network.layout, augmentation.augmentation == "flip_maps",
+            augmentation.channel_dropout,
+        )  # fmt: skip
+        count = len(positions)
+        if augmentation.augmentation == "crop_flip":
+            _require_backbone(backbone, cached)
+            sources["weights"] = backbone.file
+            parameters |= {"backbone": backbone.recorded(), "heuristic": heuristic.recorded()}
             source = AugmentedBatches(
                 SquareImages(dataset, cached.image_size),
-                fabric.to_device(backbone),
-                cached.parts,
-                layout,
-                heuristic,
-                options,
-                channel_dropout,
-            )
-            positions = torch.arange(len(dataset.images))
+                fabric.to_device(backbone.load(training.seed)), cached.parts, network.layout,
+                heuristic.method, heuristic.options, augmentation.channel_dropout,
+            )  # fmt: skip
+            count = len(dataset.images)
         record = provenance("train_detector", parameters, sources, device_name(fabric.device))
-        optimizer = torch.optim.Adam(
-            detector.parameters(), schedule.lr, weight_decay=schedule.weight_decay
-        )
-        model, optimizer = fabric.setup(detector.train(), optimizer)
-
-        def indices(step: int) -> Tensor:
-            return batch_indices(len(positions), schedule.batch_size, seed, step)
-
-        def loss(step: int) -> Iterator[dict[str, Tensor]]:
-            maps, boxes_of_batch = source.batch(indices(step), step_generator(seed, step))
-            logits, predicted = model(fabric.to_device(maps))
-            wanted = as_target_list(fabric.to_device(boxes_of_batch))
-            yield set_loss(logits.float(), predicted.float(), wanted, loss_weights)
-            if step + 1 < schedule.steps:
-                source.prefetch(indices(step + 1))
-
-        checkpoint = Checkpoint(output, record, checkpoint_seconds)
-        optimize(model, loss, optimizer, schedule, checkpoint, fabric, "training steps of h")
+        checkpoint = Checkpoint(output, record, training.checkpoint_seconds)
+        _train(detector, source, count, schedule, loss_weights, training.seed, checkpoint, fabric)
     save_detector(output, detector, record)
     checkpoint.discard()
+
+
+def _detector(
+    options: DetectorSpec, files: Files, cached: DetectorInputs | HeatmapInputs, seed: int
+) -> nn.Module:
+    """h for these inputs, before training."""
+    if any(side % options.cell for side in cached.grid):
+        raise InputError(
+            f"--cell {options.cell}: does not divide maps of {cached.grid} ({files.inputs})"
+        )
+    channels = layout_channels(cached.shape[0], cached.shape[2], options.layout)
+    seed_everything(seed)
+    detector = build_detector(replace(options, channels=channels))
+    if files.init is not None:
+        initialize_trunk(detector, files.init)
+    return detector
+
+
+def _require_backbone(backbone: BackboneOptions, cached: DetectorInputs | HeatmapInputs) -> None:
+    if isinstance(cached, HeatmapInputs):
+        raise InputError("--augmentation crop_flip: runs f, not g; use flip_maps or none")
+    if backbone.weights is None:
+        raise InputError("--augmentation crop_flip: needs f; add --weights")
+
+
+def _train(
+    detector: nn.Module,
+    source: BatchSource,
+    count: int,
+    schedule: Schedule,
+    loss_weights: LossWeights,
+    seed: int,
+    checkpoint: Checkpoint,
+    fabric: Fabric,
+) -> None:
+    """Train h on the `count` images of a source of batches."""
+    optimizer = torch.optim.Adam(
+        detector.parameters(), schedule.lr, weight_decay=schedule.weight_decay
+    )
+    model, optimizer = fabric.setup(detector.train(), optimizer)
+
+    def indices(step: int) -> Tensor:
+        return batch_indices(count, schedule.batch_size, seed, step)
+
+    def loss(step: int) -> Iterator[dict[str, Tensor]]:
+        maps, boxes_of_batch = source.batch(indices(step), step_generator(seed, step))
+        logits, predicted = model(fabric.to_device(maps))
+        wanted = as_target_list(fabric.to_device(boxes_of_batch))
+        yield set_loss(logits.float(), predicted.float(), wanted, loss_weights)
+        if step + 1 < schedule.steps:
+            source.prefetch(indices(step + 1))
+
+    optimize(model, loss, optimizer, schedule, checkpoint, fabric, "training steps of h")
 
 
 def _targets(
@@ -156,32 +193,7 @@ def _targets(
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument(
-        "--inputs", type=Path, required=True, help="detector_inputs.h5, or heatmaps.h5"
-    )
-    parser.add_argument("--boxes", type=Path, required=True, help="pseudo-boxes, boxes.json")
-    parser.add_argument("--output", type=Path, required=True, help="h, .safetensors")
-    parser.add_argument(
-        "--network", default="resnet50", help="attention, vgg16 or a torchvision ResNet"
-    )
-    parser.add_argument("--layout", choices=LAYOUTS, default="qkv_image")
-    parser.add_argument("--num-boxes", type=int, default=10, help="k [10]")
-    parser.add_argument("--width", type=cli.positive_int, default=64,
-                        help="hidden channels of network attention [64]")  # fmt: skip
-    parser.add_argument("--cell", type=cli.positive_int, default=1,
-                        help="side of the squares that attention takes as one [1]")  # fmt: skip
-    parser.add_argument("--init", type=Path, help="pretrained ResNet or VGG16, .safetensors")
-    parser.add_argument("--augmentation", choices=AUGMENTATIONS, default="none")
-    add_channel_dropout(parser)
-    add_training_options(parser, Schedule(steps=3000, batch_size=36, lr=1e-5))
-    add_loss_options(parser)
-    augmented = parser.add_argument_group("f and its heuristic, for --augmentation crop_flip")
-    add_backbone_options(augmented, required=False)
-    augmented.add_argument("--heuristic", choices=METHODS, default="lost")
-    add_heuristic_options(augmented)
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

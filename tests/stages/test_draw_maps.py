@@ -108,8 +108,8 @@ def test_images_that_cannot_be_shown_are_left_out_and_named(dataset, capsys):
         ((), {"cad": "none.json"}, "none.json: cannot be read"),
         (("--image-ids", "77"), {}, "no image of id 77"),
         (("--image-ids", "5"), {}, "none of the 1 images"),
-        (("--count", "41"), {}, "at most 40 images"),
-        (("--width", "0.1"), {}, "in inches"),
+        (("--count", "41"), {}, r"--count 41 is not in \[1, 40\]"),
+        (("--width", "0.1"), {}, r"--width 0.1 is not in \[1, 20\]"),
     ],
 )
 def test_bad_input_is_one_line(dataset, capsys, more, changes, message):

@@ -123,9 +123,10 @@ def test_an_index_without_phrases(index, tmp_path, refused):
     assert "there is nothing to score" in refused(evaluate, *options, output=tmp_path / "m.json")
 
 
-def test_a_least_area_out_of_range(index, tmp_path):
-    with pytest.raises(SystemExit):
-        run("pointing_game", index, tmp_path / "m", "--control", "center", "--least-area", "5")
+def test_a_least_area_out_of_range(index, tmp_path, capsys):
+    given = ("--control", "center", "--least-area", "5")
+    assert run("pointing_game", index, tmp_path / "m", *given) == 1
+    assert "--least-area 5 is not in [0, 1)" in capsys.readouterr().err
 
 
 def test_scoring_imports_no_torch(index, tmp_path):

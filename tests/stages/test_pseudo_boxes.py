@@ -160,7 +160,7 @@ class TestBadInput:
         assert message.startswith("method 'lots' is unknown; choose one of lost, tokencut")
         assert list(tmp_path.iterdir()) == []
 
-    @pytest.mark.parametrize("head", [-1, 2, 4])
+    @pytest.mark.parametrize("head", [2, 4])
     def test_head_out_of_range(self, fails, head):
         message = fails("--head", head, method="dino_seg")
         assert f"head {head} does not exist, the backbone has 2 heads; set --head" in message
@@ -174,10 +174,10 @@ class TestBadInput:
 
     def test_threshold_out_of_range(self, fails):
         message = fails("--threshold", 1.5, method="tokencut")
-        assert "method tokencut: threshold is 1.5, must lie in [-1, 1)" in message
+        assert "method tokencut: threshold is 1.5, which is not in [-1, 1)" in message
 
     def test_k_of_zero(self, fails):
-        assert "lowest is 0, must be at least 1" in fails("--lowest", 0)
+        assert "lowest is 0, which is not at least 1" in fails("--lowest", 0)
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
     def test_no_gpu(self, fails):

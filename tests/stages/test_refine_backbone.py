@@ -204,7 +204,7 @@ def test_error_in_another_process_is_one_line(data, tmp_path):
     [
         ({"trainable_blocks": 3}, "the backbone has 2 blocks"),
         ({"accumulate": 3}, "must be divisible by --accumulate 3"),
-        ({"devices": 3}, "times --devices 3"),
+        ({"devices": 3}, "divisible by --devices 3"),
         ({"select": "agreement", "select_fraction": 1}, "must lie between 0 and 1"),
         ({"select": "agreement", "select_fraction": 0.95}, "leaves none to train on"),
         ({"parts": "k"}, "maps give 32 channels, but h was trained on 96"),

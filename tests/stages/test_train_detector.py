@@ -140,7 +140,7 @@ def damaged(path, folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_boxes": 0}, r"num_boxes \(k\) is 0"),
+        ({"num_boxes": 0}, "--num-boxes 0 is not at least 1"),
         ({"network": "vgg"}, "'vgg' is unknown"),
         ({"layout": "qkv_image"}, "attention reads layout spatial only"),
         ({"network": "resnet18", "layout": "qkv_image", "augmentation": "flip_maps"}, "flip_maps"),

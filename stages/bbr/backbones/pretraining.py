@@ -17,36 +17,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..options import option
 from .vit import TransformerBackbone
 
 
 @dataclass(frozen=True)
 class PretrainingOptions:
-    """Hyperparameters of self-distillation.
+    """Self-distillation; sizes of crops are divisible by the patch size.
 
     Attributes:
-        crop_size: side of the two large crops in pixels, divisible by the patch size.
-        crop_scale: least and greatest area of such a crop, as fractions of the image.
-        local_crops: number of small crops, which the student alone sees.
-        local_size: their side in pixels, divisible by the patch size.
-        local_scale: as `crop_scale`.
         mask_ratio: greatest fraction of a large crop's patches hidden from the student.
-        prototypes: outputs of the projection head.
         student_temperature, teacher_temperature: softmax temperatures.
-        momentum: of the teacher's moving average at the start; rises to 1 along a cosine.
         patch_weight: weight of the masked-patch term against the [CLS] term.
     """
 
-    crop_size: int = 128
-    crop_scale: tuple[float, float] = (0.4, 1.0)
-    local_crops: int = 4
-    local_size: int = 64
-    local_scale: tuple[float, float] = (0.1, 0.4)
+    crop_size: int = option(128, "side of the two large crops", unit="px", min=1)
+    crop_scale: tuple[float, float] = option(
+        (0.4, 1.0), "smallest and largest area, as shares of the image", above=0, max=1
+    )
+    local_crops: int = option(4, "small crops of each image, which only the student sees", min=0)
+    local_size: int = option(64, "their side", unit="px", min=1)
+    local_scale: tuple[float, float] = option(
+        (0.1, 0.4), "their smallest and largest area, as shares of the image", above=0, max=1
+    )
     mask_ratio: float = 0.5
-    prototypes: int = 1024
+    prototypes: int = option(1024, "outputs of the projection head", min=1)
     student_temperature: float = 0.1
     teacher_temperature: float = 0.05
-    momentum: float = 0.996
+    momentum: float = option(0.996, "of the teacher, at the start; rises to 1", min=0, below=1)
     patch_weight: float = 1.0
 
 

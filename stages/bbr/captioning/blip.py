@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,8 +21,8 @@ from transformers.utils import logging as transformers_logging
 
 from ..backbones.base import Backbone
 from ..backbones.hub import repository_reachable
-from ..command_line.cli import positive_int
 from ..errors import InputError
+from ..options import option
 from ..storage.safetensors_files import fit_weights, read_tensors, write_tensors
 from .small_blip import SmallCaptionerSpec, build_small_captioner, word_tokenizer
 
@@ -34,15 +33,11 @@ _PUBLISHED_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 @dataclass(frozen=True)
 class CaptionOptions:
-    """How captions are searched for; the defaults are WWbL's.
+    """How captions are searched for; the defaults are WWbL's."""
 
-    beams: of the beam search.
-    least_length, greatest_length: of a caption in tokens, its start included.
-    """
-
-    beams: int = 3
-    least_length: int = 5
-    greatest_length: int = 30
+    beams: int = option(3, "of the search for a caption", min=1)
+    least_length: int = option(5, "of a caption, its start included", unit="tokens", min=1)
+    greatest_length: int = option(30, "of a caption, its start included", unit="tokens", min=1)
 
 
 class Captioner(nn.Module):
@@ -199,16 +194,3 @@ def _unusable(source: str, error: Exception | None = None) -> InputError:
         f" one with {', '.join(_PUBLISHED_FILES)} and the tokenizer's files, or the embedded"
         " workflow/resources/scenes_captioner.safetensors"
     )
-
-
-def add_captioner_options(parser: argparse.ArgumentParser) -> None:
-    """Options for `load_captioner` and of `CaptionOptions`."""
-    default = CaptionOptions()
-    parser.add_argument("--captioner", required=True,
-                        help="weights: a file of ours, or BLIP's folder or hub name")  # fmt: skip
-    parser.add_argument("--beams", type=positive_int, default=default.beams,
-                        help=f"of the search for a caption [{default.beams}]")  # fmt: skip
-    parser.add_argument("--least-length", type=positive_int, default=default.least_length,
-                        help=f"of a caption in tokens [{default.least_length}]")  # fmt: skip
-    parser.add_argument("--greatest-length", type=positive_int, default=default.greatest_length,
-                        help=f"likewise [{default.greatest_length}]")  # fmt: skip

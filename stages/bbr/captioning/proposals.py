@@ -8,7 +8,6 @@ those that take more than a share of the image.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ import torch
 from torchvision.ops import box_iou
 
 from ..baselines.selective_search import selective_search
-from ..command_line.cli import fraction, non_negative_int, positive_int
+from ..options import option
 
 # (H, W, 3) uint8 RGB to (n, 4) int xyxy.
 Proposer = Callable[[np.ndarray], np.ndarray]
@@ -27,17 +26,17 @@ Proposer = Callable[[np.ndarray], np.ndarray]
 class ProposalOptions:
     """Which regions.
 
-    least_area: share of the image; regions must have more. A window of a quarter of each side has
-        6 % and falls out at 10 %.
-    windows: a window's side is the image's, divided by each of these.
-    stride: from one window to the next, in windows.
-    proposal_seed: of selective search's random factors.
+    A window of a quarter of each side has 6 % of the area and falls out at 10 %.
     """
 
-    least_area: float = 0.1
-    windows: tuple[int, ...] = (2, 3, 4)
-    stride: float = 0.5
-    proposal_seed: int = 0
+    least_area: float = option(
+        0.1, "share of the image that a region must have more than", min=0, below=1
+    )
+    windows: tuple[int, ...] = option(
+        (2, 3, 4), "image's side, divided by a window's", min=1, empty=True
+    )
+    stride: float = option(0.5, "from window to window", unit="windows", above=0)
+    proposal_seed: int = option(0, "of selective search", min=0)
 
 
 def propose_regions(
@@ -99,24 +98,3 @@ def stand_ins(boxes: np.ndarray, same_iou: float | None) -> np.ndarray:
         if len(earlier):
             positions[i] = earlier[0]
     return positions
-
-
-def add_proposal_options(parser: argparse.ArgumentParser) -> None:
-    """Options for every field of `ProposalOptions`."""
-    default = ProposalOptions()
-    windows = " ".join(map(str, default.windows))
-    parser.add_argument("--least-area", type=fraction, default=default.least_area,
-                        help="of a region, as a share of the image [0.1]")  # fmt: skip
-    parser.add_argument("--windows", type=positive_int, nargs="*", default=list(default.windows),
-                        help=f"image's side, divided by a window's [{windows}]")  # fmt: skip
-    parser.add_argument("--stride", type=_positive, default=default.stride,
-                        help="from window to window, in windows [0.5]")  # fmt: skip
-    parser.add_argument("--proposal-seed", type=non_negative_int, default=default.proposal_seed,
-                        help="of selective search [0]")  # fmt: skip
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value

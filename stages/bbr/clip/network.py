@@ -6,11 +6,10 @@ product is the cosine that the paper writes CLIP(I, t).
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
+from ..options import option
 from ..storage.foreign_checkpoints import read_checkpoint
 from ..storage.safetensors_files import fit_weights, write_tensors
 from .small_network import SmallClipSpec, WordTokenizer, build_small_clip, is_from_package
@@ -203,15 +203,22 @@ def save_small_clip(path: Path | str, clip: Clip, provenance: dict[str, Any]) ->
     write_tensors(path, trained, {"clip": asdict(clip.spec), "provenance": provenance})
 
 
-def add_clip_options(parser: argparse.ArgumentParser) -> None:
-    """Options for `load_clip`."""
-    parser.add_argument("--clip", required=True, help="weights: a file, or a tag of open_clip's")
-    parser.add_argument("--clip-architecture", help="a model of open_clip [the file's]")
+@dataclass(frozen=True)
+class ClipOptions:
+    """Which CLIP."""
 
+    clip: str = option(help="weights: a file, or a tag of open_clip's")
+    clip_architecture: str | None = option(None, "a model of open_clip [the file's]")
 
-def take_clip(options: dict[str, Any]) -> tuple[Clip, dict[str, Any], Path | None]:
-    """Pop what `add_clip_options` added: CLIP, its provenance parameters and its file, if any."""
-    weights, architecture = options.pop("clip"), options.pop("clip_architecture")
-    path = weights_path(weights)
-    recorded = {"clip": "file" if path else weights, "clip_architecture": architecture}
-    return load_clip(weights, architecture), recorded, path
+    @property
+    def file(self) -> Path | None:
+        """The file of weights, if any."""
+        return weights_path(self.clip)
+
+    def recorded(self) -> dict[str, Any]:
+        """What the provenance says; a file is there by its digest."""
+        return {**vars(self), "clip": "file" if self.file else self.clip}
+
+    def load(self) -> Clip:
+        """CLIP in evaluation mode."""
+        return load_clip(self.clip, self.clip_architecture)

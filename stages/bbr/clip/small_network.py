@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..backbones.build import load_backbone
 from ..errors import InputError
+from ..options import option
 
 TRUNK = "efficientnet_lite0"
 _TRUNK_KEYS = "visual.trunk."
@@ -27,22 +28,21 @@ class SmallClipSpec:
 
     Attributes:
         vocabulary: the words that it tells apart.
-        image_size: side in pixels of the images that it sees.
-        trunk: `efficientnet_lite0`, whose weights come from a package; None for pixels.
-        patch_size: of a transformer on pixels; a trunk's own stride takes its place.
-        embed_dim, width, layers, heads: of the towers; text has as many layers as images.
-        context_length: tokens of a text, start and end included.
     """
 
-    vocabulary: tuple[str, ...]
-    image_size: int = 128
-    trunk: str | None = TRUNK
-    patch_size: int = 16
-    embed_dim: int = 128
-    width: int = 128
-    layers: int = 2
-    heads: int = 4
-    context_length: int = 32
+    vocabulary: tuple[str, ...] = ()
+    image_size: int = option(128, "side of the images that it sees", unit="px", min=1)
+    trunk: str | None = option(
+        TRUNK, "frozen features below the transformer, or none: pixels", choices=(TRUNK, None)
+    )
+    patch_size: int = option(
+        16, "of a transformer on pixels; a trunk has its own", unit="px", min=1
+    )
+    embed_dim: int = option(128, "numbers of an embedding", min=1)
+    width: int = option(128, "channels of the towers", min=1)
+    layers: int = option(2, "of each tower", min=1)
+    heads: int = option(4, "of each tower", min=1)
+    context_length: int = option(32, "of a text, start and end included", unit="tokens", min=1)
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
 

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from ..errors import InputError
 from ..storage.atomic import require_writable
 from .fast_import import loaded
+from .parser import build_parser, parse
 
 T = TypeVar("T")
 log = logging.getLogger("bbr")
@@ -33,84 +34,26 @@ _USER_ERRNOS = {
 }  # fmt: skip
 
 
-def stage_parser(description: str | None) -> argparse.ArgumentParser:
-    """An argument parser whose help is the stage's docstring and shows every default."""
-    parser = argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--threads", type=positive_int, default=None, help="CPU threads [all]")
-    return parser
+def execute(run: Callable[..., Any], description: str | None, argv: list[str] | None = None) -> int:
+    """Parse `argv` into the options that `run` takes, call it and return the exit status.
 
-
-def add_device_options(parser: argparse.ArgumentParser) -> None:
-    """Add --device and --precision to a stage that runs networks."""
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32",
-                        help="arithmetic of the networks; weights stay float32 [fp32]")  # fmt: skip
-
-
-def positive_int(text: str) -> int:
-    """An argparse type: an integer of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive integer")
-    return value
-
-
-def non_negative_int(text: str) -> int:
-    """An argparse type: an integer of at least 0."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return value
-
-
-def open_fraction(text: str) -> float:
-    """An argparse type: a number in (0, 1)."""
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in (0, 1)")
-    return value
-
-
-def positive_fraction(text: str) -> float:
-    """An argparse type: a number in (0, 1]."""
-    value = float(text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in (0, 1]")
-    return value
-
-
-def fraction(text: str) -> float:
-    """An argparse type: a number in [0, 1)."""
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1)")
-    return value
-
-
-def execute(
-    run: Callable[..., Any], parser: argparse.ArgumentParser, argv: list[str] | None
-) -> int:
-    """Parse `argv`, call `run` with the options by name and return the exit status.
-
-    `--threads` is applied here and not passed on. 0 is success; 1 is an error that the user can
-    mend, told in one line on stderr; 130 is an interrupt. Anything else is a bug and keeps its
-    traceback.
+    `description` heads the help. `--threads` is applied here and not passed on. 0 is success; 1 is
+    an error that the user can mend, told in one line on stderr; 130 is an interrupt. Anything else
+    is a bug and keeps its traceback.
     """
     loaded()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     # A cluster ends jobs with SIGTERM: leave through `finally`, so that no half file stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    parser = build_parser(run, description)
+    parser.add_argument("--threads", type=_thread_number, help="CPU threads [all]")
     try:
-        options = vars(parser.parse_args(argv))
-        if "output" in options:
-            require_writable(options["output"])  # now, and not after hours of work
+        options, given = parse(run, parser, argv)
+        if getattr(given, "output", None) is not None:
+            require_writable(given.output)  # now, and not after hours of work
         if "torch" in sys.modules:
             keep_freed_memory()
-        with limit_threads(options.pop("threads", None)):
+        with limit_threads(given.threads):
             run(**options)
     except InputError as error:
         return _fail(parser.prog, str(error))
@@ -122,6 +65,13 @@ def execute(
     except KeyboardInterrupt:
         return _fail(parser.prog, "interrupted", status=130)
     return 0
+
+
+def _thread_number(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
 
 
 def _fail(program: str, message: str, status: int = 1) -> int:

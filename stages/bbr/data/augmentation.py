@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..command_line.cli import fraction
+from ..options import option
 
 AUGMENTATIONS = ("none", "flip_maps", "crop_flip")
 
 
-def add_channel_dropout(parser: argparse.ArgumentParser) -> None:
-    """The option for `drop_channels`."""
-    parser.add_argument(
-        "--channel-dropout",
-        type=fraction,
-        default=0.0,
-        help="share of f's channels that h is not shown, drawn anew for each image [0]",
+@dataclass(frozen=True)
+class ChannelDropout:
+    """What h is shown of f; see `drop_channels`."""
+
+    channel_dropout: float = option(
+        0.0, "share of f's channels that h is not shown, drawn anew for each image", min=0, below=1
     )
 
 

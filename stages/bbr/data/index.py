@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..options import option
 from ..storage.json_files import read_json, write_json
 
 # Beyond any image, and well inside the range of int32 pixel coordinates.
@@ -109,6 +110,15 @@ def parse_shard(text: str) -> tuple[int, int]:
     if not 0 <= i < n:
         raise argparse.ArgumentTypeError(f"{text}: i counts from 0 and stays below n, such as 0/4")
     return i, n
+
+
+@dataclass(frozen=True)
+class ShardOptions:
+    """Which part of an index."""
+
+    shard: tuple[int, int] = option(
+        (0, 1), "this part of the images only, i from 0 [0/1]", parse=parse_shard, metavar="i/n"
+    )
 
 
 def save_index(index: Index) -> None:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..options import option
 
 if TYPE_CHECKING:  # importing timm takes seconds, and stages that only read need none of it
     from ..backbones.base import Backbone, Maps
 PARTS = ("k", "qkv", "mask")
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """What h reads of f."""
+
+    image_size: int = option(304, "side to which images are resized", unit="px", min=1)
+    parts: str = option("qkv", "keys; queries, keys, values; or a segmenter's mask", choices=PARTS)
 
 
 def stack_parts(maps: Maps, parts: str) -> Tensor:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..options import option
+
 MODES = ("pseudo", "evaluation")
 NMS_BOXES = ("xyxy", "xywh")
 
@@ -30,16 +32,18 @@ _LEAST_SCORE = 0.5  # of the best
 
 @dataclass(frozen=True)
 class ContourOptions:
-    """How boxes are made.
+    """How boxes are made."""
 
-    mode: pseudo (zero what is below half of the map's maximum) or evaluation (1 from 0.5 on, 0
-        below).
-    nms_boxes: xyxy, or xywh, which takes (x, y, width, height) for corners as the released code
-        does.
-    """
-
-    mode: str = "pseudo"
-    nms_boxes: str = "xyxy"
+    mode: str = option(
+        "pseudo",
+        "pseudo: zero below half of the maximum; evaluation: 1 from 0.5 on, 0 below",
+        choices=MODES,
+    )
+    nms_boxes: str = option(
+        "xyxy",
+        "xywh suppresses boxes as the released code does, which takes their sizes for corners",
+        choices=NMS_BOXES,
+    )
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:

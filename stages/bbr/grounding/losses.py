@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,37 +10,27 @@ from torch.nn import functional
 
 from ..clip.network import Clip
 from ..data.box_ops import to_cxcywh, to_xyxy
+from ..options import option
 
 
 @dataclass(frozen=True)
 class GroundingWeights:
-    """λ4 (size of the map), λ5 (relevancy), λ6 (background) and λ7 (foreground).
+    """The losses by which g learns from CLIP: λ4 to λ7.
 
     These defaults are WWbL's, for training g from scratch; refinement multiplies them by 4.
     """
 
-    size: float = 0.25
-    relevancy: float = 16.0
-    background: float = 0.5
-    foreground: float = 0.25
+    size_weight: float = option(0.25, "of the mean of the map", min=0)
+    relevancy_weight: float = option(16.0, "of the square distance to CLIP's relevancy", min=0)
+    background_weight: float = option(
+        0.5, "of the likeness of what the map hides to the text", min=0
+    )
+    foreground_weight: float = option(
+        0.25, "of the unlikeness of what the map shows to the text", min=0
+    )
 
 
 REFINEMENT_WEIGHTS = GroundingWeights(1.0, 64.0, 2.0, 1.0)
-
-
-def add_grounding_weights(
-    parser: argparse.ArgumentParser, default: GroundingWeights = GroundingWeights()
-) -> None:
-    """Options for every field of `GroundingWeights`."""
-    for name, value in vars(default).items():
-        parser.add_argument(f"--{name}-weight", type=float, default=value,
-                            help=f"of the {name} loss [{value:g}]")  # fmt: skip
-
-
-def pop_grounding_weights(options: dict[str, Any]) -> GroundingWeights:
-    """Take what `add_grounding_weights` added out of parsed options."""
-    names = vars(GroundingWeights())
-    return GroundingWeights(**{name: options.pop(f"{name}_weight") for name in names})
 
 
 def grounding_losses(
@@ -67,7 +55,7 @@ def grounding_losses(
     """
     losses = {"size": maps.mean(), "relevancy": functional.mse_loss(maps, relevancy)}
     losses |= _masked_similarities(clip, images, maps, texts, weights)
-    total = sum(getattr(weights, name) * loss for name, loss in losses.items())
+    total = sum(getattr(weights, f"{name}_weight") * loss for name, loss in losses.items())
     return {"total": total, **losses}
 
 
@@ -77,7 +65,7 @@ def _masked_similarities(
     """The terms that run CLIP, in one batch; a term without weight is left out."""
     mask = maps.unsqueeze(1)
     shown = {"background": (1 - mask) * images, "foreground": mask * images}
-    shown = {name: masked for name, masked in shown.items() if getattr(weights, name)}
+    shown = {name: masked for name, masked in shown.items() if getattr(weights, f"{name}_weight")}
     if not shown:
         return {}
     embeddings = clip.encode_images(torch.cat(list(shown.values()))).chunk(len(shown))

@@ -104,6 +104,6 @@ class GroundingObjective(nn.Module):
 
     def _relevancy(self, batch: GroundingBatch) -> Tensor:
         height, width = batch.images.shape[-2:]
-        if not self.weights.relevancy:
+        if not self.weights.relevancy_weight:
             return batch.images.new_zeros(len(batch.images), height, width)
         return relevancy_maps(self._frozen[0], batch.images, batch.texts, (height, width))

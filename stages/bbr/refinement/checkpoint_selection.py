@@ -9,56 +9,36 @@ is the right object: no annotation enters.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..command_line.cli import positive_int
 from ..errors import InputError
+from ..options import option
 
 SELECTIONS = ("last", "agreement")
 
 
 @dataclass(frozen=True)
 class SelectionOptions:
-    """Which state of f^h becomes the output.
+    """Which state of f^h becomes the output."""
 
-    Attributes:
-        select: `last`, or `agreement`: the one in which h and the heuristic agree most.
-        select_every: steps between two comparisons.
-        select_fraction: share of the images that is set aside for them.
-    """
-
-    select: str = "last"
-    select_every: int = 10
-    select_fraction: float = 0.1
+    select: str = option(
+        "last",
+        "state of f^h to keep: the last, or that in which boxes of h and of the heuristic agree"
+        " most on images set aside",
+        choices=SELECTIONS,
+    )
+    select_every: int = option(10, "between two looks at that", unit="steps", min=1)
+    select_fraction: float = option(0.1, "share of the images that is set aside for it")
 
     def looks_after(self, step: int, steps: int) -> bool:
         """Whether states are compared once `step` of `steps` steps have been taken."""
         return self.select == "agreement" and (step % self.select_every == 0 or step == steps)
-
-
-def add_selection_options(parser: argparse.ArgumentParser) -> None:
-    """Options for every field of `SelectionOptions`."""
-    default = SelectionOptions()
-    parser.add_argument("--select", choices=SELECTIONS, default=default.select,
-                        help="state of f^h to keep: the last, or that in which boxes of h and of"
-                        " the heuristic agree most on images set aside [last]")  # fmt: skip
-    parser.add_argument("--select-every", type=positive_int, default=default.select_every,
-                        help="steps between two looks at that [10]")  # fmt: skip
-    parser.add_argument("--select-fraction", type=float, default=default.select_fraction,
-                        help="share of the images that is set aside for it [0.1]")  # fmt: skip
-
-
-def pop_selection(options: dict[str, Any]) -> SelectionOptions:
-    """Take what `add_selection_options` added out of parsed options."""
-    return SelectionOptions(**{name: options.pop(name) for name in vars(SelectionOptions())})
 
 
 def hold_out(count: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -18,13 +18,14 @@ from torch.nn import functional
 from ..backbones.base import Backbone, Maps
 from ..backbones.masked import Segmenter
 from ..command_line.fast_import import large_imports
-from ..data.augmentation import drop_channels
+from ..data.augmentation import ChannelDropout, drop_channels
 from ..data.box_ops import to_xyxy
 from ..detector.layout import arrange, parts_grid, stack_parts
 from ..detector.set_loss import LossWeights, most_confident, set_loss
 from ..detector.targets import as_target_list
 from ..errors import InputError
 from ..heuristics.registry import propose_targets
+from ..options import option
 from .checkpoint_selection import evaluating
 
 TARGETS = ("f", "current", "h")
@@ -32,41 +33,27 @@ REGULARIZERS = ("cls", "tokens", "keys", "mask", "none")
 
 
 @dataclass(frozen=True)
-class RefinementOptions:
+class RefinementOptions(ChannelDropout):
     """What is free in refining f.
 
-    Attributes:
-        targets: whose boxes h's are compared with: `f` (the paper; those of the heuristic on f),
-            `current` (the released code; of the heuristic on f^h as it stands), or `h` (h's own
-            most confident box on f's maps: self-training).
-        regularize: on what L_f is measured: `cls` (released code), `tokens`, `keys`, `mask` (MOVE)
-            or `none`.
-        regularize_weight: weight of L_f.
-        trainable_blocks: how many of the last blocks of f move; 0 for all.
-        channel_dropout: share of f^h's channels that h is not shown; see `drop_channels`.
-        fresh_head: a segmenter's head is trained anew, from random numbers, instead of from where
-            it stands (the paper's for MOVE).
+    Targets are the boxes of the heuristic on f (`f`, the paper), of the heuristic on f^h as it
+    stands (`current`, the released code), or h's own most confident box on f's maps (`h`:
+    self-training). L_f compares [CLS] in the released code, and the mask for MOVE.
     """
 
-    targets: str = "f"
-    regularize: str = "tokens"
-    regularize_weight: float = 1.0
-    trainable_blocks: int = 0
-    channel_dropout: float = 0.0
-    fresh_head: bool = False
+    targets: str = option("f", "boxes that h is asked for", choices=TARGETS)
+    regularize: str = option("tokens", "what L_f compares", choices=REGULARIZERS)
+    regularize_weight: float = option(1.0, "of L_f", min=0)
+    trainable_blocks: int = option(0, "last blocks of f that move, 0 for all", min=0)
+    fresh_head: bool = option(False, "train a segmenter's head from random numbers")
 
 
 @dataclass(frozen=True)
 class Alternation:
-    """The released code's schedule: h is trained again, on f^h, between rounds of refinement.
+    """The released code's schedule: h is trained again, on f^h, between rounds of refinement."""
 
-    Attributes:
-        rounds: how often f^h is refined.
-        detector_steps: steps of h between two rounds.
-    """
-
-    rounds: int = 1
-    detector_steps: int = 0
+    rounds: int = option(1, "times --steps, between which h is trained on f^h", min=1)
+    detector_steps: int = option(0, "of h between two rounds", unit="steps", min=0)
 
     @property
     def moves_detector(self) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from ..options import option
 from .json_files import read_json
 
 Labels = dict[str, str]
@@ -18,11 +19,13 @@ _METRIC_KEYS = ("task", "labels", "score", "outcomes")
 _COMPARISON_KEYS = ("task", "labels", "baseline", "candidate", "difference", "p_value")
 
 
-def add_label_option(parser: argparse.ArgumentParser) -> None:
-    """Add --label key=value ..., for `parse_labels`."""
-    parser.add_argument(
-        "--label", dest="labels", metavar="KEY=VALUE", nargs="+", action="extend", default=[],
-        help="what this is in a table, such as dataset=VOC07 method=LOST seed=0",
+@dataclass(frozen=True)
+class LabelOptions:
+    """What the numbers are."""
+
+    labels: tuple[str, ...] = option(
+        (), "what this is in a table, such as dataset=VOC07 method=LOST seed=0", flag="label",
+        metavar="KEY=VALUE", repeats=True,
     )  # fmt: skip
 
 

@@ -125,7 +125,7 @@ def test_gradients_reach_g_and_nothing_else(frozen):
 
 @pytest.mark.parametrize("term", ["size", "relevancy", "background", "foreground"])
 def test_each_term_alone_moves_g(term):
-    weights = {name: float(name == term) for name in vars(GroundingWeights())}
+    weights = {name: float(name == f"{term}_weight") for name in vars(GroundingWeights())}
     model = objective(teacher=False, frozen=True, **weights)
     losses = model(batch_of(2))
     losses["total"].backward()

@@ -1,7 +1,5 @@
 """The heuristics by name: options, clipping, and boxes from maps in memory."""
 
-import argparse
-
 import numpy as np
 import pytest
 import torch
@@ -11,9 +9,7 @@ from bbr.errors import InputError
 from bbr.heuristics.registry import (
     METHODS,
     LostOptions,
-    add_heuristic_options,
     heuristic_options,
-    pop_heuristic_options,
     propose_boxes,
     propose_training_boxes,
 )
@@ -58,6 +54,7 @@ class TestOptions:
         ("method", "option", "value"),
         [
             ("lost", "lowest", 0),
+            ("dino_seg", "head", -1),
             ("dino_seg", "mass", 0.0),
             ("dino_seg", "mass", 1.5),
             ("dino_seg", "mass", float("nan")),
@@ -67,13 +64,6 @@ class TestOptions:
     def test_values_out_of_range_are_refused_by_name(self, method, option, value):
         with pytest.raises(InputError, match=f"method {method}: {option} is"):
             heuristic_options(method, {option: value})
-
-    def test_through_the_command_line(self):
-        parser = argparse.ArgumentParser()
-        add_heuristic_options(parser)
-        parsed = vars(parser.parse_args(["--lowest", "7"])) | {"other": 1}
-        assert pop_heuristic_options(parsed) == {"lowest": 7}
-        assert parsed == {"other": 1}
 
 
 class TestBoxes:
@@ -110,7 +100,7 @@ class TestBoxes:
         assert propose(features, "dino_seg", head=0) == [[0, 0, 16, 16]]
         assert propose(features, "dino_seg", head=1) == [[32, 0, 48, 16]]
 
-    @pytest.mark.parametrize("head", [-1, 2])
+    @pytest.mark.parametrize("head", [2, 5])
     def test_dino_seg_refuses_a_head_that_does_not_exist(self, head):
         features = batch(torch.zeros(1, 3, 1), (1, 3), [(16, 48)], torch.ones(1, 2, 3))
         with pytest.raises(InputError, match=f"head {head} does not exist.* 2 heads"):

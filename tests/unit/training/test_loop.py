@@ -1,6 +1,5 @@
 """The training loop that stages share: batches, rates, and resuming as if nothing had happened."""
 
-import argparse
 import math
 
 import pytest
@@ -13,7 +12,7 @@ from bbr.training import checkpoint as checkpoint_module
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
 from bbr.training.loop import batch_indices, optimize, step_generator
-from bbr.training.schedule import Schedule, add_training_options, pop_schedule
+from bbr.training.schedule import Schedule
 
 counts, sizes, seeds = st.integers(1, 40), st.integers(1, 60), st.integers(0, 2**31)
 
@@ -55,26 +54,16 @@ def test_random_numbers_of_a_step(seed, step):
 def test_rates_by_hand():
     constant = Schedule(steps=10, batch_size=1, lr=8.0, warmup=4)
     assert [constant.rate(step) for step in range(10)] == [2, 4, 6, 8, 8, 8, 8, 8, 8, 8]
-    cosine = Schedule(steps=8, batch_size=1, lr=2.0, warmup=2, shape="cosine")
+    cosine = Schedule(steps=8, batch_size=1, lr=2.0, warmup=2, lr_schedule="cosine")
     expected = [1, 2] + [1 + math.cos(math.pi * n / 6) for n in range(6)]
     assert [cosine.rate(step) for step in range(8)] == pytest.approx(expected)
     assert cosine.rate(5) == pytest.approx(1.0)  # half of the way down
-    assert Schedule(steps=1, batch_size=1, lr=3.0, shape="cosine").rate(0) == 3.0
+    assert Schedule(steps=1, batch_size=1, lr=3.0, lr_schedule="cosine").rate(0) == 3.0
 
 
 def test_warmup_longer_than_the_run():
-    schedule = Schedule(steps=3, batch_size=1, lr=1.0, warmup=10, shape="cosine")
+    schedule = Schedule(steps=3, batch_size=1, lr=1.0, warmup=10, lr_schedule="cosine")
     assert [schedule.rate(step) for step in range(3)] == pytest.approx([0.1, 0.2, 0.3])
-
-
-def test_options_give_the_schedule():
-    parser = argparse.ArgumentParser()
-    add_training_options(parser, Schedule(steps=5, batch_size=4, lr=0.1, warmup=1))
-    options = vars(parser.parse_args(["--steps", "7", "--schedule", "cosine"]))
-    assert pop_schedule(options) == Schedule(7, 4, 0.1, warmup=1, shape="cosine")
-    assert options == {
-        "checkpoint_seconds": 60, "seed": 0, "device": "auto", "precision": "fp32",
-    }  # fmt: skip
 
 
 class Network(nn.Module):
@@ -100,7 +89,7 @@ def train(
     network = Network()
     fabric = launch("cpu", "fp32")
     model, optimizer = fabric.setup(network, optimizer(network.parameters(), lr=0.1))
-    schedule = Schedule(steps, batch_size=8, lr=0.05, warmup=3, shape="cosine")
+    schedule = Schedule(steps, batch_size=8, lr=0.05, warmup=3, lr_schedule="cosine")
     rates, after = [], []
 
     def loss(step):
@@ -202,7 +191,7 @@ def test_checkpoints_keep_their_distance(tmp_path, monkeypatch):
 
 def test_rates_follow_the_schedule(tmp_path):
     *_, rates, after = train(tmp_path, steps=5, every=1000)
-    schedule = Schedule(5, batch_size=8, lr=0.05, warmup=3, shape="cosine")
+    schedule = Schedule(5, batch_size=8, lr=0.05, warmup=3, lr_schedule="cosine")
     assert rates == [schedule.rate(step) for step in range(5)]
     assert after == [0, 1, 2, 3, 4]
 
