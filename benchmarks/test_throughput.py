@@ -179,7 +179,7 @@ def detector_row(folder: Path, images: SquareImages, spec: BackboneSpec) -> Row:
     def recomputed() -> None:
         with torch.no_grad():
             maps = backbone(backbone.prepare(images.batch(everything)))
-            boxes = propose_training_boxes(maps.key, maps.grid, "lost", lost)
+            boxes = propose_training_boxes(maps, "lost", lost)
             inputs = arrange(stack_parts(maps, "k"), maps.grid, "spatial")
         training_step(network, inputs, boxes)
 

@@ -13,11 +13,11 @@ from types import ModuleType
 import pytest
 import render_scenes
 from file_server import FileServer, serve
+from tiny_vit import TINY_VIT
 
 from bbr.fetch import downloads
 
 STAGES = Path(render_scenes.__file__).parent
-TINY_VIT = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2}
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import pytest
 import torch
 from gpu_device import DEVICE, ON_GPU, SAME_FLOAT32, apart, full_float32
 from grounding_data import DIM, SIDE, noise, small_grounder, tiny_clip, unit_vectors
+from tiny_vit import TINY_VIT
 
 from bbr.backbones.base import BackboneSpec
 from bbr.backbones.build import build_backbone
@@ -22,7 +23,6 @@ from bbr.refinement.objective import Refinement, RefinementOptions
 
 pytestmark = ON_GPU
 
-TINY_VIT = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2}
 BACKBONES = [
     BackboneSpec("vit_tiny_patch16_224", TINY_VIT),
     BackboneSpec("tf_efficientnet_lite0", normalization="layernorm"),

@@ -15,11 +15,11 @@ import render_scenes
 import torch
 import train_detector
 from safetensors.torch import load_file
+from tiny_vit import TINY_VIT
 
 STAGES = Path(train_detector.__file__).parent
-_TINY = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2}
 ARCHITECTURE = [
-    "--architecture", "vit_tiny_patch16_224", "--architecture-args", json.dumps(_TINY),
+    "--architecture", "vit_tiny_patch16_224", "--architecture-args", json.dumps(TINY_VIT),
 ]  # fmt: skip
 BACKBONE = ["--weights", "random", *ARCHITECTURE]
 # One thread: sums are then added in the same order by every process.

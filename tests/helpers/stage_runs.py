@@ -13,12 +13,12 @@ from zipfile import ZipFile
 import torch
 from grounding_runs import GROUNDING, SCRIPTS
 from stage_process import start_stage
+from tiny_vit import TINY_VIT
 
 from bbr.backbones.masked import MaskHead, SegmenterSpec
 
-_VIT = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2}
 VIT = ("--architecture", "vit_tiny_patch16_224", "--architecture-args",
-       json.dumps(_VIT, separators=(",", ":")))  # fmt: skip
+       json.dumps(TINY_VIT, separators=(",", ":")))  # fmt: skip
 TRAINING = ("--image-size", "64", "--checkpoint-seconds", "0", "--batch-size", "4")
 # For each stage its main output and its options, with the names of earlier outputs in braces.
 STAGES = {
@@ -215,11 +215,11 @@ def _write_data(folder: Path) -> dict[str, str]:
 
 
 def _write_published(path: Path) -> str:
-    """A MOVE segmenter's weights as they are published, for `_VIT`."""
+    """A MOVE segmenter's weights as they are published, for `TINY_VIT`."""
     torch.manual_seed(0)
-    head = MaskHead(_VIT["embed_dim"], SegmenterSpec(2, 8)).state_dict()
+    head = MaskHead(TINY_VIT["embed_dim"], SegmenterSpec(2, 8)).state_dict()
     tensors = {f"segmenter.segmenter_head.{name}": value for name, value in head.items()}
     for kind in ("weight", "bias"):
-        tensors[f"segmenter.feature_extractor.norm.{kind}"] = torch.ones(_VIT["embed_dim"])
+        tensors[f"segmenter.feature_extractor.norm.{kind}"] = torch.ones(TINY_VIT["embed_dim"])
     torch.save({"model": tensors}, path)
     return str(path)

@@ -105,7 +105,7 @@ def boxes(segmenter, index, folder):
 def test_masks_in_features_are_those_of_the_network(segmenter, boxes, folder):
     with FeatureFile(folder / "features.h5") as file:
         (batch,) = file.batches(8)
-    assert [mask.shape for mask in batch.masks] == [(64, 64)] * 8
+    assert [mask.shape for mask in batch.image_masks] == [(64, 64)] * 8
     assert len(json.loads(boxes.read_text())) == 8
     assert load_backbone(str(segmenter)).spec.segmenter == SegmenterSpec(2, 8)
 

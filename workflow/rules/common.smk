@@ -52,7 +52,7 @@ def growing(amount):
 
 def code(stage):
     """The record of the source files that a stage is made of."""
-    record = outside_storage(code_tracking.record_code(stage))
+    record = code_tracking.record_code(stage)
     # Left in when not tracked: a changed set of inputs would itself be a reason to rerun.
     return record if config["track_code"] else ancient(record)
 

@@ -162,7 +162,7 @@ def files_of_job(rule, wildcards):
     """The first output and the benchmark file of a rule; `{shard}` stays, and is counted."""
     proxy = getattr(rules, rule)
     artifact, benchmark = (
-        str(file).removeprefix(storage_folder()).format(**wildcards, shard="{shard}")
+        str(file).format(**wildcards, shard="{shard}")
         for file in (proxy.output[0], proxy.benchmark)
     )
     count = shards(wildcards["dataset"]) if "{shard}" in artifact else 1
@@ -170,23 +170,18 @@ def files_of_job(rule, wildcards):
 
 
 def table7_files(w):
-    """What the jobs of table 7 make, and in a storage where it is told how long they took.
+    """What the jobs of table 7 make.
 
-    Elsewhere that may be missing, and no reason to run them again.
+    Where it is told how long they took may be missing, and is no reason to run them again.
     """
-
-    def of_jobs(kind):
-        return [
-            job[kind].replace("{shard}", str(shard))
-            for job in table7_jobs()
-            for shard in range(job["shards"])
-        ]
-
-    made = of_jobs("artifact")
+    made = [
+        job["artifact"].replace("{shard}", str(shard))
+        for job in table7_jobs()
+        for shard in range(job["shards"])
+    ]
     return {
         "artifacts": made,
         "meta": meta_files(file for file in made if file.endswith(".json")),
-        "benchmarks": of_jobs("benchmark") if IN_STORAGE else [],
     }
 
 
@@ -194,7 +189,7 @@ def table7_options(w):
     """Each job of table 7 as an option of the stage."""
     return " ".join(
         options({"job": [f"{key}={value}" for key, value in job.items()]})
-        for job in map(copied_files, table7_jobs())
+        for job in table7_jobs()
     )
 
 
@@ -314,7 +309,7 @@ def map_options(w):
     names = ("count", "seed", "image_ids", "width")
     panels = (
         options({"panel": [f"{key}={value}" for key, value in panel.items()]})
-        for panel in map(copied_files, map_panels(w))
+        for panel in map_panels(w)
     )
     return " ".join([*panels, options({name: figure[name] for name in names})])
 

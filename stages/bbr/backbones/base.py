@@ -1,6 +1,6 @@
 """f: any timm vision transformer or convolutional network behind one small interface.
 
-Both kinds map a batch of images to one row of features per patch, `Maps.key`, which every
+Both kinds map a batch of images to one row of features per patch, `FeatureMaps.key`, which every
 heuristic reads. Transformers also give queries, values, the [CLS] attention and output tokens.
 """
 
@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from .feature_maps import FeatureMaps
 
 NORMALIZATIONS = ("none", "center", "layernorm")
 
@@ -56,36 +58,12 @@ class BackboneSpec:
     segmenter: SegmenterSpec | None = None
 
 
-@dataclass
-class Maps:
-    """What f says of a batch of B images with an (h, w) patch grid, N = h·w patches, row-major.
-
-    Attributes:
-        key: (B, N, d); keys of the last self-attention, heads concatenated, or a convolutional
-            map; normalised as the backbone's specification says.
-        query, value: (B, N, d) or None for a convolutional backbone.
-        cls_attention: (B, heads, N) attention of [CLS] to the patches, or None.
-        tokens: (B, 1 + N, D) normalised output tokens, [CLS] first; for a convolutional backbone
-            the mean of the map stands in for [CLS].
-        grid: (h, w).
-        mask: (B, h · 2^u, w · 2^u) in [0, 1], a segmenter's foreground, or None.
-    """
-
-    key: Tensor
-    query: Tensor | None
-    value: Tensor | None
-    cls_attention: Tensor | None
-    tokens: Tensor
-    grid: tuple[int, int]
-    mask: Tensor | None = None
-
-
 class Backbone(nn.Module):
     """Common part of the two kinds: the specification and the pixel pipeline.
 
     Attributes:
         stride: side of a patch in network-input pixels.
-        dim: channels d of `Maps.key`.
+        dim: channels d of `FeatureMaps.key`.
         plane_blocks: the `last` of `enter` whose state `plane` reads.
         plane_channels: channels of `plane`.
     """
@@ -139,7 +117,7 @@ class Backbone(nn.Module):
         """How many blocks `enter` and `leave` can tell apart."""
         raise TypeError("Backbone is abstract: use load_backbone")
 
-    def forward(self, pixels: Tensor) -> Maps:
+    def forward(self, pixels: Tensor) -> FeatureMaps:
         """Maps of prepared images (B, 3, H', W'); see `prepare`."""
         return self.leave(self.enter(pixels, self.depth), self.depth, self.patch_grid(pixels))
 
@@ -151,7 +129,7 @@ class Backbone(nn.Module):
         """
         raise TypeError("Backbone is abstract: use load_backbone")
 
-    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> Maps:
+    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
         """Maps from the output of `enter` with the same `last`."""
         raise TypeError("Backbone is abstract: use load_backbone")
 

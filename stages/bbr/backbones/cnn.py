@@ -9,7 +9,8 @@ from timm.models.mobilenetv3 import MobileNetV3Features
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .base import Backbone, BackboneSpec, Maps
+from .base import Backbone, BackboneSpec
+from .feature_maps import FeatureMaps
 
 
 class ConvolutionalBackbone(Backbone):
@@ -36,7 +37,7 @@ class ConvolutionalBackbone(Backbone):
             plane = stage(plane)
         return plane
 
-    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> Maps:
+    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
         """See `Backbone.leave`."""
         plane = state
         for stage in self._stages()[self.depth - last :]:
@@ -47,7 +48,7 @@ class ConvolutionalBackbone(Backbone):
                 f" not {(self.dim, *grid)}; choose one whose layers pad their input"
             )
         patches = plane.flatten(2).transpose(1, 2)
-        return Maps(
+        return FeatureMaps(
             key=self._normalize(patches),
             query=None,
             value=None,

@@ -14,8 +14,9 @@ from .vit import TransformerBackbone
 class RotaryTransformerBackbone(TransformerBackbone):
     """As `TransformerBackbone`, but positions turn queries and keys in every block.
 
-    `Maps` has queries and keys before they are turned: turned ones say where a patch lies, and
-    would be unlike for that alone. The [CLS] attention is that of the network, with turned keys.
+    `FeatureMaps` has queries and keys before they are turned: turned ones say where a patch
+    lies, and would be unlike for that alone. The [CLS] attention is that of the network, with
+    turned keys.
     """
 
     def _require_known_parts(self, network: nn.Module) -> None:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .features_h5 import FeatureBatch, FeatureFile
+from .feature_maps import FeatureMaps
+from .features_h5 import FeatureFile
 
 
 class FeatureCollection:
@@ -70,7 +71,7 @@ class FeatureCollection:
             )
         }
 
-    def batches(self, size: int, device: torch.device | str = "cpu") -> Iterator[FeatureBatch]:
+    def batches(self, size: int, device: torch.device | str = "cpu") -> Iterator[FeatureMaps]:
         """Every image once, in batches of one grid; see `FeatureFile.batches`."""
         for file in self.files:
             yield from file.batches(size, device)

@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from ..data.loading import groups_of_equal
 from ..errors import InputError
 from ..storage.atomic import atomic_path
 from ..storage.hdf5 import CheckedFile, OutputFile, create_hdf5
+from .feature_maps import FeatureMaps
 
 SCHEMA = "bbr-features/1"
 _CHUNK_ROWS = 4096
@@ -166,45 +166,6 @@ def create_features(
         file.attrs["complete"] = True
 
 
-@dataclass(frozen=True)
-class FeatureBatch:
-    """Images of one patch grid (h, w), N = h·w.
-
-    Attributes:
-        image_ids: B ids.
-        image_sizes: (B, 2) int64, height and width in pixels.
-        key: (B, N, d) float32.
-        cls_attention: (B, heads, N) float32 or None.
-        patch_size: side of a patch in image pixels.
-        masks: B foregrounds (H, W) float32 in [0, 1], in pixels of the unpadded image, or None.
-    """
-
-    image_ids: list[int]
-    image_sizes: np.ndarray
-    grid: tuple[int, int]
-    key: Tensor
-    cls_attention: Tensor | None
-    patch_size: float
-    masks: list[np.ndarray] | None = None
-
-    def select(self, images: Tensor) -> FeatureBatch:
-        """Some of the images, by their positions (n,) int64."""
-        rows = images.tolist()
-        return replace(
-            self,
-            image_ids=[self.image_ids[row] for row in rows],
-            image_sizes=self.image_sizes[rows],
-            key=self.key[images],
-            cls_attention=None if self.cls_attention is None else self.cls_attention[images],
-            masks=None if self.masks is None else [self.masks[row] for row in rows],
-        )
-
-    def in_pixels(self, boxes: np.ndarray) -> np.ndarray:
-        """(B, 4) boxes in patches to pixels, right and bottom clipped to the unpadded image."""
-        limits = np.tile(self.image_sizes[:, ::-1], 2)
-        return np.minimum(boxes * self.patch_size, limits)
-
-
 class FeatureFile(CheckedFile):
     """A checked features file, open for reading; use as a context manager.
 
@@ -269,10 +230,10 @@ class FeatureFile(CheckedFile):
         device: torch.device | str = "cpu",
         window: int = 256,
         among: range | None = None,
-    ) -> Iterator[FeatureBatch]:
+    ) -> Iterator[FeatureMaps]:
         """Every image, in batches of one grid, from windows of at most `window` images in memory.
 
-        Within a window the order is by grid; `FeatureBatch.image_ids` says which images they are.
+        Within a window the order is by grid; `FeatureMaps.image_ids` says which images they are.
         With `among`, only the images at these consecutive positions.
         """
         among = range(len(self)) if among is None else among
@@ -294,10 +255,10 @@ class FeatureFile(CheckedFile):
         key: Tensor,
         attention: Tensor | None,
         device: torch.device | str,
-    ) -> FeatureBatch:
+    ) -> FeatureMaps:
         spans = [slice(self.offset[i] - first, self.offset[i + 1] - first) for i in positions]
         height, width = self.grid[positions[0]].tolist()
-        return FeatureBatch(
+        return FeatureMaps(
             image_ids=self.image_id[positions].tolist(),
             image_sizes=self.image_size[positions].astype(np.int64),
             grid=(height, width),
@@ -308,7 +269,7 @@ class FeatureFile(CheckedFile):
                 else torch.stack([attention[span].T for span in spans]).to(device)
             ),
             patch_size=self.patch_size,
-            masks=[self._mask(i) for i in positions] if self.has_masks else None,
+            image_masks=[self._mask(i) for i in positions] if self.has_masks else None,
         )
 
     def _mask(self, position: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """MOVE's segmenter: a frozen f, a normalisation and a head that gives a mask, as one more backbone.
 
-Its maps are f's, with `Maps.mask` besides; so that what holds for f holds for a segmenter too. The
-refined segmenter differs in its head alone (docs/protocol.md#move).
+Its maps are f's, with `FeatureMaps.mask` besides; so that what holds for f holds for a segmenter
+too. The refined segmenter differs in its head alone (docs/protocol.md#move).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from .base import Backbone, Maps, SegmenterSpec
+from .base import Backbone, SegmenterSpec
+from .feature_maps import FeatureMaps
 
 
 class MaskHead(nn.Module):
@@ -104,7 +105,7 @@ class Segmenter(Backbone):
         """What the head reads, before the normalisation; see `Backbone.enter`. `last` is 1."""
         return self.features.enter(pixels, self.features.plane_blocks)
 
-    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> Maps:
+    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
         """See `Backbone.leave`; no gradient reaches f."""
         with torch.no_grad():
             maps = self.features.leave(state, self.features.plane_blocks, grid)
@@ -119,7 +120,7 @@ class Segmenter(Backbone):
         return nn.ModuleList([self.norm, self.head])
 
     def image_mask(self, mask: Tensor, size: tuple[int, int]) -> Tensor:
-        """One mask of `Maps` (h', w') in the pixels of its image, without padding: (H, W).
+        """One mask of `FeatureMaps` (h', w') in the pixels of its image, without padding: (H, W).
 
         Args:
             size: (H, W) of the image as it lies on disk.

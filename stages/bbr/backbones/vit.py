@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from .base import Backbone, BackboneSpec, Maps
+from .base import Backbone, BackboneSpec
+from .feature_maps import FeatureMaps
 
 
 class TransformerBackbone(Backbone):
@@ -53,7 +54,7 @@ class TransformerBackbone(Backbone):
         tokens = network.norm_pre(self._with_positions(patches, grid))
         return self._run(network.blocks[: self.depth - last], tokens, grid)
 
-    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> Maps:
+    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
         """See `Backbone.leave`.
 
         The keys are those of the last block, so `last` must be at least 1.
@@ -66,7 +67,7 @@ class TransformerBackbone(Backbone):
         placed = self._placed(key, grid)
         attention = (query[:, :, :1] @ placed.transpose(-2, -1)) * query.shape[-1] ** -0.5
         q, k, v = (part.transpose(1, 2).flatten(2)[:, prefix:] for part in (query, key, value))
-        return Maps(
+        return FeatureMaps(
             key=self._normalize(k),
             query=q,
             value=v,

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..backbones.feature_collection import FeatureCollection
-from ..backbones.features_h5 import FeatureBatch
+from ..backbones.feature_maps import FeatureMaps
 from ..options import option
 from .proposal_graph import Regions, nearest_images, proposal_graph
 from .ranking import best_of_each, rank_proposals
@@ -68,10 +68,10 @@ def lod_boxes(
 
 
 def _regions(
-    key: Tensor, batch: FeatureBatch, row: int, options: LodOptions
+    key: Tensor, batch: FeatureMaps, row: int, options: LodOptions
 ) -> tuple[Regions, np.ndarray]:
     """Proposals of one image of a batch, and their boxes in pixels; `key` is centred."""
-    size = np.tile(batch.image_sizes[row][::-1], 2)
+    size = np.tile(batch.sizes[row][::-1], 2)
     patches = propose_regions(key, batch.grid, options.maxima, options.levels)
     boxes = np.minimum(patches * batch.patch_size, size)
     return Regions(boxes / size, region_descriptors(key, batch.grid, patches)), boxes

@@ -1,4 +1,4 @@
-"""The training augmentation of h and f^h on batches of tensors (docs/protocol.md#h-for-discovery)."""
+"""How batches of images are augmented to train h and f^h (docs/protocol.md#h-for-discovery)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from ..errors import InputError
 from ..options import option
 
 if TYPE_CHECKING:  # importing timm takes seconds, and stages that only read need none of it
-    from ..backbones.base import Backbone, Maps
+    from ..backbones.base import Backbone
+    from ..backbones.feature_maps import FeatureMaps
 PARTS = ("k", "qkv", "mask")
 
 
@@ -24,7 +25,7 @@ class InputOptions:
     parts: str = option("qkv", "keys; queries, keys, values; or a segmenter's mask", choices=PARTS)
 
 
-def stack_parts(maps: Maps, parts: str) -> Tensor:
+def stack_parts(maps: FeatureMaps, parts: str) -> Tensor:
     """The maps that h reads: (B, P, N, d); of a mask (B, 1, H·W, 1).
 
     Raises:
@@ -41,7 +42,7 @@ def stack_parts(maps: Maps, parts: str) -> Tensor:
     return torch.stack((maps.query, maps.key, maps.value), dim=1)
 
 
-def parts_grid(maps: Maps, parts: str) -> tuple[int, int]:
+def parts_grid(maps: FeatureMaps, parts: str) -> tuple[int, int]:
     """The grid (h, w) of what `stack_parts` gives."""
     if parts == "mask" and maps.mask is not None:
         height, width = maps.mask.shape[-2:]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -16,7 +15,7 @@ from ..detector.inputs_h5 import DetectorInputs
 from ..errors import InputError
 from ..storage.boxes_json import box_xyxy, read_boxes
 from .contours import ContourOptions, heatmap_boxes
-from .heatmaps_h5 import SCHEMA, HeatmapFile
+from .heatmaps_h5 import HeatmapFile, is_heatmaps
 
 
 class HeatmapInputs(HeatmapFile):
@@ -45,15 +44,6 @@ class HeatmapInputs(HeatmapFile):
 def open_inputs(path: Path | str) -> DetectorInputs | HeatmapInputs:
     """What h reads, whichever of the two kinds of files it is."""
     return HeatmapInputs(path) if is_heatmaps(path) else DetectorInputs(path)
-
-
-def is_heatmaps(path: Path | str) -> bool:
-    """Whether a file says that it holds heatmaps; one that cannot be read does not."""
-    try:
-        with h5py.File(path, "r") as file:
-            return file.attrs.get("schema") == SCHEMA
-    except OSError:
-        return False
 
 
 def load_phrase_targets(

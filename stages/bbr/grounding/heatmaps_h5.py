@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
 
 from ..errors import InputError
@@ -138,3 +139,12 @@ class HeatmapFile(CheckedFile):
             InputError: a chunk's checksum does not match.
         """
         return self._read_rows("maps", positions.tolist()).astype(np.float32)
+
+
+def is_heatmaps(path: Path | str) -> bool:
+    """Whether a file says that it holds heatmaps; one that cannot be read does not."""
+    try:
+        with h5py.File(path, "r") as file:
+            return file.attrs.get("schema") == SCHEMA
+    except OSError:
+        return False

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..backbones.features_h5 import FeatureBatch
+from ..backbones.feature_maps import FeatureMaps
 from ..errors import InputError
 from .components import mask_boxes
 from .lost import lost_masks
@@ -28,15 +28,15 @@ from .registry import LostOptions, TokencutOptions
 from .tokencut import tokencut_masks
 
 
-def _lost(batch: FeatureBatch, options: LostOptions, found: Tensor) -> np.ndarray:
+def _lost(batch: FeatureMaps, options: LostOptions, found: Tensor) -> np.ndarray:
     return lost_masks(batch.key, batch.grid, options.lowest, found)
 
 
-def _tokencut(batch: FeatureBatch, options: TokencutOptions, found: Tensor) -> np.ndarray:
+def _tokencut(batch: FeatureMaps, options: TokencutOptions, found: Tensor) -> np.ndarray:
     return tokencut_masks(batch.key, batch.grid, options.threshold, options.epsilon, found)
 
 
-_MASKS: dict[str, Callable[[FeatureBatch, Any, Tensor], np.ndarray]] = {
+_MASKS: dict[str, Callable[[FeatureMaps, Any, Tensor], np.ndarray]] = {
     "lost": _lost,
     "tokencut": _tokencut,
 }
@@ -44,7 +44,7 @@ SEVERAL = tuple(_MASKS)
 
 
 def propose_several(
-    batch: FeatureBatch, method: str, options: Any, most: int
+    batch: FeatureMaps, method: str, options: Any, most: int
 ) -> list[list[tuple[list[float], float]]]:
     """Up to `most` boxes of each image, fewer only where every patch is found.
 
@@ -64,7 +64,7 @@ def propose_several(
             f" {', '.join(SEVERAL)}"
         )
     found = torch.zeros(batch.key.shape[:2], dtype=torch.bool, device=batch.key.device)
-    proposed: list[list[tuple[list[float], float]]] = [[] for _ in batch.image_ids]
+    proposed: list[list[tuple[list[float], float]]] = [[] for _ in batch.key]
     for _ in range(most):
         left = (~found).any(dim=1).nonzero()[:, 0]
         if not len(left):

@@ -7,15 +7,14 @@ steps. Options are fields of a dataclass, which also make command lines and the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..backbones.base import Maps
-from ..backbones.features_h5 import FeatureBatch
+from ..backbones.feature_maps import FeatureMaps
 from ..data.box_ops import to_cxcywh
 from ..errors import InputError
 from ..options import described, option, require_valid, variants
@@ -78,16 +77,16 @@ class NoOptions:
     """The heuristic has no options."""
 
 
-def _lost(batch: FeatureBatch, options: LostOptions) -> np.ndarray:
+def _lost(batch: FeatureMaps, options: LostOptions) -> np.ndarray:
     return batch.in_pixels(lost_boxes(batch.key, batch.grid, options.lowest))
 
 
-def _tokencut(batch: FeatureBatch, options: TokencutOptions) -> np.ndarray:
+def _tokencut(batch: FeatureMaps, options: TokencutOptions) -> np.ndarray:
     boxes = tokencut_boxes(batch.key, batch.grid, options.threshold, options.epsilon)
     return batch.in_pixels(boxes)
 
 
-def _dino_seg(batch: FeatureBatch, options: DinoSegOptions) -> np.ndarray:
+def _dino_seg(batch: FeatureMaps, options: DinoSegOptions) -> np.ndarray:
     attention = batch.cls_attention
     if attention is None:
         raise InputError("method dino_seg: these features have no cls_attention; use a transformer")
@@ -99,26 +98,27 @@ def _dino_seg(batch: FeatureBatch, options: DinoSegOptions) -> np.ndarray:
     return batch.in_pixels(dino_seg_boxes(attention[:, options.head], batch.grid, options.mass))
 
 
-def _move(batch: FeatureBatch, options: MoveOptions) -> np.ndarray:
-    if batch.masks is None:
+def _move(batch: FeatureMaps, options: MoveOptions) -> np.ndarray:
+    masks = batch.foregrounds
+    if masks is None:
         raise InputError("method move: these features have no mask; use a segmenter as backbone")
     inclusive = options.box_edges == "inclusive"
-    boxes = [move_box(mask, options.least_side, inclusive) for mask in batch.masks]
-    shapes = np.array([mask.shape for mask in batch.masks])
-    return np.array(boxes) * np.tile((batch.image_sizes / shapes)[:, ::-1], 2)
+    boxes = [move_box(mask, options.least_side, inclusive) for mask in masks]
+    shapes = np.array([mask.shape for mask in masks])
+    return np.array(boxes) * np.tile((batch.sizes / shapes)[:, ::-1], 2)
 
 
-def _center(batch: FeatureBatch, options: CenterOptions) -> np.ndarray:
-    size = batch.image_sizes[:, ::-1].astype(float)
+def _center(batch: FeatureMaps, options: CenterOptions) -> np.ndarray:
+    size = batch.sizes[:, ::-1].astype(float)
     margin = size * (1 - options.fraction) / 2
     return np.concatenate((margin, size - margin), axis=1)
 
 
-def _whole_image(batch: FeatureBatch, _: NoOptions) -> np.ndarray:
+def _whole_image(batch: FeatureMaps, _: NoOptions) -> np.ndarray:
     return _center(batch, CenterOptions(fraction=1.0))
 
 
-_HEURISTICS: dict[str, tuple[type, Callable[[FeatureBatch, Any], np.ndarray]]] = {
+_HEURISTICS: dict[str, tuple[type, Callable[[FeatureMaps, Any], np.ndarray]]] = {
     "lost": (LostOptions, _lost),
     "tokencut": (TokencutOptions, _tokencut),
     "dino_seg": (DinoSegOptions, _dino_seg),
@@ -164,7 +164,7 @@ class TrainingHeuristic(Heuristic):
         return {"method": self.method, **vars(self.options)}
 
 
-def propose_boxes(batch: FeatureBatch, method: str, options: Any) -> np.ndarray:
+def propose_boxes(batch: FeatureMaps, method: str, options: Any) -> np.ndarray:
     """One box per image: (B, 4) float64 xyxy in image pixels.
 
     Args:
@@ -173,35 +173,22 @@ def propose_boxes(batch: FeatureBatch, method: str, options: Any) -> np.ndarray:
     return _HEURISTICS[method][1](batch, options).astype(np.float64)
 
 
-def propose_training_boxes(
-    key: Tensor,
-    grid: tuple[int, int],
-    method: str,
-    options: Any,
-    attention: Tensor | None = None,
-    mask: Tensor | None = None,
-) -> Tensor:
-    """Boxes from maps in memory, as fractions of the network's input: (B, 4) float32 xyxy.
+def propose_training_boxes(maps: FeatureMaps, method: str, options: Any) -> Tensor:
+    """Boxes from a network's maps, as fractions of its input: (B, 4) float32 xyxy.
 
     Used where pseudo-boxes are recomputed while training, on images without padding.
     """
-    height, width = grid
-    batch = FeatureBatch(
-        image_ids=list(range(len(key))),
-        image_sizes=np.tile(np.array([[height, width]]), (len(key), 1)),
-        grid=grid,
-        key=key.detach().float(),
+    attention = maps.cls_attention
+    plain = replace(
+        maps,
+        key=maps.key.detach().float(),
         cls_attention=None if attention is None else attention.detach().float(),
-        patch_size=1.0,
-        masks=None if mask is None else list(mask.detach().float().cpu().numpy()),
     )
-    boxes = torch.from_numpy(propose_boxes(batch, method, options)).float()
-    return (boxes / torch.tensor([width, height, width, height])).to(key.device)
+    boxes = torch.from_numpy(propose_boxes(plain, method, options)).float()
+    height, width = maps.grid
+    return (boxes / torch.tensor([width, height, width, height])).to(maps.key.device)
 
 
-def propose_targets(maps: Maps, method: str, options: Any) -> Tensor:
+def propose_targets(maps: FeatureMaps, method: str, options: Any) -> Tensor:
     """What h is to learn from these maps: (B, 4) cxcywh in fractions of the network's input."""
-    boxes = propose_training_boxes(
-        maps.key, maps.grid, method, options, maps.cls_attention, maps.mask
-    )
-    return to_cxcywh(boxes)
+    return to_cxcywh(propose_training_boxes(maps, method, options))

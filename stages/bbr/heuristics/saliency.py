@@ -8,30 +8,31 @@ from typing import Any
 
 import numpy as np
 
-from ..backbones.features_h5 import FeatureBatch
+from ..backbones.feature_maps import FeatureMaps
 from ..errors import InputError
 from .lost import patch_degrees
 from .registry import DinoSegOptions, LostOptions, MoveOptions, TokencutOptions
 from .tokencut import tokencut_vectors
 
 
-def _inverse_degree(batch: FeatureBatch, _: LostOptions) -> np.ndarray:
+def _inverse_degree(batch: FeatureMaps, _: LostOptions) -> np.ndarray:
     """1 / d, each patch counted as a neighbour of itself, so that d is never zero."""
     degrees = patch_degrees(batch.key).double() + 1
     return (1 / degrees).view(-1, *batch.grid).cpu().numpy()
 
 
-def _eigenvector(batch: FeatureBatch, options: TokencutOptions) -> np.ndarray:
+def _eigenvector(batch: FeatureMaps, options: TokencutOptions) -> np.ndarray:
     return tokencut_vectors(batch.key, batch.grid, options.threshold, options.epsilon)
 
 
-def _mask(batch: FeatureBatch, _: MoveOptions) -> list[np.ndarray]:
-    if batch.masks is None:
+def _mask(batch: FeatureMaps, _: MoveOptions) -> list[np.ndarray]:
+    masks = batch.foregrounds
+    if masks is None:
         raise InputError("method move: these features have no mask; use a segmenter as backbone")
-    return batch.masks
+    return masks
 
 
-def _attention(batch: FeatureBatch, options: DinoSegOptions) -> np.ndarray:
+def _attention(batch: FeatureMaps, options: DinoSegOptions) -> np.ndarray:
     if batch.cls_attention is None:
         raise InputError("method dino_seg: these features have no cls_attention; use a transformer")
     return batch.cls_attention[:, options.head].view(-1, *batch.grid).cpu().numpy()
@@ -41,7 +42,7 @@ def _attention(batch: FeatureBatch, options: DinoSegOptions) -> np.ndarray:
 PATCHES, IMAGE = "patches", "image"
 
 # Each gives one array (r, c) for each image, high where the object is, and says what they cover.
-_MAPS: dict[str, tuple[Callable[[FeatureBatch, Any], Sequence[np.ndarray]], str]] = {
+_MAPS: dict[str, tuple[Callable[[FeatureMaps, Any], Sequence[np.ndarray]], str]] = {
     "lost": (_inverse_degree, PATCHES),
     "tokencut": (_eigenvector, PATCHES),
     "move": (_mask, IMAGE),
@@ -57,7 +58,7 @@ class MethodMap:
     covered: tuple[float, float]
 
 
-def method_maps(batch: FeatureBatch, method: str, options: Any) -> list[MethodMap]:
+def method_maps(batch: FeatureMaps, method: str, options: Any) -> list[MethodMap]:
     """The map by which a heuristic proposes its box, for each image.
 
     Args:
@@ -74,5 +75,5 @@ def method_maps(batch: FeatureBatch, method: str, options: Any) -> list[MethodMa
     padded = (batch.grid[0] * batch.patch_size, batch.grid[1] * batch.patch_size)
     return [
         MethodMap(values, padded if covers == PATCHES else (float(size[0]), float(size[1])))
-        for values, size in zip(function(batch, options), batch.image_sizes, strict=True)
+        for values, size in zip(function(batch, options), batch.sizes, strict=True)
     ]

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..backbones.base import Backbone, Maps
+from ..backbones.base import Backbone
+from ..backbones.feature_maps import FeatureMaps
 from ..backbones.masked import Segmenter
 from ..command_line.fast_import import large_imports
 from ..data.augmentation import ChannelDropout, drop_channels
@@ -209,7 +210,7 @@ class Refinement(nn.Module):
         return box_iou(to_xyxy(own), to_xyxy(self._propose(maps))).diagonal()
 
     def _detect(
-        self, maps: Maps, generator: torch.Generator | None = None
+        self, maps: FeatureMaps, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         """h on all channels, or on what `generator` leaves of them."""
         detector = self._frozen[1] if len(self._frozen) > 1 else self.detector
@@ -221,12 +222,12 @@ class Refinement(nn.Module):
         return logits.float(), boxes.float()
 
     @torch.no_grad()
-    def _propose(self, maps: Maps) -> Tensor:
+    def _propose(self, maps: FeatureMaps) -> Tensor:
         """The heuristic's boxes on these maps: (B, 4) cxcywh in fractions of the image."""
         return propose_targets(maps, self.method, self.method_options)
 
 
-def regularized(maps: Maps, on: str) -> Tensor:
+def regularized(maps: FeatureMaps, on: str) -> Tensor:
     """The output that L_f compares: [CLS], all tokens, the keys or the mask, float32; empty for
     `none`.
 

@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from tiny_vit import TINY_VIT
 
 from bbr.backbones.base import BackboneSpec
 from bbr.backbones.build import build_backbone, load_backbone, save_backbone
@@ -16,13 +17,12 @@ from bbr.errors import InputError
 from bbr.storage.safetensors_files import read_tensors
 
 NAME = "vit_tiny_patch16_224"
-TINY = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2}
 
 
 @pytest.fixture
 def backbone():
     torch.manual_seed(0)
-    spec = BackboneSpec(NAME, TINY, "center", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 2.0)
+    spec = BackboneSpec(NAME, TINY_VIT, "center", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 2.0)
     return build_backbone(spec).eval()
 
 
@@ -64,7 +64,8 @@ class TestOurFiles:
         )
 
     @pytest.mark.parametrize(
-        "arguments", [TINY | {"depth": 3}, TINY | {"embed_dim": 64}, TINY | {"img_size": 96}]
+        "arguments",
+        [TINY_VIT | {"depth": 3}, TINY_VIT | {"embed_dim": 64}, TINY_VIT | {"img_size": 96}],
     )
     def test_another_architecture_is_one_line(self, path, arguments):
         with pytest.raises(InputError, match=rf"f\.safetensors: \d+ tensors do not fit .*{NAME}"):
@@ -75,7 +76,7 @@ class TestForeignFiles:
     def test_timm_s_layout_with_an_architecture(self, backbone, tmp_path):
         file = str(tmp_path / "timm.safetensors")
         save_file(backbone.network.state_dict(), file)
-        loaded = load_backbone(file, NAME, TINY)
+        loaded = load_backbone(file, NAME, TINY_VIT)
         assert same_weights(loaded.network, backbone.network)
         # What timm knows of the architecture; keys as they are, as LOST reads them.
         assert loaded.spec.mean == (0.5, 0.5, 0.5)
@@ -94,7 +95,7 @@ class TestForeignFiles:
 
 class TestNamedSources:
     def test_random_follows_the_seed(self):
-        options = BackboneOptions("random", NAME, TINY)
+        options = BackboneOptions("random", NAME, TINY_VIT)
         made = [options.load(seed) for seed in (0, 0, 1)]
         assert same_weights(made[0], made[1])
         assert not same_weights(made[0], made[2])
@@ -112,7 +113,7 @@ class TestNamedSources:
         [("vit_small_patch16_224.dino", 0.485), ("vit_small_patch16_224", 0.5)],
     )
     def test_pixels_are_normalised_as_the_architecture_was_trained(self, name, mean):
-        assert load_backbone("random", name, TINY).spec.mean[0] == mean
+        assert load_backbone("random", name, TINY_VIT).spec.mean[0] == mean
 
     def test_efficientnet_lite0_from_its_package(self):
         """The package's tensors are timm's in order and shape; both count batches besides."""
@@ -149,7 +150,7 @@ class TestOptions:
         assert weights_file("efficientnet_lite0") is None
 
     def test_arguments(self):
-        assert parse_arguments(json.dumps(TINY)) == TINY
+        assert parse_arguments(json.dumps(TINY_VIT)) == TINY_VIT
         for text in ("{", "[1]", "3"):
             with pytest.raises(InputError, match="--architecture-args"):
                 parse_arguments(text)

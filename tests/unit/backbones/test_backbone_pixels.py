@@ -5,13 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from tiny_vit import TINY_VIT
 
 from bbr.backbones.base import BackboneSpec
 from bbr.backbones.build import build_backbone
 from bbr.backbones.vit import interpolate_positions
 from bbr.errors import InputError
 
-TINY = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 1, "num_heads": 2}
+TINY = TINY_VIT | {"depth": 1}
 
 
 def vit(**changes):

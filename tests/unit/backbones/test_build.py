@@ -9,6 +9,7 @@ import math
 import pytest
 import timm
 import torch
+from tiny_vit import TINY_VIT
 
 from bbr.backbones import build
 from bbr.backbones.base import BackboneSpec
@@ -17,7 +18,7 @@ from bbr.backbones.vit import interpolate_positions
 from bbr.errors import InputError
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
-TINY = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 3, "num_heads": 2}
+TINY = TINY_VIT | {"depth": 3}
 VARIANTS = {
     "plain": {},
     "registers": {"reg_tokens": 3},

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_vit import TINY_VIT
 
 from bbr.backbones.base import BackboneSpec
 from bbr.backbones.build import build_backbone
@@ -20,7 +21,6 @@ from bbr.backbones.pretraining import (
     sinkhorn,
 )
 
-TINY = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2}
 OPTIONS = PretrainingOptions(
     crop_size=64, local_crops=2, local_size=32, prototypes=32, momentum=0.99
 )
@@ -42,7 +42,9 @@ def toy_images(count=16, side=64):
 
 def distillation(options=OPTIONS):
     torch.manual_seed(0)
-    backbone = build_backbone(BackboneSpec("vit_tiny_patch16_224", TINY, normalization="center"))
+    backbone = build_backbone(
+        BackboneSpec("vit_tiny_patch16_224", TINY_VIT, normalization="center")
+    )
     return Distillation(backbone, options)
 
 

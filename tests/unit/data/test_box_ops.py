@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.ops import box_convert, clip_boxes_to_image
 
-from bbr.data.box_ops import clip_boxes, denormalize_boxes, normalize_boxes, to_cxcywh, to_xywh, to_xyxy
+from bbr.data.box_ops import (
+    clip_boxes,
+    denormalize_boxes,
+    normalize_boxes,
+    to_cxcywh,
+    to_xywh,
+    to_xyxy,
+)
 
 pixels = st.integers(0, 2000)
 

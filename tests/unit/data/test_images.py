@@ -1,4 +1,4 @@
-"""bbr.data.images: every pixel mode by hand-worked values, orientations, and each kind of bad file."""
+"""bbr.data.images: pixel modes by hand-worked values, orientations, each kind of bad file."""
 
 import pickle
 import struct
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bbr.errors import InputError
 from bbr.data.images import UnreadableImage, checksum, image_size, read_indexed, read_rgb
+from bbr.errors import InputError
 
 # What EXIF orientation 1..8 asks for, as operations on the stored (H, W, 3) array.
 UPRIGHT = {

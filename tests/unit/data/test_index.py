@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bbr.errors import InputError
 from bbr.data.index import Index, load_index, parse_shard, save_index
+from bbr.errors import InputError
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 

@@ -11,9 +11,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bbr.data import loading
-from bbr.data.loading import SquareImages, chunks, groups_of_equal, native_size_windows, resize, to_tensor
 from bbr.data.images import UnreadableImage, read_rgb
 from bbr.data.index import Index
+from bbr.data.loading import (
+    SquareImages,
+    chunks,
+    groups_of_equal,
+    native_size_windows,
+    resize,
+    to_tensor,
+)
 
 SIZES = [(9, 12), (12, 12), (30, 7), (1, 1), (12, 12)]
 

@@ -7,12 +7,12 @@ from typing import ClassVar
 import pytest
 from reader_data import dump, photo, phrases
 
-from bbr.errors import InputError
-from bbr.data.readers.listing import Listing
 from bbr.data.readers.coco import read_coco
 from bbr.data.readers.flickr30k import read_flickr30k
 from bbr.data.readers.folder import read_folder
+from bbr.data.readers.listing import Listing
 from bbr.data.readers.visual_genome import read_visual_genome
+from bbr.errors import InputError
 
 SAMPLE = Path(__file__).resolve().parents[4] / "shared" / "data" / "flickr30k_sample"
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bbr.errors import InputError
 from bbr.data.index import Index
 from bbr.data.phrases import image_captions, index_phrases
+from bbr.errors import InputError
 
 
 def box(image_id, bbox, phrase_id=None, phrases=("a dog",), **more):

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bbr.errors import InputError
-from bbr.data.readers.voc import VOC_CLASSES, read_voc
-from bbr.data.readers.listing import Listing
-from bbr.data.readers.measure import measure_images
 from bbr.data.readers.coco import read_coco
 from bbr.data.readers.folder import read_folder
+from bbr.data.readers.listing import Listing
+from bbr.data.readers.measure import measure_images
+from bbr.data.readers.voc import VOC_CLASSES, read_voc
+from bbr.errors import InputError
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 needs_data = pytest.mark.skipif(

@@ -6,9 +6,9 @@ from typing import ClassVar
 import pytest
 from reader_data import dump, photo, phrases
 
-from bbr.errors import InputError
 from bbr.data.readers.measure import measure_images
 from bbr.data.readers.referit import read_referit
+from bbr.errors import InputError
 
 
 class TestReferIt:

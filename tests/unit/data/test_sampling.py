@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from bbr.data.index import Index
 from bbr.data.sampling import choose_images
 from bbr.errors import InputError
-from bbr.data.index import Index
 
 INDEX = Index([{"id": i} for i in range(10, 30)], [], [], {}, Path("index.json"))
 

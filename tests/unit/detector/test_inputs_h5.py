@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bbr.backbones.base import Maps
+from bbr.backbones.feature_maps import FeatureMaps
 from bbr.detector.inputs_h5 import DetectorInputs, create_detector_inputs
 from bbr.detector.layout import arrange, layout_channels, stack_parts
 from bbr.errors import InputError
@@ -16,7 +16,7 @@ COUNT, PARTS, GRID, DIM = 5, 3, (2, 4), 6
 
 
 def maps_of(query, key, value):
-    return Maps(
+    return FeatureMaps(
         key=key, query=query, value=value, cls_attention=None, tokens=torch.zeros(1), grid=GRID
     )
 

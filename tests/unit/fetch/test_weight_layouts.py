@@ -12,6 +12,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
+from tiny_vit import TINY_VIT
 from torch import nn
 from torchvision import models
 
@@ -23,8 +24,6 @@ from bbr.grounding.network import Grounder, GrounderSpec, published_grounder
 from bbr.storage.safe_module_pickle import read_pickled_module
 from bbr.storage.safe_pickle import read_plain_pickle
 
-TINY = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2}
-
 
 def assert_same(found, expected):
     assert set(found) == set(expected)
@@ -35,7 +34,7 @@ def assert_same(found, expected):
 @pytest.fixture
 def vit():
     torch.manual_seed(0)
-    return build_backbone(BackboneSpec("vit_tiny_patch16_224", TINY)).network.state_dict()
+    return build_backbone(BackboneSpec("vit_tiny_patch16_224", TINY_VIT)).network.state_dict()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bbr.backbones.features_h5 import FeatureBatch
+from bbr.backbones.feature_maps import FeatureMaps
 from bbr.heuristics.move import move_box
 from bbr.heuristics.registry import heuristic_options, propose_boxes, propose_training_boxes
 
@@ -71,9 +71,9 @@ def test_as_pixel_by_pixel(seed):
 
 
 def batch_of(masks, sizes):
-    return FeatureBatch(
-        image_ids=list(range(len(masks))), image_sizes=np.array(sizes), grid=(1, 1),
-        key=torch.zeros(len(masks), 1, 1), cls_attention=None, patch_size=8.0, masks=masks,
+    return FeatureMaps(
+        image_sizes=np.array(sizes), grid=(1, 1),
+        key=torch.zeros(len(masks), 1, 1), cls_attention=None, patch_size=8.0, image_masks=masks,
     )  # fmt: skip
 
 
@@ -90,5 +90,7 @@ def test_boxes_while_training_are_fractions():
     mask = torch.zeros(1, 8, 16)
     mask[0, 2:4, 4:12] = 1
     options = heuristic_options("move", {})
-    boxes = propose_training_boxes(torch.zeros(1, 2, 3), (1, 2), "move", options, mask=mask)
+    boxes = propose_training_boxes(
+        FeatureMaps(torch.zeros(1, 2, 3), (1, 2), mask=mask), "move", options
+    )
     assert boxes.tolist() == [[0.25, 0.25, 0.75, 0.5]]

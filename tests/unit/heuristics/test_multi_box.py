@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bbr.backbones.features_h5 import FeatureBatch
+from bbr.backbones.feature_maps import FeatureMaps
 from bbr.errors import InputError
 from bbr.heuristics.multi_box import SEVERAL, contrast, propose_several
 from bbr.heuristics.registry import heuristic_options, propose_boxes
@@ -12,7 +12,7 @@ from bbr.heuristics.registry import heuristic_options, propose_boxes
 
 def batch(key, grid, patch_size=10.0):
     sizes = np.tile(np.array(grid) * int(patch_size), (len(key), 1))
-    return FeatureBatch(list(range(len(key))), sizes, grid, key, None, patch_size)
+    return FeatureMaps(key, grid, image_sizes=sizes, patch_size=patch_size)
 
 
 def random_batch():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bbr.backbones.features_h5 import FeatureBatch
+from bbr.backbones.feature_maps import FeatureMaps
 from bbr.errors import InputError
 from bbr.heuristics.registry import (
     METHODS,
@@ -16,14 +16,13 @@ from bbr.heuristics.registry import (
 
 
 def batch(key, grid, sizes, attention=None, patch_size=16.0, masks=None):
-    return FeatureBatch(
-        image_ids=list(range(len(key))),
+    return FeatureMaps(
         image_sizes=np.array(sizes),
         grid=grid,
         key=key,
         cls_attention=attention,
         patch_size=patch_size,
-        masks=masks,
+        image_masks=masks,
     )
 
 
@@ -131,7 +130,7 @@ class TestBoxes:
 class TestTrainingBoxes:
     def test_are_fractions_of_the_network_s_input(self):
         key = TestBoxes.CORNER[None].requires_grad_()
-        boxes = propose_training_boxes(key, (2, 3), "lost", LostOptions())
+        boxes = propose_training_boxes(FeatureMaps(key, (2, 3)), "lost", LostOptions())
         torch.testing.assert_close(boxes, torch.tensor([[2 / 3, 1 / 2, 1.0, 1.0]]))
         assert not boxes.requires_grad
 
@@ -139,6 +138,6 @@ class TestTrainingBoxes:
         """Where nothing is padded, both ways give the same box in pixels."""
         key = torch.randn(10, 20, 8, generator=torch.Generator().manual_seed(5))
         in_pixels = propose_boxes(batch(key, (4, 5), [(64, 80)] * 10), "lost", LostOptions(9))
-        fractions = propose_training_boxes(key, (4, 5), "lost", LostOptions(9))
+        fractions = propose_training_boxes(FeatureMaps(key, (4, 5)), "lost", LostOptions(9))
         # Pixel values are integers below 128, so float32 fractions are good to 1e-5 of a pixel.
         np.testing.assert_allclose(fractions * torch.tensor([80, 64, 80, 64]), in_pixels, atol=1e-4)

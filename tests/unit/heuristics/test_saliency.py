@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bbr.backbones.features_h5 import FeatureBatch
+from bbr.backbones.feature_maps import FeatureMaps
 from bbr.errors import InputError
 from bbr.heuristics.registry import heuristic_options
 from bbr.heuristics.saliency import _MAPS, IMAGE, method_maps
@@ -12,7 +12,7 @@ from bbr.heuristics.saliency import _MAPS, IMAGE, method_maps
 
 def batch(key, attention=None, grid=(2, 2)):
     sizes = np.array([[16, 16]] * len(key))
-    return FeatureBatch([*range(len(key))], sizes, grid, key, attention, 8.0)
+    return FeatureMaps(key, grid, attention, image_sizes=sizes, patch_size=8.0)
 
 
 def test_lost_shows_the_inverse_degree():

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from tiny_vit import TINY_VIT
 from torchvision.ops import box_convert
 
 from bbr.backbones.base import BackboneSpec
@@ -16,7 +17,7 @@ from bbr.heuristics.lost import lost_boxes
 from bbr.heuristics.registry import heuristic_options
 from bbr.refinement.objective import Alternation, Refinement, RefinementOptions
 
-TINY = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 3, "num_heads": 2}
+TINY = TINY_VIT | {"depth": 3}
 SIDE, GRID, DIM = 96, (6, 6), 32
 LOST = heuristic_options("lost", {"lowest": 10})
 

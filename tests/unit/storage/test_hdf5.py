@@ -14,7 +14,7 @@ from bbr.storage.hdf5 import create_hdf5
 FULL_DISK = """
 import errno, resource, sys
 import numpy as np
-from bbr.hdf5 import create_hdf5
+from bbr.storage.hdf5 import create_hdf5
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))
 check = sys.argv[2] == "check"

@@ -1,42 +1,15 @@
-"""What jobs read and where it lies: beside the workflow or, without a shared folder, in a storage.
+"""What jobs read: every file that a stage opens is named by its rule as an input.
 
-With `--default-storage-provider` what rules make lies in a bucket, and a job works on copies of the
-files that its rule declares. So rules name every file as {input.x} or {output.x}, those that stages
-find beside others (images, meta files) among their inputs, and a path never stands in params alone.
+Those that stages find beside others (images, meta files) too, and a path never stands in params
+alone. So a job can be given copies of what its rule declares, and Snakemake sees what is missing.
 """
 
 from pathlib import Path
 
-from snakemake.io import sourcecache_entry
-
-PROVIDER = workflow.storage_settings.default_storage_provider
-IN_STORAGE = PROVIDER is not None
-
-if PROVIDER == "s3":
-    from snakemake_storage_plugin_s3 import StorageObject
-
-    # The plugin (0.3.6) remembers that a folder is not there, also when a job has made it since.
-    StorageObject.is_dir = lambda stored: any(stored.get_subkeys())
-
-
-def outside_storage(path):
-    """A file that each job finds at this path, since it came with the sources or is on a volume.
-
-    Snakemake's `local` would say that it is on this machine alone: a job that reads it would not be
-    submitted.
-    """
-    return sourcecache_entry(path, path) if IN_STORAGE else path
-
 
 def given_file(path):
-    """A file or folder that the configuration names.
-
-    The storage has what a relative path names, but for this repository's own files; an absolute
-    path is on a volume that all jobs see.
-    """
-    path = os.path.expanduser(path)
-    of_repository = Path(path).is_relative_to("workflow")
-    return outside_storage(path) if of_repository or os.path.isabs(path) else path
+    """A file or folder that the configuration names."""
+    return os.path.expanduser(path)
 
 
 def file_of(weights):
@@ -92,19 +65,3 @@ def image_files(*datasets):
 def meta_files(boxes):
     """What lies beside boxes: the images that were skipped, and a digest of the boxes."""
     return [str(Path(file).with_suffix(".meta.json")) for file in boxes]
-
-
-def storage_folder():
-    """What stands before results/ in the path by which a job finds a file; nothing without storage."""
-    return str(rules.render_scenes.output.index).removesuffix(
-        "results/{dataset}/index.json"
-    )
-
-
-def copied_files(described):
-    """What options describe, its files named by the paths at which the job finds them."""
-    files = ("features", "boxes", "cad", "artifact", "benchmark")
-    return {
-        key: f"{storage_folder()}{value}" if key in files else value
-        for key, value in described.items()
-    }

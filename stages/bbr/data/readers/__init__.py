@@ -1,0 +1,1 @@
+"""Dataset layouts read into one form, a module for each layout, and their images measured."""
