@@ -16,11 +16,12 @@ from typing import Any
 import bbr.command_line.fast_import
 
 from bbr.command_line import cli
+from bbr.command_line.run_options import LabelOptions
 from bbr.errors import InputError
 from bbr.evaluation.statistics import compare_paired
 from bbr.options import option
 from bbr.storage.json_files import write_json
-from bbr.storage.metrics_json import LabelOptions, aligned_outcomes, parse_labels, read_metrics
+from bbr.storage.metrics_json import aligned_outcomes, parse_labels, read_metrics
 from bbr.storage.provenance import provenance
 
 

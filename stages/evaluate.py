@@ -31,6 +31,7 @@ import numpy as np
 
 from bbr.captioning.matches import caption_targets, read_matches, through_captions
 from bbr.command_line import cli
+from bbr.command_line.run_options import LabelOptions
 from bbr.data.index import Index, load_index
 from bbr.data.phrases import index_phrases
 from bbr.errors import InputError
@@ -53,7 +54,7 @@ from bbr.evaluation.statistics import bootstrap_interval
 from bbr.options import option
 from bbr.storage.boxes_json import box_xyxy, read_boxes, require_known_images, top_boxes
 from bbr.storage.json_files import write_json
-from bbr.storage.metrics_json import LabelOptions, parse_labels
+from bbr.storage.metrics_json import parse_labels
 from bbr.storage.provenance import provenance
 
 Outcomes = dict[str, list[Any]]

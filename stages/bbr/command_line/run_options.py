@@ -31,3 +31,13 @@ class SkipOptions:
     """What is put up with."""
 
     max_skipped: int = option(0, "unreadable images to tolerate", unit="images", min=0)
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """What the numbers are."""
+
+    labels: tuple[str, ...] = option(
+        (), "what this is in a table, such as dataset=VOC07 method=LOST seed=0", flag="label",
+        metavar="KEY=VALUE", repeats=True,
+    )  # fmt: skip

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from ..options import option
 from .json_files import read_json
 
 Labels = dict[str, str]
 
 _METRIC_KEYS = ("task", "labels", "score", "outcomes")
 _COMPARISON_KEYS = ("task", "labels", "baseline", "candidate", "difference", "p_value")
-
-
-@dataclass(frozen=True)
-class LabelOptions:
-    """What the numbers are."""
-
-    labels: tuple[str, ...] = option(
-        (), "what this is in a table, such as dataset=VOC07 method=LOST seed=0", flag="label",
-        metavar="KEY=VALUE", repeats=True,
-    )  # fmt: skip
 
 
 def parse_labels(pairs: Iterable[str], option: str = "--label") -> Labels:
