@@ -6,6 +6,7 @@ import re
 
 import pytest
 from support.artifacts import (
+    GROUNDING,
     Training,
     cad_boxes,
     cad_seed,
@@ -18,8 +19,16 @@ from support.artifacts import (
 )
 from support.command_line import options
 
-TRAINING = Training("scenes07", "lost", "no-reg", 12)
+TRAINING = Training("scenes07", "no-reg", 12, "lost")
 PATTERNS = wildcard_patterns(["scenes07", "a.b"], ["vit", "vit_random"], ["lost"], ["no-reg"])
+
+
+def test_trainings_with_and_without_a_heuristic() -> None:
+    of_g = Training("coco", "default", 3)
+    assert (str(TRAINING), str(of_g)) == ("scenes07.lost.no-reg.12", "coco.default.3")
+    assert (Training.parse(str(TRAINING)), Training.parse(str(of_g))) == (TRAINING, of_g)
+    assert TRAINING.folder("vit") == "results/scenes07/vit/lost/no-reg/seed12"
+    assert of_g.folder(GROUNDING) == "results/coco/grounding/default/seed3"
 
 
 def test_names_are_taken_apart_as_they_were_put_together() -> None:

@@ -18,7 +18,7 @@ from workflow_copies import TINY, TINY_FILE, TINY_TARGETS, Repository, environme
 RESULTS = ("table4.csv", "table4.md", "study.csv", "tiny/scenes_vit/lost/default/seed0/boxes.png")
 
 # Jobs that follow from a stage, on the images refined on (in two shards) and on those held out.
-TABLES = {"tabulate_table4": 1, "tabulate_study": 1}
+TABLES = {"tabulate_metrics": 2}  # Table 4 and the study
 AFTER_METRICS = {"compare_metrics": 2, **TABLES}
 AFTER_F_H = {
     "extract_features": 3,
@@ -53,9 +53,9 @@ CODE = {
     },
     "extract_features.py": AFTER_FEATURES,
     "evaluate.py": {"evaluate_boxes": 12, **AFTER_METRICS},
-    "predict_cad.py": {"predict_cad": 2, "evaluate_boxes": 2, "tabulate_table4": 1},
+    "predict_cad.py": {"predict_cad": 2, "evaluate_boxes": 2, "tabulate_metrics": 1},
     "bbr/cad/batches.py": {
-        "train_cad": 2, "predict_cad": 2, "evaluate_boxes": 2, "tabulate_table4": 1,
+        "train_cad": 2, "predict_cad": 2, "evaluate_boxes": 2, "tabulate_metrics": 1,
     },
     "bbr/refinement/objective.py": {"refine_backbone": 1, **AFTER_F_H},
     "bbr/heuristics/lost.py": AFTER_BOXES,
@@ -72,11 +72,11 @@ KEYS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     "losses.giou_weight": ({"losses": {"giou_weight": 3}}, CODE["train_detector.py"]),
     "dino_seg.mass": (
         {"heuristics": {"dino_seg": {"mass": 0.7}}},
-        {"pseudo_boxes": 2, "merge_boxes": 1, "evaluate_boxes": 1, "tabulate_table4": 1},
+        {"pseudo_boxes": 2, "merge_boxes": 1, "evaluate_boxes": 1, "tabulate_metrics": 1},
     ),
     "center.label": (
         {"heuristics": {"center": {"label": "Middle"}}},
-        {"evaluate_boxes": 1, "tabulate_table4": 1},
+        {"evaluate_boxes": 1, "tabulate_metrics": 1},
     ),
     "cad_prediction.nms_threshold": (
         {"cad_prediction": {"nms_threshold": 0.5}},
@@ -84,7 +84,7 @@ KEYS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     ),
     "cad.lr": ({"cad": {"lr": 0.1}}, CODE["bbr/cad/batches.py"]),
     "figures.count": ({"figures": {"count": 5}}, CODE["bbr/reporting/contact_sheets.py"]),
-    "controls": ({"tables": {"table4": {"controls": ["center"]}}}, {"tabulate_table4": 1}),
+    "controls": ({"tables": {"table4": {"controls": ["center"]}}}, {"tabulate_metrics": 1}),
     "precision": ({"precision": "bf16"}, NOT_RENDERING),
     "device": ({"device": "cpu"}, {}),
     "threads": ({"threads": 3}, {}),

@@ -5,20 +5,21 @@ from __future__ import annotations
 import re
 
 import pytest
-from support.grounding_names import Teaching, split_scored, wildcard_patterns
+from support.artifacts import Training
+from support.grounding_names import split_scored, wildcard_patterns
 from workflow_copies import Repository
 
-TAUGHT = Teaching("coco", "no_reg", 3)
+TAUGHT = Training("coco", "no_reg", 3)
 PATTERNS = wildcard_patterns(["coco", "vg-2"], ["default", "no_reg"])
 
 
 def test_names_are_taken_apart_as_they_were_put_together() -> None:
-    assert Teaching.parse(str(TAUGHT)) == TAUGHT
-    assert split_scored(f"gh.{TAUGHT}") == ("gh", TAUGHT)
-    assert split_scored(f"h.{TAUGHT}") == ("h", TAUGHT)
-    assert split_scored("g.coco") == ("g", Teaching("coco", "", 0))
-    assert split_scored("gae") == ("gae", None)
-    assert split_scored("td") == ("td", None)
+    assert Training.parse(str(TAUGHT)) == TAUGHT
+    assert split_scored(f"gh.{TAUGHT}") == ("gh", "coco", TAUGHT)
+    assert split_scored(f"h.{TAUGHT}") == ("h", "coco", TAUGHT)
+    assert split_scored("g.coco") == ("g", "coco", None)
+    assert split_scored("gae") == ("gae", None, None)
+    assert split_scored("td") == ("td", None, None)
 
 
 @pytest.mark.parametrize(
@@ -69,9 +70,7 @@ def test_tables_share_what_is_alike(repository: Repository) -> None:
         "heatmap_boxes": 3 * 7,
         "predict_phrase_boxes": 3 * 2,
         "evaluate_phrases": 3 * (8 + 6 + 3 * 2),
-        "tabulate_table1": 1,
-        "tabulate_table2": 1,
-        "tabulate_table5": 1,
+        "tabulate_metrics": 3,
     }
 
 
@@ -106,7 +105,7 @@ def test_study_of_five_seeds(repository: Repository) -> None:
         "predict_phrase_boxes": 3 * 5 * 2,
         "evaluate_phrases": 3 * (2 * (2 + taught) + 5 * 2),
         "compare_phrases": 3 * 2 * taught,
-        "tabulate_grounding_study": 1,
+        "tabulate_metrics": 1,
     }
 
 

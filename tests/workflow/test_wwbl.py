@@ -25,7 +25,7 @@ def test_table3(pristine: Repository) -> None:
         "extract_caption_heatmaps": 3 * 4,  # g and g^h of two training sets
         "caption_boxes": 3 * 4,
         "evaluate_captions": 3 * 4 * 2,
-        "tabulate_table3": 1,
+        "tabulate_metrics": 1,
     }
 
 

@@ -16,63 +16,56 @@ rule pseudo_boxes:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(240),
-        gpu=GPUS,
-        device=config["device"],
+        **on_device(mem_mb=4000, runtime=240),
     params:
-        options=heuristic_options,
-        max_boxes=max_boxes,
+        options=lambda w: sections.heuristic_options(config, w.backbone, w.method),
+        max_boxes=lambda w: proposals.max_boxes(config, w.dataset),
     shell:
-        "python stages/pseudo_boxes.py --method {wildcards.method} {params.options}"
-        " --max-boxes {params.max_boxes}"
-        " --features {input.features} --output {output.boxes}"
-        " --device {resources.device} --threads {threads} > {log} 2>&1"
+        with_device(
+            "python stages/pseudo_boxes.py --method {wildcards.method} {params.options}"
+            " --max-boxes {params.max_boxes} --features {input.features} --output {output.boxes}"
+        )
 
 
 rule propose_regions:
     """Boxes that a classical method finds in pixels alone, for one shard of a dataset."""
     input:
         unpack(of_dataset),
-        model=edge_model,
+        model=lambda w: proposals.edge_model(config, w.method),
         code=code("propose_regions"),
     output:
-        boxes=f"results/{{dataset}}/{artifacts.PIXELS}/{{method}}/shards/{{shard}}.json",
-        meta=f"results/{{dataset}}/{artifacts.PIXELS}/{{method}}/shards/{{shard}}.meta.json",
+        boxes=f"results/{{dataset}}/{PIXELS}/{{method}}/shards/{{shard}}.json",
+        meta=f"results/{{dataset}}/{PIXELS}/{{method}}/shards/{{shard}}.meta.json",
     log:
-        f"results/logs/{{dataset}}/{artifacts.PIXELS}/{{method}}/propose_regions.{{shard}}.log",
+        f"results/logs/{{dataset}}/{PIXELS}/{{method}}/propose_regions.{{shard}}.log",
     benchmark:
-        f"results/benchmarks/{{dataset}}/{artifacts.PIXELS}/{{method}}/propose_regions.{{shard}}.tsv"
+        f"results/benchmarks/{{dataset}}/{PIXELS}/{{method}}/propose_regions.{{shard}}.tsv"
     wildcard_constraints:
         method=artifacts.one_of(artifacts.IMAGE_METHODS),
     conda:
         "../../envs/stages.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(720),
+        **growing(mem_mb=2000, runtime=720),
     params:
         files=file_options("model"),
-        options=lambda w: options(
-            {
-                **heuristic(artifacts.PIXELS, w.method),
-                "label": None,
-                "model": None,
-            }
-        ),
-        shard=lambda w: f"{w.shard}/{shards(w.dataset)}",
+        options=lambda w: proposals.region_options(config, w.method),
+        shard=shard,
         max_skipped=config["features"]["max_skipped"],
     shell:
-        "python stages/propose_regions.py --method {wildcards.method} --index {input.index}"
-        " {params.files} {params.options} --shard {params.shard} --max-skipped {params.max_skipped}"
-        " --output {output.boxes} --threads {threads} > {log} 2>&1"
+        logged(
+            "python stages/propose_regions.py --method {wildcards.method} --index {input.index}"
+            " {params.files} {params.options} --shard {params.shard}"
+            " --max-skipped {params.max_skipped} --output {output.boxes}"
+        )
 
 
 rule discover_objects:
     """Boxes that a method finds by looking at all images of a dataset at once."""
     input:
-        features=lambda w: feature_files(w.dataset, w.backbone),
-        second_features=second_features,
+        features=lambda w: proposals.feature_files(config, w.dataset, w.backbone),
+        second_features=lambda w: proposals.second_features(
+            config, w.dataset, w.backbone, w.method
+        ),
         code=code("discover_objects"),
     output:
         boxes="results/{dataset}/{backbone}/{method}/boxes.json",
@@ -87,30 +80,25 @@ rule discover_objects:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(8000),
-        runtime=growing(240),
-        gpu=GPUS,
-        device=config["device"],
+        **on_device(mem_mb=8000, runtime=240),
     params:
-        options=heuristic_options,
+        options=lambda w: sections.heuristic_options(config, w.backbone, w.method),
         files=file_options("second_features"),
     shell:
-        "python stages/discover_objects.py --method {wildcards.method} {params.options}"
-        " --features {input.features} {params.files} --output {output.boxes}"
-        " --device {resources.device} --threads {threads} > {log} 2>&1"
+        with_device(
+            "python stages/discover_objects.py --method {wildcards.method} {params.options}"
+            " --features {input.features} {params.files} --output {output.boxes}"
+        )
 
 
 rule merge_boxes:
     """The boxes of all shards of a dataset."""
     input:
-        boxes=lambda w: [
-            f"results/{w.dataset}/{w.backbone}/{w.method}/shards/{shard}.json"
-            for shard in range(shards(w.dataset))
-        ],
-        meta=lambda w: [
-            f"results/{w.dataset}/{w.backbone}/{w.method}/shards/{shard}.meta.json"
-            for shard in range(shards(w.dataset))
-        ],
+        unpack(
+            lambda w: proposals.boxes_of_shards(
+                config, w.dataset, w.backbone, w.method
+            )
+        ),
         code=code("merge_boxes"),
     output:
         boxes="results/{dataset}/{backbone}/{method}/boxes.json",
@@ -127,10 +115,9 @@ rule merge_boxes:
         ),
     conda:
         "../../envs/stages.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     shell:
-        "python stages/merge_boxes.py --boxes {input.boxes} --output {output.boxes}"
-        " --threads {threads} > {log} 2>&1"
+        logged(
+            "python stages/merge_boxes.py --boxes {input.boxes} --output {output.boxes}"
+        )

@@ -4,7 +4,7 @@ rule train_cad:
         unpack(of_dataset),
         boxes="results/{dataset}/{backbone}/{method}/boxes.json",
         meta="results/{dataset}/{backbone}/{method}/boxes.meta.json",
-        init=cad_init_file,
+        init=detectors.cad_init_file(config),
         code=code("train_cad"),
     output:
         cad="results/{dataset}/{backbone}/cad.{method}.{seed}/cad.safetensors",
@@ -16,19 +16,16 @@ rule train_cad:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(16000),
-        runtime=growing(2880),
-        gpu=GPUS * config["cad"]["devices"],
-        device=config["device"],
+        **on_device(mem_mb=16000, runtime=2880, gpu=GPUS * config["cad"]["devices"]),
     params:
         files=file_options("init"),
-        options=cad_options,
+        options=lambda w: detectors.cad_options(config, w.dataset),
         precision=config["precision"],
     shell:
-        "python stages/train_cad.py --index {input.index} --boxes {input.boxes}"
-        " {params.files} {params.options} --seed {wildcards.seed} --output {output.cad}"
-        " --precision {params.precision} --device {resources.device} --threads {threads}"
-        " > {log} 2>&1"
+        with_precision(
+            "python stages/train_cad.py --index {input.index} --boxes {input.boxes} {params.files}"
+            " {params.options} --seed {wildcards.seed} --output {output.cad}"
+        )
 
 
 rule predict_cad:
@@ -48,15 +45,12 @@ rule predict_cad:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(8000),
-        runtime=growing(240),
-        gpu=GPUS,
-        device=config["device"],
+        **on_device(mem_mb=8000, runtime=240),
     params:
         options=options(config["cad_prediction"]),
         precision=config["precision"],
     shell:
-        "python stages/predict_cad.py --cad {input.cad} --index {input.index} {params.options}"
-        " --output {output.boxes}"
-        " --precision {params.precision} --device {resources.device} --threads {threads}"
-        " > {log} 2>&1"
+        with_precision(
+            "python stages/predict_cad.py --cad {input.cad} --index {input.index} {params.options}"
+            " --output {output.boxes}"
+        )

@@ -10,24 +10,23 @@ rule render_scenes:
     benchmark:
         "results/benchmarks/{dataset}/render_scenes.tsv"
     wildcard_constraints:
-        dataset=datasets_of_format("scenes"),
+        dataset=datasets.of_format(config, "scenes"),
     conda:
         "../../envs/stages.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(60),
+        **growing(mem_mb=1000, runtime=60),
     params:
-        options=lambda w: dataset_options(w, "format"),
+        options=lambda w: datasets.scene_options(config, w.dataset),
     shell:
-        "python stages/render_scenes.py {params.options} --output {output.index}"
-        " --threads {threads} > {log} 2>&1"
+        logged(
+            "python stages/render_scenes.py {params.options} --output {output.index}"
+        )
 
 
 rule index_dataset:
     """The index of photographs on disk, with their ground truth if they have one."""
     input:
-        unpack(source_files),
+        unpack(lambda w: datasets.source_files(config, w.dataset)),
         code=code("index_dataset"),
     output:
         index="results/{dataset}/index.json",
@@ -36,18 +35,19 @@ rule index_dataset:
     benchmark:
         "results/benchmarks/{dataset}/index_dataset.tsv"
     wildcard_constraints:
-        dataset=datasets_of_format(
-            "voc", "coco", "folder", "flickr30k", "visual_genome", "referit"
+        dataset=datasets.of_format(
+            config, "voc", "coco", "folder", "flickr30k", "visual_genome", "referit"
         ),
     conda:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=index_memory,
-        runtime=growing(60),
+        mem_mb=lambda w, attempt: attempt * datasets.index_memory(config, w.dataset),
+        runtime=lambda w, attempt: 60 * attempt,
     params:
-        files=file_options(*SOURCE_KINDS),
-        options=dataset_options,
+        files=file_options(*datasets.SOURCE_KINDS),
+        options=lambda w: datasets.index_options(config, w.dataset),
     shell:
-        "python stages/index_dataset.py {params.files} {params.options} --output {output.index}"
-        " --threads {threads} > {log} 2>&1"
+        logged(
+            "python stages/index_dataset.py {params.files} {params.options} --output {output.index}"
+        )

@@ -2,7 +2,7 @@ rule cache_detector_inputs:
     """What h reads: maps of f for every image of a dataset."""
     input:
         unpack(of_dataset),
-        weights=weights_file,
+        weights=lambda w: backbones.weights_file(config, w.base),
         code=code("cache_detector_inputs"),
     output:
         inputs="results/{dataset}/{base}/detector_inputs/{inputs}.h5",
@@ -15,32 +15,29 @@ rule cache_detector_inputs:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(6000),
-        runtime=growing(240),
-        gpu=GPUS,
-        device=config["device"],
+        **on_device(mem_mb=6000, runtime=240),
     params:
         files=file_options("weights"),
-        backbone=backbone_options,
-        seed=initial_seed,
-        options=lambda w: options(detector_inputs_section(w)),
+        backbone=lambda w: backbones.backbone_options(config, w.base),
+        seed=lambda w: backbones.initial_seed(config, w.base),
+        options=lambda w: options(detectors.inputs_section(config, w.inputs)),
         precision=config["precision"],
     shell:
-        "python stages/cache_detector_inputs.py --index {input.index} {params.files}"
-        " {params.backbone} {params.seed} {params.options} --output {output.inputs}"
-        " --precision {params.precision} --device {resources.device} --threads {threads}"
-        " > {log} 2>&1"
+        with_precision(
+            "python stages/cache_detector_inputs.py --index {input.index} {params.files}"
+            " {params.backbone} {params.seed} {params.options} --output {output.inputs}"
+        )
 
 
 rule train_detector:
     """h, trained on the boxes that a heuristic proposes."""
     input:
         unpack(of_dataset),
-        inputs=detector_inputs_file,
+        inputs=lambda w: detectors.inputs_file(config, w.dataset, w.base, w.method),
         boxes="results/{dataset}/{base}/{method}/boxes.json",
         meta="results/{dataset}/{base}/{method}/boxes.meta.json",
-        weights=weights_file,
-        init=detector_init_file,
+        weights=lambda w: backbones.weights_file(config, w.base),
+        init=lambda w: detectors.init_file(config, w.method, w.variant),
         code=code("train_detector"),
     output:
         detector="results/{dataset}/{base}/{method}/{variant}/seed{seed}/detector.safetensors",
@@ -53,31 +50,34 @@ rule train_detector:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(8000),
-        runtime=growing(720),
-        gpu=GPUS,
-        device=config["device"],
+        **on_device(mem_mb=8000, runtime=720),
     params:
         files=file_options("weights", "init"),
-        backbone=backbone_options,
-        heuristic=heuristic_options,
-        options=training_options("detector"),
+        backbone=lambda w: backbones.backbone_options(config, w.base),
+        heuristic=lambda w: sections.heuristic_options(config, w.base, w.method),
+        options=lambda w: detectors.training_options(
+            config, "detector", w.method, w.variant
+        ),
         precision=config["precision"],
     shell:
-        "python stages/train_detector.py --index {input.index} --inputs {input.inputs}"
-        " --boxes {input.boxes} {params.files} {params.options} {params.backbone}"
-        " --heuristic {wildcards.method} {params.heuristic} --seed {wildcards.seed}"
-        " --output {output.detector}"
-        " --precision {params.precision} --device {resources.device} --threads {threads}"
-        " > {log} 2>&1"
+        with_precision(
+            "python stages/train_detector.py --index {input.index} --inputs {input.inputs}"
+            " --boxes {input.boxes} {params.files} {params.options} {params.backbone}"
+            " --heuristic {wildcards.method} {params.heuristic} --seed {wildcards.seed}"
+            " --output {output.detector}"
+        )
 
 
 rule predict_boxes:
     """h's own boxes, on the dataset that it was trained on or on another."""
     input:
         index="results/{dataset}/index.json",
-        inputs=detector_inputs_file,
-        detector=detector_file,
+        inputs=lambda w: detectors.inputs_file(
+            config, w.dataset, w.base, Training.parse(w.training).method
+        ),
+        detector=lambda w: variants.detector_file(
+            config, w.base, Training.parse(w.training)
+        ),
         code=code("predict_boxes"),
     output:
         boxes="results/{dataset}/{base}/h.{training}/boxes.json",
@@ -90,14 +90,11 @@ rule predict_boxes:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
-        gpu=GPUS,
-        device=config["device"],
+        **on_device(mem_mb=4000, runtime=60),
     params:
         precision=config["precision"],
     shell:
-        "python stages/predict_boxes.py --detector {input.detector} --inputs {input.inputs}"
-        " --index {input.index} --output {output.boxes}"
-        " --precision {params.precision} --device {resources.device} --threads {threads}"
-        " > {log} 2>&1"
+        with_precision(
+            "python stages/predict_boxes.py --detector {input.detector} --inputs {input.inputs}"
+            " --index {input.index} --output {output.boxes}"
+        )

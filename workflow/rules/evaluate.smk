@@ -1,3 +1,6 @@
+"""Scores of boxes, heatmaps and captions, and what refinement gains."""
+
+
 rule evaluate_boxes:
     """The score of boxes against the ground truth."""
     input:
@@ -13,47 +16,40 @@ rule evaluate_boxes:
         "results/benchmarks/{dataset}/{backbone}/{boxes}/evaluate_boxes.tsv"
     conda:
         "../../envs/stages.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(20),
+        **growing(mem_mb=1000, runtime=20),
     params:
-        labels=labels,
+        task="corloc",
+        labels=lambda w: labels.label_options(
+            labels.box_labels(config, w.dataset, w.backbone, w.boxes)
+        ),
     shell:
-        "python stages/evaluate.py --task corloc --index {input.index} --boxes {input.boxes}"
-        " {params.labels} --output {output.metrics} --threads {threads} > {log} 2>&1"
+        logged(
+            "python stages/evaluate.py --task {params.task} --index {input.index}"
+            " --boxes {input.boxes} {params.labels} --output {output.metrics}"
+        )
 
 
-rule evaluate_average_precision:
-    """Average precision of all boxes of each image, whatever their class."""
-    input:
-        index="results/{dataset}/index.json",
-        boxes="results/{dataset}/{backbone}/{boxes}/boxes.json",
-        meta="results/{dataset}/{backbone}/{boxes}/boxes.meta.json",
-        code=code("evaluate"),
+use rule evaluate_boxes as evaluate_average_precision with:
     output:
         metrics="results/{dataset}/{backbone}/{boxes}/average_precision.json",
     log:
         "results/logs/{dataset}/{backbone}/{boxes}/evaluate_average_precision.log",
     benchmark:
         "results/benchmarks/{dataset}/{backbone}/{boxes}/evaluate_average_precision.tsv"
-    conda:
-        "../../envs/stages.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        **growing(mem_mb=2000, runtime=30),
     params:
-        labels=labels,
-    shell:
-        "python stages/evaluate.py --task ap --index {input.index} --boxes {input.boxes}"
-        " {params.labels} --output {output.metrics} --threads {threads} > {log} 2>&1"
+        task="ap",
+        labels=lambda w: labels.label_options(
+            labels.box_labels(config, w.dataset, w.backbone, w.boxes)
+        ),
 
 
 rule compare_metrics:
     """The gain of f^h over f, image by image."""
     input:
-        unpack(compared_metrics),
+        unpack(lambda w: comparisons.boxes(w.dataset, w.backbone, w.boxes)),
         code=code("compare_metrics"),
     output:
         comparison="results/{dataset}/{backbone}/{boxes}/comparison.json",
@@ -63,11 +59,98 @@ rule compare_metrics:
         "results/benchmarks/{dataset}/{backbone}/{boxes}/compare_metrics.tsv"
     conda:
         "../../envs/stages.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(20),
+        **growing(mem_mb=1000, runtime=20),
     shell:
-        "python stages/compare_metrics.py --baseline {input.baseline}"
-        " --candidate {input.candidate} --output {output.comparison} --threads {threads}"
-        " > {log} 2>&1"
+        logged(
+            "python stages/compare_metrics.py --baseline {input.baseline}"
+            " --candidate {input.candidate} --output {output.comparison}"
+        )
+
+
+rule evaluate_phrases:
+    """The pointing game or the box accuracy of a method."""
+    input:
+        unpack(
+            lambda w: grounding.scored_file(
+                f"results/{w.dataset}/grounding", w.scored, w.task
+            )
+        ),
+        index="results/{dataset}/index.json",
+        code=code("evaluate"),
+    output:
+        metrics="results/{dataset}/grounding/{scored}/{task}.json",
+    log:
+        "results/logs/{dataset}/grounding/{scored}/{task}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/grounding/{scored}/{task}.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    resources:
+        **growing(mem_mb=2000, runtime=60),
+    params:
+        files=file_options("heatmaps", "boxes"),
+        options=lambda w: grounding.scored_options(config, w.dataset, w.scored),
+    shell:
+        logged(
+            "python stages/evaluate.py --task {wildcards.task} --index {input.index} {params.files}"
+            " {params.options} --output {output.metrics}"
+        )
+
+
+use rule compare_metrics as compare_phrases with:
+    input:
+        unpack(lambda w: comparisons.phrases(w.dataset, w.taught, w.task)),
+        code=code("compare_metrics"),
+    output:
+        comparison="results/{dataset}/grounding/gh.{taught}/{task}.comparison.json",
+    log:
+        "results/logs/{dataset}/grounding/gh.{taught}/{task}.compare.log",
+    benchmark:
+        "results/benchmarks/{dataset}/grounding/gh.{taught}/{task}.compare.tsv"
+
+
+use rule compare_metrics as compare_captions with:
+    input:
+        unpack(lambda w: comparisons.phrases(w.dataset, w.taught, w.task, "wwbl")),
+        code=code("compare_metrics"),
+    output:
+        comparison="results/{dataset}/wwbl/gh.{taught}/{task}.comparison.json",
+    log:
+        "results/logs/{dataset}/wwbl/gh.{taught}/{task}.compare.log",
+    benchmark:
+        "results/benchmarks/{dataset}/wwbl/gh.{taught}/{task}.compare.tsv"
+
+
+rule evaluate_captions:
+    """The pointing game or the box accuracy of captions that no phrase asked for."""
+    input:
+        unpack(
+            lambda w: grounding.scored_file(
+                f"results/{w.dataset}/wwbl", w.maps, w.task
+            )
+        ),
+        index="results/{dataset}/index.json",
+        matches="results/{dataset}/wwbl/matches.json",
+        code=code("evaluate"),
+    output:
+        metrics="results/{dataset}/wwbl/{maps}/{task}.json",
+    log:
+        "results/logs/{dataset}/wwbl/{maps}/{task}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/wwbl/{maps}/{task}.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    resources:
+        **growing(mem_mb=2000, runtime=60),
+    params:
+        files=file_options("heatmaps", "boxes"),
+        area=grounding.area_options(config),
+        labels=lambda w: labels.label_options(
+            labels.caption_labels(config, w.dataset, w.maps)
+        ),
+    shell:
+        logged(
+            "python stages/evaluate.py --task wwbl --index {input.index} --matches {input.matches}"
+            " {params.files} {params.area} {params.labels} --output {output.metrics}"
+        )

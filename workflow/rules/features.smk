@@ -2,7 +2,7 @@ rule extract_features:
     """Patch features of f, or of f^h, for one shard of a dataset."""
     input:
         unpack(of_dataset),
-        weights=weights_file,
+        weights=lambda w: backbones.weights_file(config, w.backbone),
         code=code("extract_features"),
     output:
         features="results/{dataset}/{backbone}/features/{shard}.h5",
@@ -14,19 +14,17 @@ rule extract_features:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(6000),
-        runtime=growing(240),
-        gpu=GPUS,
-        device=config["device"],
+        **on_device(mem_mb=6000, runtime=240),
     params:
         files=file_options("weights"),
-        backbone=backbone_options,
-        seed=initial_seed,
+        backbone=lambda w: backbones.backbone_options(config, w.backbone),
+        seed=lambda w: backbones.initial_seed(config, w.backbone),
         options=options(config["features"]),
-        shard=lambda w: f"{w.shard}/{shards(w.dataset)}",
+        shard=shard,
         precision=config["precision"],
     shell:
-        "python stages/extract_features.py --index {input.index} {params.files} {params.backbone}"
-        " {params.seed} {params.options} --shard {params.shard} --output {output.features}"
-        " --precision {params.precision} --device {resources.device} --threads {threads}"
-        " > {log} 2>&1"
+        with_precision(
+            "python stages/extract_features.py --index {input.index} {params.files}"
+            " {params.backbone} {params.seed} {params.options} --shard {params.shard}"
+            " --output {output.features}"
+        )

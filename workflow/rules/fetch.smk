@@ -9,95 +9,92 @@ for SOURCE in sources.read(sources.DATASETS):
         name:
             f"fetch_{SOURCE}"
         output:
-            receipt=f"{DATA}/receipts/{SOURCE}.json",
+            receipt=f"{datasets.DATA}/receipts/{SOURCE}.json",
         log:
             f"results/logs/fetch/{SOURCE}.log",
         benchmark:
             f"results/benchmarks/fetch/{SOURCE}.tsv"
         conda:
             "../../envs/stages.yaml"
-        threads: 1
         resources:
-            mem_mb=growing(2000),
-            runtime=growing(2880),
+            **growing(mem_mb=2000, runtime=2880),
             network=1,
         params:
-            sources=DATASET_SOURCES,
+            sources="workflow/sources/datasets.yaml",
             name=SOURCE,
             folder=lambda w, output: os.path.dirname(os.path.dirname(output.receipt)),
         shell:
-            "python stages/fetch_dataset.py --sources {params.sources} --name {params.name}"
-            " --folder {params.folder} --output {output.receipt} --threads {threads}"
-            " > {log} 2>&1"
+            logged(
+                "python stages/fetch_dataset.py --sources {params.sources} --name {params.name}"
+                " --folder {params.folder} --output {output.receipt}"
+            )
 
 
 rule fetch_one_weights:
     """A file of ours of pretrained weights that are published elsewhere."""
     input:
-        file=local_weights,
-        needs=weights_needed,
+        file=lambda w: fetching.local_file(config, w.file),
+        needs=lambda w: fetching.needed_file(w.file),
     output:
-        weights=f"{DATA}/weights/{{file}}",
+        weights=f"{datasets.DATA}/weights/{{file}}",
     log:
         "results/logs/fetch/{file}.log",
     benchmark:
         "results/benchmarks/fetch/{file}.tsv"
     wildcard_constraints:
-        file=artifacts.one_of(file for name, file in WEIGHTS.items() if file != name),
+        file=fetching.single_files(),
     conda:
         "../../envs/stages.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(6000),
-        runtime=growing(240),
+        **growing(mem_mb=6000, runtime=240),
         network=1,
     params:
-        registry=WEIGHT_REGISTRY,
-        name=lambda w: weights_name(w.file),
-        downloads=DOWNLOADS,
+        registry="workflow/sources/weights.yaml",
+        name=lambda w: fetching.entry(w.file),
+        downloads=f"{datasets.DATA}/downloads",
         files=file_options("file", "needs"),
     shell:
-        "python stages/fetch_weights.py --registry {params.registry} --name {params.name}"
-        " --downloads {params.downloads} {params.files} --output {output.weights}"
-        " --threads {threads} > {log} 2>&1"
+        logged(
+            "python stages/fetch_weights.py --registry {params.registry} --name {params.name}"
+            " --downloads {params.downloads} {params.files} --output {output.weights}"
+        )
 
 
 rule fetch_weights_folder:
     """Pretrained weights that a library reads from a folder."""
     output:
-        folder=directory(f"{DATA}/weights/{{folder}}"),
+        folder=directory(f"{datasets.DATA}/weights/{{folder}}"),
     log:
         "results/logs/fetch/{folder}.log",
     benchmark:
         "results/benchmarks/fetch/{folder}.tsv"
     wildcard_constraints:
-        folder=artifacts.one_of(file for name, file in WEIGHTS.items() if file == name),
+        folder=fetching.folders(),
     conda:
         "../../envs/stages.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(240),
+        **growing(mem_mb=2000, runtime=240),
         network=1,
     params:
-        registry=WEIGHT_REGISTRY,
-        downloads=DOWNLOADS,
+        registry="workflow/sources/weights.yaml",
+        downloads=f"{datasets.DATA}/downloads",
     shell:
-        "python stages/fetch_weights.py --registry {params.registry} --name {wildcards.folder}"
-        " --downloads {params.downloads} --output {output.folder} --threads {threads}"
-        " > {log} 2>&1"
+        logged(
+            "python stages/fetch_weights.py --registry {params.registry} --name {wildcards.folder}"
+            " --downloads {params.downloads} --output {output.folder}"
+        )
 
 
 rule fetch_weights:
     """All pretrained weights that the configuration names."""
     input:
-        weights_of_configuration(),
+        fetching.all_weights(config),
 
 
 rule fetch_data:
     """All data that the configuration's datasets name."""
     input:
-        data_of_configuration(),
+        datasets.all_receipts(config),
 
 
 rule check_data:
@@ -106,12 +103,10 @@ rule check_data:
         "results/logs/check_data.log",
     conda:
         "../../envs/stages.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(16000),
-        runtime=growing(120),
+        **growing(mem_mb=16000, runtime=120),
     params:
-        datasets=datasets_to_check(),
+        datasets=shlex.quote(json.dumps(datasets.expected_counts(config))),
     shell:
         "python stages/check_data.py --datasets {params.datasets} --threads {threads}"
         " 2> {log} || (cat {log} >&2; exit 1)"

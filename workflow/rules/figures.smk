@@ -1,7 +1,14 @@
+"""Figures, and sheets of boxes."""
+
+
 rule draw_refined_boxes:
     """A contact sheet of boxes before and after refinement."""
     input:
-        unpack(refined_boxes),
+        unpack(
+            lambda w: figures.refined_boxes(
+                w.base, Training(w.dataset, w.variant, int(w.seed), w.method)
+            )
+        ),
         unpack(of_dataset),
         code=code("draw_boxes"),
     output:
@@ -16,23 +23,22 @@ rule draw_refined_boxes:
         "results/benchmarks/{dataset}/{base}/{method}/{variant}/draw_refined_boxes.{seed}.tsv"
     conda:
         "../../envs/stages.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        **growing(mem_mb=2000, runtime=10),
     params:
-        names=lambda w: options({"names": names_of_refined_boxes(w)}),
+        names=lambda w: figures.names_of_refined_boxes(config, w.base, w.method),
         options=options(config["figures"]),
     shell:
-        "python stages/draw_boxes.py --index {input.index}"
-        " --boxes {input.before} {input.after} {input.detector} {params.names} {params.options}"
-        " --output {output.sheet} --threads {threads} > {log} 2>&1"
+        logged(
+            "python stages/draw_boxes.py --index {input.index} --boxes {input.before} {input.after}"
+            " {input.detector} {params.names} {params.options} --output {output.sheet}"
+        )
 
 
 rule draw_maps:
     """Figures 1 and 4: what heuristics look at, and g, before and after refinement."""
     input:
-        unpack(map_files),
+        unpack(lambda w: figures.map_files(config, w.figure)),
         code=code("draw_maps"),
     output:
         png=report(
@@ -49,45 +55,41 @@ rule draw_maps:
         figure=artifacts.one_of(config["map_figures"]),
     conda:
         "../../envs/stages.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(10),
+        **growing(mem_mb=4000, runtime=10),
     params:
         files=file_options("phrase_index", "phrase_heatmaps", "phrase_boxes"),
-        options=map_options,
+        options=lambda w: figures.map_options(config, w.figure),
     shell:
-        "python stages/draw_maps.py --index {input.index} {params.files} {params.options}"
-        " --output {output.png} --threads {threads} > {log} 2>&1"
+        logged(
+            "python stages/draw_maps.py --index {input.index} {params.files} {params.options}"
+            " --output {output.png}"
+        )
 
 
-rule draw_own_boxes:
-    """Boxes of the user's own photographs, and a contact sheet of them."""
+rule draw_figure3:
+    """Figure 3: phrases, and what g and g^h make of them."""
     input:
-        unpack(own_images),
-        code=code("draw_boxes"),
+        **grounding.g_and_refined(config, config["grounding"]["figure3"]),
+        code=code("draw_groundings"),
     output:
-        boxes="results/mine/boxes.json",
-        meta="results/mine/boxes.meta.json",
-        sheet=report(
-            "results/mine/boxes.png",
-            caption="../report/own_boxes.rst",
+        figure=report(
+            "results/figure3.png",
+            caption="../report/figure3.rst",
             category="Figures",
         ),
     log:
-        "results/logs/mine/draw_own_boxes.log",
+        "results/logs/draw_figure3.log",
     benchmark:
-        "results/benchmarks/mine/draw_own_boxes.tsv"
+        "results/benchmarks/draw_figure3.tsv"
     conda:
         "../../envs/stages.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        **growing(mem_mb=2000, runtime=10),
     params:
-        names=options({"names": [config["heuristics"][config["method"]]["label"]]}),
-        options=options(config["figures"]),
+        options=grounding.figure3_options(config),
     shell:
-        "(python stages/draw_boxes.py --index {input.index} --boxes {input.boxes}"
-        " {params.names} {params.options} --output {output.sheet} --threads {threads}"
-        " && cp {input.meta} {output.meta} && cp {input.boxes} {output.boxes}) > {log} 2>&1"
+        logged(
+            "python stages/draw_groundings.py --index {input.index} --boxes {input.boxes}"
+            " --heatmaps {input.heatmaps} --names g g^h {params.options} --output {output.figure}"
+        )

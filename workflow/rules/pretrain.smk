@@ -1,7 +1,10 @@
+"""Embedded weights made anew; those that ship are in workflow/resources/."""
+
+
 rule pretrain_backbone:
     """Weights of the embedded backbone; those that ship are in workflow/resources/."""
     input:
-        **dataset_files(config["pretraining"]["dataset"]),
+        **datasets.files(config, config["pretraining"]["dataset"]),
         code=code("pretrain_backbone"),
     output:
         weights="results/resources/scenes_vit.safetensors",
@@ -13,22 +16,21 @@ rule pretrain_backbone:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(6000),
-        runtime=growing(720),
-        gpu=GPUS,
-        device=config["device"],
+        **on_device(mem_mb=6000, runtime=720),
     params:
-        options=resource_options("pretraining"),
+        stage="pretrain_backbone",
+        options=embedded_weights.training_options(config, "pretraining"),
     shell:
-        "python stages/pretrain_backbone.py --index {input.index} {params.options}"
-        " --output {output.weights} --device {resources.device} --threads {threads}"
-        " > {log} 2>&1"
+        with_device(
+            "python stages/{params.stage}.py --index {input.index} {params.options}"
+            " --output {output.weights}"
+        )
 
 
-rule pretrain_inpainter:
-    """The small masked autoencoder that draws backgrounds for train_segmenter."""
+# The small masked autoencoder that draws backgrounds for train_segmenter.
+use rule pretrain_backbone as pretrain_inpainter with:
     input:
-        **dataset_files(config["inpainter_training"]["dataset"]),
+        **datasets.files(config, config["inpainter_training"]["dataset"]),
         code=code("pretrain_inpainter"),
     output:
         weights="results/resources/scenes_inpainter.safetensors",
@@ -36,32 +38,52 @@ rule pretrain_inpainter:
         "results/logs/pretrain_inpainter.log",
     benchmark:
         "results/benchmarks/pretrain_inpainter.tsv"
-    conda:
-        "../../envs/stages.yaml"
-    threads: THREADS
-    resources:
-        mem_mb=growing(6000),
-        runtime=growing(720),
-        gpu=GPUS,
-        device=config["device"],
     params:
-        options=resource_options("inpainter_training"),
-    shell:
-        "python stages/pretrain_inpainter.py --index {input.index} {params.options}"
-        " --output {output.weights} --device {resources.device} --threads {threads}"
-        " > {log} 2>&1"
+        stage="pretrain_inpainter",
+        options=embedded_weights.training_options(config, "inpainter_training"),
+
+
+# The small CLIP.
+use rule pretrain_backbone as train_clip with:
+    input:
+        **datasets.files_of_all(config, config["clip_training"]["datasets"]),
+        code=code("train_clip"),
+    output:
+        weights="results/resources/scenes_clip.safetensors",
+    log:
+        "results/logs/train_clip.log",
+    benchmark:
+        "results/benchmarks/train_clip.tsv"
+    params:
+        stage="train_clip",
+        options=embedded_weights.training_options(config, "clip_training"),
+
+
+# The small BLIP.
+use rule pretrain_backbone as train_captioner with:
+    input:
+        **datasets.files_of_all(config, config["captioner_training"]["datasets"]),
+        code=code("train_captioner"),
+    output:
+        weights="results/resources/scenes_captioner.safetensors",
+    log:
+        "results/logs/train_captioner.log",
+    benchmark:
+        "results/benchmarks/train_captioner.tsv"
+    params:
+        stage="train_captioner",
+        options=embedded_weights.training_options(config, "captioner_training"),
 
 
 rule train_segmenter:
     """MOVE's segmenter; the one that ships is in workflow/resources/."""
     input:
-        **dataset_files(config["segmenter_training"]["dataset"]),
-        weights=given_weights(config["segmenter_training"]["backbone"]),
-        inpainter=given_file(
-            config["segmenter_training"]["inpainter"]
-            or "results/resources/scenes_inpainter.safetensors"
+        **datasets.files(config, config["segmenter_training"]["dataset"]),
+        weights=backbones.given_weights(
+            config, config["segmenter_training"]["backbone"]
         ),
-        discriminator_weights=file_of(
+        inpainter=embedded_weights.inpainter_file(config),
+        discriminator_weights=given_files.weights_file(
             config["segmenter_training"]["discriminator_weights"]
         ),
         code=code("train_segmenter"),
@@ -75,25 +97,26 @@ rule train_segmenter:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(8000),
-        runtime=growing(2880),
-        gpu=GPUS,
-        device=config["device"],
+        **on_device(mem_mb=8000, runtime=2880),
     params:
         files=file_options("weights", "discriminator_weights"),
-        backbone=given_backbone(config["segmenter_training"]["backbone"]),
-        options=resource_options("segmenter_training"),
+        backbone=backbones.given_options(
+            config, config["segmenter_training"]["backbone"]
+        ),
+        options=embedded_weights.training_options(config, "segmenter_training"),
     shell:
-        "python stages/train_segmenter.py --index {input.index} {params.files}"
-        " {params.backbone} --inpainter {input.inpainter} {params.options} --output {output.weights}"
-        " --device {resources.device} --threads {threads} > {log} 2>&1"
+        with_device(
+            "python stages/train_segmenter.py --index {input.index} {params.files}"
+            " {params.backbone} --inpainter {input.inpainter} {params.options}"
+            " --output {output.weights}"
+        )
 
 
 rule import_segmenter:
     """A published MOVE segmenter (key `checkpoint` of a backbone) as a file of ours."""
     input:
-        checkpoint=lambda w: given_file(config["backbones"][w.base]["checkpoint"]),
-        weights=lambda w: given_weights(w.base),
+        checkpoint=lambda w: backbones.checkpoint_file(config, w.base),
+        weights=lambda w: backbones.given_weights(config, w.base),
         code=code("import_segmenter"),
     output:
         weights="results/resources/{base}.safetensors",
@@ -102,50 +125,16 @@ rule import_segmenter:
     benchmark:
         "results/benchmarks/import_segmenter.{base}.tsv"
     wildcard_constraints:
-        base=artifacts.one_of(
-            name for name, b in config["backbones"].items() if "checkpoint" in b
-        ),
+        base=backbones.of_checkpoints(config),
     conda:
         "../../envs/stages.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(30),
+        **growing(mem_mb=4000, runtime=30),
     params:
         files=file_options("weights"),
-        backbone=lambda w: given_backbone(w.base),
+        backbone=lambda w: backbones.given_options(config, w.base),
     shell:
-        "python stages/import_segmenter.py --checkpoint {input.checkpoint} {params.files}"
-        " {params.backbone} --output {output.weights} --threads {threads} > {log} 2>&1"
-
-
-rule train_clip:
-    """Weights of the small CLIP; those that ship are in workflow/resources/."""
-    input:
-        index=expand(
-            "results/{dataset}/index.json", dataset=config["clip_training"]["datasets"]
-        ),
-        images=image_files(*config["clip_training"]["datasets"]),
-        code=code("train_clip"),
-    output:
-        weights="results/resources/scenes_clip.safetensors",
-    log:
-        "results/logs/train_clip.log",
-    benchmark:
-        "results/benchmarks/train_clip.tsv"
-    conda:
-        "../../envs/stages.yaml"
-    threads: THREADS
-    resources:
-        mem_mb=growing(6000),
-        runtime=growing(720),
-        gpu=GPUS,
-        device=config["device"],
-    params:
-        options=options(
-            {k: v for k, v in config["clip_training"].items() if k != "datasets"}
-        ),
-    shell:
-        "python stages/train_clip.py --index {input.index} {params.options}"
-        " --output {output.weights} --device {resources.device} --threads {threads}"
-        " > {log} 2>&1"
+        logged(
+            "python stages/import_segmenter.py --checkpoint {input.checkpoint} {params.files}"
+            " {params.backbone} --output {output.weights}"
+        )

@@ -2,8 +2,10 @@ rule refine_backbone:
     """f^h: f, taught by the frozen h."""
     input:
         unpack(of_dataset),
-        weights=weights_file,
-        detector=detector_file,
+        weights=lambda w: backbones.weights_file(config, w.base),
+        detector=lambda w: variants.detector_file(
+            config, w.base, Training(w.dataset, w.variant, int(w.seed), w.method)
+        ),
         boxes="results/{dataset}/{base}/{method}/boxes.json",
         meta="results/{dataset}/{base}/{method}/boxes.meta.json",
         code=code("refine_backbone"),
@@ -18,27 +20,25 @@ rule refine_backbone:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(8000),
-        runtime=growing(1440),
-        gpu=lambda w: GPUS
-        * variant_section("refinement", w.method, w.variant)["devices"],
-        device=config["device"],
+        **on_device(
+            mem_mb=8000,
+            runtime=1440,
+            gpu=lambda w: GPUS
+            * detectors.refinement_devices(config, w.method, w.variant),
+        ),
     params:
         files=file_options("weights"),
-        backbone=backbone_options,
-        heuristic=heuristic_options,
-        inputs=lambda w: options(
-            {
-                key: method_section("detector_inputs", w.method)[key]
-                for key in ("image_size", "parts")
-            }
+        backbone=lambda w: backbones.backbone_options(config, w.base),
+        heuristic=lambda w: sections.heuristic_options(config, w.base, w.method),
+        inputs=lambda w: detectors.map_options(config, w.method),
+        options=lambda w: detectors.training_options(
+            config, "refinement", w.method, w.variant
         ),
-        options=training_options("refinement"),
         precision=config["precision"],
     shell:
-        "python stages/refine_backbone.py --index {input.index} {params.files}"
-        " {params.backbone} --detector {input.detector} --boxes {input.boxes} {params.inputs}"
-        " --heuristic {wildcards.method} {params.heuristic} {params.options}"
-        " --seed {wildcards.seed} --output {output.weights}"
-        " --precision {params.precision} --device {resources.device} --threads {threads}"
-        " > {log} 2>&1"
+        with_precision(
+            "python stages/refine_backbone.py --index {input.index} {params.files}"
+            " {params.backbone} --detector {input.detector} --boxes {input.boxes} {params.inputs}"
+            " --heuristic {wildcards.method} {params.heuristic} {params.options}"
+            " --seed {wildcards.seed} --output {output.weights}"
+        )

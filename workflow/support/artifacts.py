@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 PIXELS = "pixels"
+GROUNDING = "grounding"  # stands for a backbone in paths of phrase grounding
 # What is not a heuristic on the patch features of one image: how these are run, and on what.
 IMAGE_METHODS = ("selective_search", "edge_boxes")
 COLLECTION_METHODS = ("ddt", "lod")
@@ -26,25 +27,32 @@ COLLECTION_METHODS = ("ddt", "lod")
 
 @dataclass(frozen=True)
 class Training:
-    """How a detector h was trained, and which backbone it taught afterwards."""
+    """How a detector h was trained, and which network it taught afterwards.
+
+    `method` is the heuristic whose boxes h learned; none in phrase grounding, where g has them.
+    """
 
     dataset: str
-    method: str
     variant: str
     seed: int
+    method: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.dataset}.{self.method}.{self.variant}.{self.seed}"
+        return ".".join((self.dataset, *self._of_method(), self.variant, str(self.seed)))
 
     @classmethod
     def parse(cls, text: str) -> Training:
         """The inverse of `str`."""
-        dataset, method, variant, seed = text.split(".")
-        return cls(dataset, method, variant, int(seed))
+        dataset, *method, variant, seed = text.split(".")
+        return cls(dataset, variant, int(seed), *method)
 
     def folder(self, base: str) -> str:
-        """Where h and f^h lie; `base` is the backbone f that they come from."""
-        return f"results/{self.dataset}/{base}/{self.method}/{self.variant}/seed{self.seed}"
+        """Where h and what it refined lie; `base` is the backbone f, or GROUNDING for g."""
+        place = "/".join((self.dataset, base, *self._of_method(), self.variant))
+        return f"results/{place}/seed{self.seed}"
+
+    def _of_method(self) -> tuple[str, ...]:
+        return () if self.method is None else (self.method,)
 
 
 def refined_backbone(base: str, training: Training) -> str:

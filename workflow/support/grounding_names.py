@@ -5,14 +5,15 @@
 {scored}  what is scored: {maps}, the boxes of h as h.{taught}, a classifier's maps as td, random or
           center
 {taught}  how h was trained and g refined: {trained on}.{variant}.{seed}
+{task}    what is measured: one of TASKS
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from .artifacts import one_of
+from .artifacts import Training, one_of
 
 GAE = "gae"
 TD = "td"
@@ -20,38 +21,28 @@ CONTROLS = ("random", "center")
 TASKS = ("pointing_game", "bbox_accuracy")
 
 
-@dataclass(frozen=True)
-class Teaching:
-    """How a detector h was trained, and which g it taught afterwards."""
+class Scored(NamedTuple):
+    """What a name of maps or boxes says.
 
-    dataset: str
-    variant: str
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.dataset}.{self.variant}.{self.seed}"
-
-    @classmethod
-    def parse(cls, text: str) -> Teaching:
-        """The inverse of `str`."""
-        dataset, variant, seed = text.split(".")
-        return cls(dataset, variant, int(seed))
-
-    @property
-    def folder(self) -> str:
-        """Where h and g^h lie."""
-        return f"results/{self.dataset}/grounding/{self.variant}/seed{self.seed}"
-
-
-def split_scored(name: str) -> tuple[str, Teaching | None]:
-    """(kind, how it was taught): kind is gae, td, random, center, g, gh or h.
-
-    A g that was not refined has a Teaching of its dataset alone: variant "" and seed 0.
+    kind: gae, td, random, center, g, gh or h.
+    dataset: the one that g was trained on; none of what is no g.
+    training: how h was trained, which refined g or whose boxes they are; none of g itself.
     """
+
+    kind: str
+    dataset: str | None
+    training: Training | None
+
+
+def split_scored(name: str) -> Scored:
+    """Take a name apart."""
     kind, _, rest = name.partition(".")
     if not rest:
-        return kind, None
-    return kind, Teaching(rest, "", 0) if kind == "g" else Teaching.parse(rest)
+        return Scored(kind, None, None)
+    if kind == "g":
+        return Scored(kind, rest, None)
+    training = Training.parse(rest)
+    return Scored(kind, training.dataset, training)
 
 
 def wildcard_patterns(datasets: Iterable[str], variants: Iterable[str]) -> dict[str, str]:
@@ -61,6 +52,7 @@ def wildcard_patterns(datasets: Iterable[str], variants: Iterable[str]) -> dict[
     maps = rf"{GAE}|g\.(?:{dataset})|gh\.{taught}"
     return {
         "taught": taught,
+        "task": one_of(TASKS),
         "lesson": variant,
         "maps": maps,
         "drawn": rf"{maps}|training",

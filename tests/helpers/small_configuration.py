@@ -1,0 +1,110 @@
+"""A configuration small enough to work out by hand which files it asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def variant(**changes: dict[str, Any]) -> dict[str, Any]:
+    """A variant as the checked configuration has it: every section is there."""
+    return {"losses": {}, "detector": {}, "refinement": {}, **changes}
+
+
+def small_configuration() -> dict[str, Any]:
+    """Two data sets, two networks, two heuristics, four variants; a new one each time."""
+    return {
+        "seeds": [0, 1],
+        "max_boxes": 3,
+        "images": None,
+        "phrases": None,
+        "backbone": "vit",
+        "method": "lost",
+        "local_weights": {},
+        "datasets": {
+            "a": {"format": "scenes", "preset": "p", "count": 4, "shards": 2, "label": "A"},
+            "b": {"format": "voc", "source": "~/b", "image_set": "test", "shards": 1},
+            "c": {
+                "format": "coco", "source": "data/c", "annotations": "data/c.json", "shards": 1,
+                "fetch": ["c_images"], "expected": {"images": 9},
+            },
+        },
+        "backbones": {
+            "vit": {"weights": "data/vit.safetensors", "heuristics": {"lost": {"lowest": 25}}},
+            "cnn": {"weights": "timm", "architecture": "resnet", "heuristics": {}},
+            "wild": {"weights": "random", "seed": 5, "heuristics": {}},
+            "move": {"weights": "timm", "checkpoint": "~/move.pt", "heuristics": {}},
+            "pixels": {"weights": "none", "heuristics": {}},
+        },
+        "heuristics": {
+            "lost": {"label": "LOST", "lowest": 100},
+            "cut": {
+                "label": "Cut", "backbone": "cnn", "epsilon": 0.5,
+                "detector_inputs": {"parts": "mask"}, "detector": {"num_boxes": 1},
+            },
+            "box": {"label": "Box"},
+            "edges": {"label": "Edges", "max_side": 9, "model": None},
+            "ddt": {"label": "DDT", "second_layer": "vit"},
+        },
+        "detector_inputs": {"image_size": 64, "parts": "k", "dtype": "float16"},
+        "losses": {"l1_weight": 5},
+        "detector": {"num_boxes": 10, "init": "data/trunk.safetensors"},
+        "refinement": {"regularize": "keys", "devices": 1},
+        "variants": {
+            "default": variant(),
+            "no_reg": variant(refinement={"regularize": "none"}),
+            "k1": variant(detector={"num_boxes": 1}),
+            "k10": variant(detector={"num_boxes": 10}),
+        },
+        "cad": {"init": "efficientnet_lite0", "steps": 30, "dataset_steps": {"a": 7}},
+        "grounding": {
+            "label": "small",
+            "own": "b",
+            "weights": {"a": "g.safetensors"},
+            "clip": {"clip": "clip.safetensors", "clip_architecture": None},
+            "heatmaps": {"size": 64},
+            "classifier": {"label": "Lite0", "classifier": "x", "classifier_weights": None},
+            "grounder": {"init": None, "steps": 3},
+            "nms_boxes": "xyxy",
+            "least_area": 0.05,
+            "losses": {"l1_weight": 5},
+            "detector": {"num_boxes": 10},
+            "refinement": {"steps": 60},
+            "figure3": {
+                "dataset": "b", "train": "a", "variant": "default",
+                "count": 8, "columns": 2, "seed": 0,
+            },
+            "variants": {"k1": variant(detector={"num_boxes": 1}), "default": variant(),
+                         "slow": variant(refinement={"steps": 90})},
+        },
+        "wwbl": {"captioner": "blip.safetensors", "beams": 3},
+        "tables": {
+            "table1": {"train": ["a"], "test": ["b"], "variant": "default", "published": "p1.csv"},
+            "table2": {"train": ["a"], "test": ["b"], "variant": "default", "published": None},
+            "table3": {"train": ["a"], "test": ["b"], "variant": "default"},
+            "table4": {
+                "backbone": "vit", "variant": "default", "datasets": ["a"], "methods": ["lost"],
+                "baselines": {"edges": "pixels"}, "controls": ["box"], "cad": True,
+                "random_backbone": "wild",
+            },
+            "table5": {"train": "a", "test": ["b"], "ablations": {"slow": "lr"}},
+            "table6": {
+                "backbone": "vit", "datasets": ["a"], "methods": ["lost"],
+                "ablations": {"no_reg": "w/o reg.", "k10": "k=10"},
+            },
+        },
+        "study": {
+            "backbone": "vit", "variant": "default", "methods": ["lost"], "datasets": ["a"],
+            "held_out": {"a": "b"}, "cad": [],
+        },
+        "map_figures": {
+            "one": {
+                "dataset": "a", "variant": "default", "methods": {"lost": "vit"},
+                "cad": "cad.{method}.{seed}", "phrase": None, "count": 1, "seed": 0,
+                "image_ids": None, "width": 3.3,
+            },
+        },
+        "segmenter_training": {
+            "dataset": "a", "backbone": "cnn", "inpainter": None, "steps": 2,
+            "discriminator_weights": "data/d.safetensors",
+        },
+    }  # fmt: skip

@@ -1,0 +1,31 @@
+"""What h and CAD are trained by."""
+
+from __future__ import annotations
+
+from small_configuration import small_configuration
+from support.plans import detectors
+
+CONFIG = small_configuration()
+
+
+def test_a_method_with_inputs_of_its_own_has_a_file_of_its_own() -> None:
+    folder = "results/a/vit/detector_inputs"
+    assert detectors.inputs_file(CONFIG, "a", "vit", "lost") == f"{folder}/default.h5"
+    assert detectors.inputs_file(CONFIG, "a", "vit", "cut") == f"{folder}/cut.h5"
+    assert detectors.inputs_section(CONFIG, "default")["parts"] == "k"
+    assert detectors.inputs_section(CONFIG, "cut")["parts"] == "mask"
+    assert detectors.map_options(CONFIG, "cut") == "--image-size 64 --parts mask"
+
+
+def test_the_trunk_is_an_input_and_the_rest_are_options() -> None:
+    assert detectors.init_file(CONFIG, "lost", "k1") == "data/trunk.safetensors"
+    assert detectors.training_options(CONFIG, "detector", "lost", "k1") == (
+        "--num-boxes 1 --l1-weight 5"
+    )
+    assert detectors.refinement_devices(CONFIG, "lost", "k1") == 1
+
+
+def test_cad_has_steps_by_dataset() -> None:
+    assert detectors.cad_init_file(CONFIG) == []
+    assert detectors.cad_options(CONFIG, "a") == "--init efficientnet_lite0 --steps 7"
+    assert detectors.cad_options(CONFIG, "b") == "--init efficientnet_lite0 --steps 30"

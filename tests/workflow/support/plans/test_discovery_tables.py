@@ -1,0 +1,55 @@
+"""What the tables of object discovery are made from, worked out by hand."""
+
+from __future__ import annotations
+
+from small_configuration import small_configuration
+from support.plans import discovery_tables
+
+TRAINED = ("lost.default.0", "lost.default.1")
+
+
+def test_table4() -> None:
+    expected = ["vit/lost", "vit/box", "pixels/edges", "wild/lost"]
+    for training in TRAINED:
+        expected += [f"vit+a.{training}/lost", f"vit/h.a.{training}"]
+    for seed, training in enumerate(TRAINED):
+        expected += [f"vit/cad.lost.{seed}", f"vit+a.{training}/cad.lost.{seed}"]
+    config = small_configuration()
+    assert discovery_tables.table4(config) == [f"results/a/{e}/metrics.json" for e in expected]
+    assert discovery_tables.average_precision(config) == [
+        f"results/a/{e}/average_precision.json" for e in expected
+    ]
+
+
+def test_a_method_on_its_own_backbone_has_no_random_control() -> None:
+    config = small_configuration()
+    config["tables"]["table4"] |= {"methods": ["cut"], "cad": False}
+    found = discovery_tables.table4(config)
+    assert "results/a/cnn/cut/metrics.json" in found
+    assert not [path for path in found if "wild" in path or "cad" in path]
+
+
+def test_table6_counts_what_changes_nothing_as_the_default() -> None:
+    config = small_configuration()
+    assert discovery_tables.table6(config) == [
+        f"results/a/vit{refined}/lost/metrics.json"
+        for refined in (
+            "+a.lost.no_reg.0", "+a.lost.no_reg.1", "+a.lost.default.0", "+a.lost.default.1", "",
+        )
+    ]  # fmt: skip
+    assert discovery_tables.names_of_ablations(config) == ["no_reg=w/o reg.", "default=k=10"]
+
+
+def test_study_with_images_held_out() -> None:
+    config = small_configuration()
+    config["seeds"] = [0]
+    assert discovery_tables.study(config) == [
+        "results/a/vit+a.lost.default.0/lost/comparison.json",
+        "results/a/vit/h.a.lost.default.0/metrics.json",
+        "results/b/vit+a.lost.default.0/lost/comparison.json",
+        "results/b/vit/h.a.lost.default.0/metrics.json",
+    ]
+    config["study"] |= {"held_out": {}, "cad": ["lost"]}
+    assert discovery_tables.study(config)[-1] == (
+        "results/a/vit+a.lost.default.0/cad.lost.0/comparison.json"
+    )

@@ -1,0 +1,39 @@
+"""What evaluate.py is told about scores."""
+
+from __future__ import annotations
+
+import pytest
+from small_configuration import small_configuration
+from support.plans import labels
+
+CONFIG = small_configuration()
+OF_F = {"dataset": "A", "method": "LOST", "heuristic": "LOST", "output": "method", "cad": "no"}
+LEARNED = {"method": "Ours (LOST)", "variant": "k1", "seed": 2}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "backbone", "boxes", "expected"),
+    [
+        ("a", "vit", "lost", OF_F),
+        ("a", "wild", "lost", OF_F | {"method": "LOST, random-init f"}),
+        ("a", "vit+a.lost.k1.2", "lost", OF_F | LEARNED | {"images": "train"}),
+        ("b", "vit+a.lost.k1.2", "lost", OF_F | LEARNED | {"images": "held-out"}),
+        ("a", "vit", "h.a.lost.k1.2", OF_F | LEARNED | {"images": "train", "output": "h"}),
+        ("a", "vit", "cad.lost.3", OF_F | {"cad": "yes", "seed": 3}),
+    ],
+)
+def test_boxes(dataset: str, backbone: str, boxes: str, expected: dict[str, object]) -> None:
+    assert labels.box_labels(CONFIG, dataset, backbone, boxes) == expected
+
+
+def test_phrases_and_captions() -> None:
+    assert labels.phrase_labels(CONFIG, "b", "gae") == {
+        "test": "b", "train": "any", "method": "GAE", "backbone": "CLIP", "output": "map",
+    }  # fmt: skip
+    assert labels.phrase_labels(CONFIG, "b", "g.a")["train"] == "A"
+    refined = labels.phrase_labels(CONFIG, "b", "h.a.slow.1")
+    assert (refined["output"], refined["ablation"], refined["seed"]) == ("h", "lr", 1)
+    captions = labels.caption_labels(CONFIG, "b", "gh.a.k1.0")
+    assert "ablation" not in captions
+    assert captions["variant"] == "k1"
+    assert labels.label_options({"a": 1, "b": "x y"}) == "--label a=1 'b=x y'"

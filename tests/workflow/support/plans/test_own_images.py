@@ -1,0 +1,36 @@
+"""What is found in the user's own photographs."""
+
+from __future__ import annotations
+
+import pytest
+from small_configuration import small_configuration
+from support.plans import own_images
+
+
+def test_without_photographs_the_run_ends_with_a_line_that_asks_for_them() -> None:
+    config = small_configuration()
+    for plan in (own_images.boxes, own_images.phrases, own_images.descriptions):
+        with pytest.raises(SystemExit, match="--config images=PATH"):
+            plan(config)
+    config["images"] = "photos"
+    with pytest.raises(SystemExit, match="phrases=PATH"):
+        own_images.phrases(config)
+
+
+def test_files() -> None:
+    config = small_configuration() | {"images": "photos", "phrases": "asked.txt"}
+    config["datasets"]["mine"] = {"format": "folder", "source": "photos", "shards": 1}
+    assert own_images.boxes(config) == {
+        "index": "results/mine/index.json",
+        "images": "photos",
+        "boxes": "results/mine/vit/lost/boxes.json",
+        "meta": "results/mine/vit/lost/boxes.meta.json",
+    }
+    assert own_images.phrases(config)["heatmaps"] == "results/mine/grounding/g.b/heatmaps.h5"
+    assert own_images.descriptions(config) == {
+        "descriptions": "results/mine/wwbl/descriptions.json",
+        "images": ["photos"],
+        "heatmaps": "results/mine/wwbl/g.b/heatmaps.h5",
+        "boxes": "results/mine/wwbl/g.b/boxes.json",
+        "meta": "results/mine/wwbl/g.b/boxes.meta.json",
+    }

@@ -1,0 +1,44 @@
+"""What the tables of phrase grounding are made from, worked out by hand."""
+
+from __future__ import annotations
+
+from small_configuration import small_configuration
+from support.plans import phrase_tables
+
+CONFIG = small_configuration()
+BOTH = ("pointing_game", "bbox_accuracy")
+
+
+def test_tables_of_scores() -> None:
+    assert phrase_tables.table1(CONFIG) == [
+        f"results/b/grounding/{scored}/pointing_game.json"
+        for scored in (
+            "random", "center", "td", "gae", "g.a", "gh.a.default.0", "gh.a.default.1",
+        )
+    ]  # fmt: skip
+    assert phrase_tables.table2(CONFIG) == [
+        f"results/b/grounding/{scored}/bbox_accuracy.json"
+        for scored in (
+            "g.a", "gh.a.default.0", "h.a.default.0", "gh.a.default.1", "h.a.default.1",
+        )
+    ]  # fmt: skip
+    assert phrase_tables.table3(CONFIG) == [
+        f"results/b/wwbl/{maps}/{task}.json"
+        for task in BOTH
+        for maps in ("g.a", "gh.a.default.0", "gh.a.default.1")
+    ]
+    assert phrase_tables.table5(CONFIG) == [
+        f"results/b/grounding/gh.a.slow.{seed}/{task}.json" for task in BOTH for seed in (0, 1)
+    ]
+
+
+def test_study() -> None:
+    config = small_configuration()
+    config["seeds"] = [0]
+    assert phrase_tables.study(config) == [
+        "results/b/grounding/gh.a.default.0/pointing_game.comparison.json",
+        "results/b/grounding/gh.a.slow.0/pointing_game.comparison.json",
+        "results/b/grounding/gh.a.default.0/bbox_accuracy.comparison.json",
+        "results/b/grounding/h.a.default.0/bbox_accuracy.json",
+        "results/b/grounding/gh.a.slow.0/bbox_accuracy.comparison.json",
+    ]

@@ -1,0 +1,30 @@
+"""What rules that propose boxes read."""
+
+from __future__ import annotations
+
+from small_configuration import small_configuration
+from support.plans import proposals
+
+CONFIG = small_configuration()
+
+
+def test_features_and_boxes_of_all_shards() -> None:
+    assert proposals.feature_files(CONFIG, "a", "vit") == [
+        "results/a/vit/features/0.h5",
+        "results/a/vit/features/1.h5",
+    ]
+    assert proposals.boxes_of_shards(CONFIG, "b", "vit", "lost") == {
+        "boxes": ["results/b/vit/lost/shards/0.json"],
+        "meta": ["results/b/vit/lost/shards/0.meta.json"],
+    }
+
+
+def test_a_second_layer_is_another_backbone() -> None:
+    assert proposals.second_features(CONFIG, "b", "cnn", "ddt") == ["results/b/vit/features/0.h5"]
+    assert proposals.second_features(CONFIG, "b", "cnn", "lost") == []
+
+
+def test_methods_on_pixels() -> None:
+    assert proposals.edge_model(CONFIG, "edges") == []
+    assert proposals.region_options(CONFIG, "edges") == "--max-side 9"
+    assert (proposals.max_boxes(CONFIG, "mine"), proposals.max_boxes(CONFIG, "a")) == (3, 1)

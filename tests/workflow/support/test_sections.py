@@ -1,0 +1,35 @@
+"""Sections of the configuration as backbones, heuristics and variants have them."""
+
+from __future__ import annotations
+
+from small_configuration import small_configuration
+from support import sections
+
+CONFIG = small_configuration()
+
+
+def test_a_backbone_changes_a_heuristic_and_so_does_what_is_refined_from_it() -> None:
+    for backbone in ("vit", "vit+a.lost.default.0"):
+        assert sections.heuristic_options(CONFIG, backbone, "lost") == "--lowest 25"
+    assert sections.heuristic_options(CONFIG, "cnn", "lost") == "--lowest 100"
+    assert sections.heuristic_options(CONFIG, "cnn", "cut") == "--epsilon 0.5"
+
+
+def test_names_in_tables() -> None:
+    names = {m: sections.method_name(CONFIG, "vit", m) for m in ("lost", "edges", "ddt")}
+    assert names == {"lost": "LOST", "edges": "Edges (gradient edges)", "ddt": "DDT+"}
+
+
+def test_a_variant_wins_over_a_method_and_that_over_the_section() -> None:
+    def count(method: str, variant: str) -> int:
+        return sections.variant_section(CONFIG, "detector", method, variant)["num_boxes"]
+
+    assert (count("lost", "default"), count("cut", "default")) == (10, 1)
+    assert (count("lost", "k1"), count("cut", "k10")) == (1, 10)
+    assert sections.grounding_section(CONFIG, "detector", "k1") == {"num_boxes": 1}
+
+
+def test_a_method_runs_on_its_own_backbone() -> None:
+    table = {"backbone": "vit"}
+    assert sections.backbone_of(CONFIG, table, "lost") == "vit"
+    assert sections.backbone_of(CONFIG, table, "cut") == "cnn"

@@ -1,0 +1,81 @@
+"""What is found in the user's own photographs: results/mine."""
+
+
+rule draw_own_boxes:
+    """Boxes of the user's own photographs, and a contact sheet of them."""
+    input:
+        unpack(lambda w: own_images.boxes(config)),
+        code=code("draw_boxes"),
+    output:
+        boxes="results/mine/boxes.json",
+        meta="results/mine/boxes.meta.json",
+        sheet=report(
+            "results/mine/boxes.png",
+            caption="../report/own_boxes.rst",
+            category="Figures",
+        ),
+    log:
+        "results/logs/mine/draw_own_boxes.log",
+    benchmark:
+        "results/benchmarks/mine/draw_own_boxes.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    resources:
+        **growing(mem_mb=2000, runtime=10),
+    params:
+        names=options({"names": [config["heuristics"][config["method"]]["label"]]}),
+        options=options(config["figures"]),
+    shell:
+        "(python stages/draw_boxes.py --index {input.index} --boxes {input.boxes}"
+        " {params.names} {params.options} --output {output.sheet} --threads {threads}"
+        " && cp {input.meta} {output.meta} && cp {input.boxes} {output.boxes}) > {log} 2>&1"
+
+
+rule list_own_groundings:
+    """Where one's own phrases were found in one's own photographs."""
+    input:
+        unpack(lambda w: own_images.phrases(config)),
+        code=code("list_groundings"),
+    output:
+        grounding="results/mine/grounding.json",
+    log:
+        "results/logs/mine/list_own_groundings.log",
+    benchmark:
+        "results/benchmarks/mine/list_own_groundings.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    resources:
+        **growing(mem_mb=2000, runtime=10),
+    shell:
+        logged(
+            "python stages/list_groundings.py --index {input.index} --heatmaps {input.heatmaps}"
+            " --boxes {input.boxes} --output {output.grounding}"
+        )
+
+
+use rule list_descriptions as list_own_descriptions with:
+    input:
+        unpack(lambda w: own_images.descriptions(config)),
+        code=code("list_descriptions"),
+    output:
+        listed="results/mine/descriptions.json",
+    log:
+        "results/logs/mine/list_own_descriptions.log",
+    benchmark:
+        "results/benchmarks/mine/list_own_descriptions.tsv"
+
+
+use rule draw_descriptions as draw_own_descriptions with:
+    input:
+        unpack(lambda w: own_images.descriptions(config)),
+        code=code("draw_descriptions"),
+    output:
+        page=report(
+            "results/mine/descriptions.html",
+            caption="../report/own_descriptions.rst",
+            category="Figures",
+        ),
+    log:
+        "results/logs/mine/draw_own_descriptions.log",
+    benchmark:
+        "results/benchmarks/mine/draw_own_descriptions.tsv"

@@ -1,0 +1,1 @@
+"""What each rule reads, and by which options: functions of the checked configuration, `config`."""

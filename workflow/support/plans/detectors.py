@@ -1,0 +1,64 @@
+"""What h and CAD are trained by: what h reads, its options, and the weights it starts from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import given_files
+from ..command_line import options
+from ..given_files import without, without_file
+from ..sections import Config, method_section, variant_section
+
+
+def inputs_name(config: Config, method: str) -> str:
+    """The name of what h reads: `default`, or the method where it has settings of its own."""
+    return method if config["heuristics"][method].get("detector_inputs") else "default"
+
+
+def inputs_file(config: Config, dataset: str, base: str, method: str) -> str:
+    """What h reads, and was or is to be trained on."""
+    return f"results/{dataset}/{base}/detector_inputs/{inputs_name(config, method)}.h5"
+
+
+def inputs_section(config: Config, name: str) -> dict[str, Any]:
+    """`detector_inputs` of the configuration for one of those names."""
+    if name == "default":
+        return config["detector_inputs"]
+    return method_section(config, "detector_inputs", name)
+
+
+def map_options(config: Config, method: str) -> str:
+    """How refinement makes anew what h reads."""
+    section = method_section(config, "detector_inputs", method)
+    return options({key: section[key] for key in ("image_size", "parts")})
+
+
+def init_file(config: Config, method: str, variant: str) -> str | list[str]:
+    """The file that h starts from, or nothing."""
+    section = variant_section(config, "detector", method, variant)
+    return given_files.weights_file(section.get("init"))
+
+
+def training_options(config: Config, section: str, method: str, variant: str) -> str:
+    """The options of `detector` or `refinement`, and of the losses."""
+    return options(
+        without_file(variant_section(config, section, method, variant), "init"),
+        variant_section(config, "losses", method, variant),
+    )
+
+
+def refinement_devices(config: Config, method: str, variant: str) -> int:
+    """On how many devices f is refined."""
+    return variant_section(config, "refinement", method, variant)["devices"]
+
+
+def cad_init_file(config: Config) -> str | list[str]:
+    """The file that CAD starts from, or nothing where its weights come from elsewhere."""
+    return given_files.weights_file(config["cad"].get("init"))
+
+
+def cad_options(config: Config, dataset: str) -> str:
+    """The options of CAD's training on a dataset."""
+    given = without(config["cad"], "dataset_steps")
+    steps = config["cad"]["dataset_steps"].get(dataset, given["steps"])
+    return options(without_file(given, "init"), {"steps": steps})

@@ -1,0 +1,104 @@
+"""Which files the tables of object discovery and the study of it are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..artifacts import cad_boxes, detector_boxes, refined_backbone
+from ..sections import Config, backbone_of
+from ..variants import WHOLE_TRAINING, shared_variant, trainings
+
+
+def table4(config: Config) -> list[str]:
+    """CorLoc of all that Table 4 compares."""
+    return [f"{folder}/metrics.json" for folder in _compared(config)]
+
+
+def average_precision(config: Config) -> list[str]:
+    """Average precision of all that Table 4 compares."""
+    return [f"{folder}/average_precision.json" for folder in _compared(config)]
+
+
+def _compared(config: Config) -> list[str]:
+    """Every method, baseline and control on every dataset, f^h and h, and CAD on f and f^h."""
+    table = config["tables"]["table4"]
+    places = [
+        f"{dataset}/{backbone}/{method}"
+        for dataset in table["datasets"]
+        for backbone, method in _untrained(config, table)
+    ]
+    for t in trainings(config, table["datasets"], table["methods"], table["variant"]):
+        own = backbone_of(config, table, t.method)
+        places.append(f"{t.dataset}/{refined_backbone(own, t)}/{t.method}")
+        places.append(f"{t.dataset}/{own}/{detector_boxes(t)}")
+    for t in trainings(config, table["datasets"], cad_methods(table), table["variant"]):
+        own = backbone_of(config, table, t.method)
+        for learned_from in (own, refined_backbone(own, t)):
+            places.append(f"{t.dataset}/{learned_from}/{cad_boxes(t.method, t.seed)}")
+    return [f"results/{place}" for place in places]
+
+
+def _untrained(config: Config, table: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(backbone, method) of what Table 4 has of f alone: methods, controls and baselines."""
+    methods = [*table["methods"], *table["controls"]]
+    ran = [(backbone_of(config, table, method), method) for method in methods]
+    ran += [(own, method) for method, own in table["baselines"].items()]
+    if table["random_backbone"] is not None:
+        # A method on a backbone of its own needs what a random one does not have.
+        ran += [
+            (table["random_backbone"], method)
+            for method in table["methods"]
+            if backbone_of(config, table, method) == table["backbone"]
+        ]
+    return ran
+
+
+def cad_methods(table: Mapping[str, Any]) -> list[str]:
+    """The methods that CAD is trained for: some, all or none of the table's."""
+    if isinstance(table["cad"], bool):
+        return table["methods"] if table["cad"] else []
+    return table["cad"]
+
+
+def table6(config: Config) -> list[str]:
+    """Metrics of f, and of f^h of each variant."""
+    table = config["tables"]["table6"]
+    places = []
+    for variant in table["ablations"]:
+        for t in trainings(config, table["datasets"], table["methods"], variant):
+            refined = refined_backbone(backbone_of(config, table, t.method), t)
+            places.append(f"{t.dataset}/{refined}/{t.method}")
+    places += [
+        f"{dataset}/{backbone_of(config, table, method)}/{method}"
+        for dataset in table["datasets"]
+        for method in table["methods"]
+    ]
+    return [f"results/{place}/metrics.json" for place in dict.fromkeys(places)]
+
+
+def names_of_ablations(config: Config) -> list[str]:
+    """What table 6 calls each variant, or the one that stands for it."""
+    table = config["tables"]["table6"]
+    return [
+        f"{shared_variant(config, variant, table['methods'], WHOLE_TRAINING)}={name}"
+        for variant, name in table["ablations"].items()
+    ]
+
+
+def study(config: Config) -> list[str]:
+    """Comparisons of f^h with f, and h, on the images refined on and on those held out.
+
+    CAD is trained on the images that it is applied to: there is none on those held out.
+    """
+    section, places = config["study"], []
+    for t in trainings(config, section["datasets"], section["methods"], section["variant"]):
+        own = backbone_of(config, section, t.method)
+        refined = refined_backbone(own, t)
+        held_out = section["held_out"].get(t.dataset)
+        for dataset in (t.dataset, *([] if held_out is None else [held_out])):
+            places.append(f"{dataset}/{refined}/{t.method}/comparison.json")
+            places.append(f"{dataset}/{own}/{detector_boxes(t)}/metrics.json")
+        if t.method in cad_methods(section):
+            places.append(f"{t.dataset}/{refined}/{cad_boxes(t.method, t.seed)}/comparison.json")
+    return [f"results/{place}" for place in places]

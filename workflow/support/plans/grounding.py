@@ -1,0 +1,158 @@
+"""What each job of phrase grounding reads, and by which options.
+
+g is trained on one dataset (or its weights are given), and h on the maps that g draws of that
+dataset's texts; g^h draws maps like any other g. grounding_names.py has the names in paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .. import given_files
+from ..artifacts import GROUNDING
+from ..command_line import options
+from ..given_files import given_file, optional_file, without, without_file
+from ..grounding_names import CONTROLS, GAE, split_scored
+from ..sections import Config, grounding_section
+from ..variants import grounding_trainings
+from . import datasets
+from .labels import label_options, phrase_labels
+from .proposals import meta_files
+
+
+def clip_file(config: Config) -> str | list[str]:
+    """The file of CLIP's weights, or nothing where open_clip downloads them."""
+    weights = config["grounding"]["clip"]["clip"]
+    of_file = weights.endswith((".safetensors", ".pt", ".pth", ".bin"))
+    return given_file(weights) if of_file else []
+
+
+def clip_section(config: Config) -> dict[str, Any]:
+    """What else tells a stage which CLIP to use."""
+    section = config["grounding"]["clip"]
+    return {**section, "clip": None} if clip_file(config) else section
+
+
+def grounder_init_file(config: Config) -> str | list[str]:
+    """The file that g starts from, or nothing."""
+    return given_files.weights_file(config["grounding"]["grounder"].get("init"))
+
+
+def grounder_options(config: Config) -> str:
+    """The options by which g is trained, but for that file."""
+    return options(without_file(config["grounding"]["grounder"], "init"))
+
+
+def grounder_file(config: Config, dataset: str) -> str:
+    """g that was trained on a dataset: configured, or trained here."""
+    given = config["grounding"]["weights"].get(dataset)
+    if given is not None:
+        return given_file(given)
+    return f"results/{dataset}/grounding/grounder.safetensors"
+
+
+def map_source(config: Config, maps: str) -> str | list[str]:
+    """The weights that draw heatmaps; none for CLIP's relevancy."""
+    kind, dataset, training = split_scored(maps)
+    if training is not None:
+        return f"{training.folder(GROUNDING)}/refined.safetensors"
+    return [] if kind == GAE else grounder_file(config, dataset)
+
+
+def map_source_options(maps: str) -> str:
+    """How extract_heatmaps.py is told what kind they are."""
+    return options({"source": "relevancy" if maps == GAE else "g"})
+
+
+def heatmap_options(config: Config) -> str:
+    """Options of every heatmap: CLIP, and sizes."""
+    return options(clip_section(config), config["grounding"]["heatmaps"])
+
+
+def classifier_file(config: Config) -> str | list[str]:
+    """The file of a classifier's weights, or nothing."""
+    return optional_file(config["grounding"]["classifier"]["classifier_weights"])
+
+
+def classifier_options(config: Config) -> str:
+    """Options of the classifier's maps, which are of the size of all others."""
+    given = without(config["grounding"]["classifier"], "label", "classifier_weights")
+    return options(given, {"size": config["grounding"]["heatmaps"]["size"]})
+
+
+def contour_options(config: Config) -> str:
+    """How boxes are made of maps."""
+    return options({"nms_boxes": config["grounding"]["nms_boxes"]})
+
+
+def detector_init_file(config: Config, variant: str) -> str | list[str]:
+    """The file that h starts from, or nothing."""
+    return given_files.weights_file(grounding_section(config, "detector", variant).get("init"))
+
+
+def detector_options(config: Config, variant: str) -> str:
+    """The options by which h is trained, but for that file."""
+    return options(
+        without_file(grounding_section(config, "detector", variant), "init"),
+        grounding_section(config, "losses", variant),
+    )
+
+
+def refinement_options(config: Config, variant: str) -> str:
+    """The options by which g is refined."""
+    return options(
+        grounding_section(config, "refinement", variant),
+        grounding_section(config, "losses", variant),
+        {"nms_boxes": config["grounding"]["nms_boxes"]},
+    )
+
+
+def scored_file(folder: str, name: str, task: str) -> dict[str, str]:
+    """What evaluate.py is given of what is scored: heatmaps or boxes; nothing for a control.
+
+    Args:
+        folder: of phrases, results/{dataset}/grounding, or of captions, results/{dataset}/wwbl.
+    """
+    if name in CONTROLS:
+        return {}
+    if task == "pointing_game":
+        return {"heatmaps": f"{folder}/{name}/heatmaps.h5"}
+    boxes = f"{folder}/{name}/boxes.json"
+    return {"boxes": boxes, "meta": meta_files([boxes])[0]}
+
+
+def scored_options(config: Config, dataset: str, name: str) -> str:
+    """What is scored, and the labels that place it in tables."""
+    return " ".join(
+        [
+            options({"control": name if name in CONTROLS else None}),
+            area_options(config),
+            label_options(phrase_labels(config, dataset, name)),
+        ]
+    )
+
+
+def area_options(config: Config) -> str:
+    """How large a target box is at least."""
+    return options({"least_area": config["grounding"]["least_area"]})
+
+
+def g_and_refined(config: Config, figure: Mapping[str, Any]) -> dict[str, Any]:
+    """An index of phrases, and the boxes and heatmaps of g and of g^h of the first seed."""
+    folder = f"results/{figure['dataset']}/grounding"
+    first = grounding_trainings(config, [figure["train"]], figure["variant"])[0]
+    shown = [f"g.{figure['train']}", f"gh.{first}"]
+    boxes = [f"{folder}/{name}/boxes.json" for name in shown]
+    return {
+        **datasets.files(config, figure["dataset"]),
+        "boxes": boxes,
+        "meta": meta_files(boxes),
+        "heatmaps": [f"{folder}/{name}/heatmaps.h5" for name in shown],
+    }
+
+
+def figure3_options(config: Config) -> str:
+    """The options by which figure 3 is drawn."""
+    section = config["grounding"]["figure3"]
+    return options({key: section[key] for key in ("count", "columns", "seed")})

@@ -1,0 +1,82 @@
+"""What evaluate.py is told about a score, so that tables place it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .. import artifacts
+from ..command_line import options
+from ..grounding_names import split_scored
+from ..sections import Config, method_name
+from . import datasets
+
+
+def label_options(labels: Mapping[str, object]) -> str:
+    """Labels as an option of the stage."""
+    return options({"label": [f"{key}={value}" for key, value in labels.items()]})
+
+
+def box_labels(config: Config, dataset: str, backbone: str, boxes: str) -> dict[str, object]:
+    """What boxes are of: their method, and how what proposed them was trained."""
+    base, refined = artifacts.split_backbone(backbone)
+    method, training = artifacts.split_boxes(boxes)
+    learned = refined or training
+    name = method_name(config, base, method)
+    found: dict[str, object] = {
+        "dataset": datasets.label(config, dataset),
+        "method": name,
+        "heuristic": name,
+        "output": "method",
+        "cad": "no",
+    }
+    if learned is not None:
+        found |= {
+            "dataset": datasets.label(config, learned.dataset),
+            "method": f"Ours ({name})",
+            "output": "method" if training is None else "h",
+            "variant": learned.variant,
+            "seed": learned.seed,
+            "images": "train" if learned.dataset == dataset else "held-out",
+        }
+    elif config["backbones"][base]["weights"] == "random":
+        found["method"] = f"{name}, random-init f"
+    cad_seed = artifacts.cad_seed(boxes)
+    if cad_seed is not None:
+        found |= {"cad": "yes", "seed": cad_seed}
+    return found
+
+
+def phrase_labels(config: Config, dataset: str, name: str) -> dict[str, object]:
+    """What a score of phrase grounding is of; `name` is that of the maps or boxes."""
+    scored = split_scored(name)
+    own = config["grounding"]["label"]
+    method, backbone = {
+        "random": ("Random", "Random"),
+        "center": ("Center", "Center"),
+        "td": ("TD", config["grounding"]["classifier"]["label"]),
+        "gae": ("GAE", "CLIP"),
+        "g": ("WWbL", own),
+        "gh": ("Ours", own),
+        "h": ("Ours", own),
+    }[scored.kind]
+    found: dict[str, object] = {
+        "test": datasets.label(config, dataset),
+        "train": "any" if scored.dataset is None else datasets.label(config, scored.dataset),
+        "method": method,
+        "backbone": backbone,
+        "output": "h" if scored.kind == "h" else "map",
+    }
+    if scored.training is not None:
+        variant = scored.training.variant
+        found |= {
+            "variant": variant,
+            "ablation": config["tables"]["table5"]["ablations"].get(variant, variant),
+            "seed": scored.training.seed,
+        }
+    return found
+
+
+def caption_labels(config: Config, dataset: str, maps: str) -> dict[str, object]:
+    """What a score of captions is of: as of phrases on these maps, without the ablation's row."""
+    labels = phrase_labels(config, dataset, maps)
+    return {key: value for key, value in labels.items() if key != "ablation"}

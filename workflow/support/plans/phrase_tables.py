@@ -1,0 +1,80 @@
+"""Which files the tables of phrase grounding, of captions and the study of g are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..grounding_names import CONTROLS, GAE, TASKS, TD
+from ..sections import Config
+from ..variants import grounding_trainings
+
+
+def scores(datasets: Iterable[str], scored: Iterable[str], task: str) -> list[str]:
+    """The metrics of all of `scored` on all of `datasets`."""
+    scored = list(scored)
+    return [f"results/{d}/grounding/{s}/{task}.json" for d in datasets for s in scored]
+
+
+def table1(config: Config) -> list[str]:
+    """The pointing game of controls, a classifier, CLIP, g and g^h on every test set."""
+    table = config["tables"]["table1"]
+    scored = [*CONTROLS, TD, GAE]
+    scored += [f"g.{dataset}" for dataset in table["train"]]
+    scored += _refined(config, table["train"], table["variant"])
+    return scores(table["test"], scored, "pointing_game")
+
+
+def table2(config: Config) -> list[str]:
+    """The box accuracy of g, g^h and h on every test set."""
+    table, scored = config["tables"]["table2"], []
+    for dataset in table["train"]:
+        scored.append(f"g.{dataset}")
+        for training in grounding_trainings(config, [dataset], table["variant"]):
+            scored += [f"gh.{training}", f"h.{training}"]
+    return scores(table["test"], scored, "bbox_accuracy")
+
+
+def table3(config: Config) -> list[str]:
+    """Both metrics of captions that g and g^h located, on every test set."""
+    table, maps = config["tables"]["table3"], []
+    for dataset in table["train"]:
+        maps += [f"g.{dataset}", *_refined(config, [dataset], table["variant"])]
+    return [
+        f"results/{test}/wwbl/{name}/{task}.json"
+        for task in TASKS
+        for test in table["test"]
+        for name in maps
+    ]
+
+
+def table5(config: Config) -> list[str]:
+    """Both metrics of g^h of each variant on every test set."""
+    table = config["tables"]["table5"]
+    scored = _ablated(config)
+    return [path for task in TASKS for path in scores(table["test"], scored, task)]
+
+
+def study(config: Config) -> list[str]:
+    """Comparisons of g^h with g for what Tables 2 and 5 list, and the box accuracy of h."""
+    main, ablated = config["tables"]["table2"], config["tables"]["table5"]
+    paths = []
+    for task in TASKS:
+        for dataset in main["train"]:
+            trained = grounding_trainings(config, [dataset], main["variant"])
+            refined = [f"gh.{training}" for training in trained]
+            paths += scores(main["test"], refined, f"{task}.comparison")
+            if task == "bbox_accuracy":
+                paths += scores(main["test"], [f"h.{training}" for training in trained], task)
+        paths += scores(ablated["test"], _ablated(config), f"{task}.comparison")
+    return list(dict.fromkeys(paths))
+
+
+def _ablated(config: Config) -> list[str]:
+    """The names of g^h of each variant of Table 5."""
+    table = config["tables"]["table5"]
+    return [name for v in table["ablations"] for name in _refined(config, [table["train"]], v)]
+
+
+def _refined(config: Config, datasets: list[str], variant: str) -> list[str]:
+    """The names of g^h, one for each training set and seed."""
+    return [f"gh.{training}" for training in grounding_trainings(config, datasets, variant)]

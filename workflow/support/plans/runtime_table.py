@@ -1,0 +1,103 @@
+"""Which jobs Table 7 counts, and where it is told how long they took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ..artifacts import Training, refined_backbone
+from ..command_line import options
+from ..sections import Config, backbone_of
+from ..variants import training_of_h, trainings
+from . import datasets, detectors
+from .proposals import meta_files
+
+# The rules whose jobs are counted.
+RULES = (
+    "extract_features",
+    "pseudo_boxes",
+    "cache_detector_inputs",
+    "train_detector",
+    "refine_backbone",
+)
+
+
+class Timed(NamedTuple):
+    """The output and the benchmark file of a rule, with wildcards in braces."""
+
+    artifact: str
+    benchmark: str
+
+
+def jobs(config: Config, rules: Mapping[str, Timed]) -> list[dict[str, Any]]:
+    """What is counted; files of several shards are one entry, and have {shard} in their name.
+
+    Args:
+        rules: `RULES`, as the workflow has them.
+
+    Returns:
+        Dictionaries of network, task, dataset, stage, artifact, benchmark, shards and seed.
+    """
+    table, found = config["tables"]["table4"], {}
+    for training in trainings(config, table["datasets"], table["methods"], table["variant"]):
+        for network, rule, seed, wildcards in _steps(config, table, training):
+            job = {
+                "network": network,
+                "task": f"object discovery, {config['heuristics'][training.method]['label']}",
+                "dataset": datasets.label(config, training.dataset),
+                "stage": rule,
+                **_files(config, rules[rule], wildcards),
+                "seed": seed,
+            }
+            found[tuple(job.values())] = job
+    return list(found.values())
+
+
+def _steps(
+    config: Config, table: Mapping[str, Any], training: Training
+) -> Iterator[tuple[str, str, int | str, dict[str, Any]]]:
+    """(network, rule, seed, wildcards) of each step of a training; those without a seed share."""
+    base = backbone_of(config, table, training.method)
+    refined, seed = refined_backbone(base, training), training.seed
+    place = {"dataset": training.dataset, "base": base, "method": training.method, "seed": seed}
+    shared = {**place, "variant": training_of_h(config, training).variant}
+    inputs = detectors.inputs_name(config, training.method)
+    yield "h", "extract_features", "", {**place, "backbone": base}
+    yield "h", "pseudo_boxes", "", {**place, "backbone": base}
+    yield "h", "cache_detector_inputs", "", {**place, "inputs": inputs}
+    yield "h", "train_detector", seed, shared
+    yield "f^h or g^h", "refine_backbone", seed, {**place, "variant": training.variant}
+    yield "boxes of f^h", "extract_features", seed, {**place, "backbone": refined}
+    yield "boxes of f^h", "pseudo_boxes", seed, {**place, "backbone": refined}
+
+
+def _files(config: Config, rule: Timed, wildcards: Mapping[str, Any]) -> dict[str, Any]:
+    """The files of a rule's jobs; `{shard}` stays, and is counted."""
+    artifact, benchmark = (file.format(**wildcards, shard="{shard}") for file in rule)
+    several = "{shard}" in artifact
+    count = datasets.count_shards(config, wildcards["dataset"]) if several else 1
+    return {"artifact": artifact, "benchmark": benchmark, "shards": count}
+
+
+def files(config: Config, rules: Mapping[str, Timed]) -> dict[str, list[str]]:
+    """What the jobs make.
+
+    Where it is told how long they took may be missing, and is no reason to run them again.
+    """
+    made = [
+        job["artifact"].replace("{shard}", str(shard))
+        for job in jobs(config, rules)
+        for shard in range(job["shards"])
+    ]
+    return {
+        "artifacts": made,
+        "meta": meta_files(file for file in made if file.endswith(".json")),
+    }
+
+
+def job_options(config: Config, rules: Mapping[str, Timed]) -> str:
+    """Each job as an option of the stage."""
+    return " ".join(
+        options({"job": [f"{key}={value}" for key, value in job.items()]})
+        for job in jobs(config, rules)
+    )

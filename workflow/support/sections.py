@@ -1,0 +1,60 @@
+"""Sections of the configuration as a backbone, a heuristic or a variant has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .artifacts import split_backbone
+from .command_line import options
+from .configuration import LAYER
+from .given_files import without
+
+Config = Mapping[str, Any]
+
+# Keys of a heuristic's section that are no options of its own.
+METHOD_KEYS = ("label", "backbone", "detector_inputs", "detector", "refinement", LAYER)
+
+
+def heuristic(config: Config, backbone: str, method: str) -> dict[str, Any]:
+    """A heuristic's section, with what the backbone (f or f^h) changes in it."""
+    base, _ = split_backbone(backbone)
+    changed = config["backbones"][base]["heuristics"].get(method, {})
+    return {**config["heuristics"][method], **changed}
+
+
+def heuristic_options(config: Config, backbone: str, method: str) -> str:
+    """The options of a heuristic on a backbone."""
+    return options(without(heuristic(config, backbone, method), *METHOD_KEYS))
+
+
+def method_name(config: Config, backbone: str, method: str) -> str:
+    """What a method is called in tables; that says what it runs on where this changes it."""
+    section = heuristic(config, backbone, method)
+    if section.get(LAYER) is not None:
+        return f"{section['label']}+"
+    if "model" in section and section["model"] is None:
+        return f"{section['label']} (gradient edges)"
+    return section["label"]
+
+
+def backbone_of(config: Config, section: Mapping[str, Any], method: str) -> str:
+    """Where a table or study runs a method: on its own backbone, or on the method's."""
+    return config["heuristics"][method].get("backbone", section["backbone"])
+
+
+def method_section(config: Config, section: str, method: str) -> dict[str, Any]:
+    """`detector_inputs`, `losses`, `detector` or `refinement` as the method has it."""
+    return {**config[section], **config["heuristics"][method].get(section, {})}
+
+
+def variant_section(config: Config, section: str, method: str, variant: str) -> dict[str, Any]:
+    """`losses`, `detector` or `refinement` as the variant has it, on top of the method's."""
+    changed = config["variants"][variant][section]
+    return {**method_section(config, section, method), **changed}
+
+
+def grounding_section(config: Config, section: str, variant: str) -> dict[str, Any]:
+    """`losses`, `detector` or `refinement` of grounding as a variant has it."""
+    settings = config["grounding"]
+    return {**settings[section], **settings["variants"][variant][section]}
