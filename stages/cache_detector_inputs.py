@@ -36,7 +36,7 @@ class Storage:
 
     dtype: str = option("float16", "of the stored maps", choices=("float16", "float32"))
     batch_size: int = option(32, "seen by f at once", unit="images", min=1)
-    seed: int = option(0, "of --weights random")
+    seed: int = option(0, "of --weights random", min=0)
 
 
 @torch.inference_mode()

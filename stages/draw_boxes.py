@@ -44,7 +44,7 @@ class Sheet:
 
     names: tuple[str, ...] | None = option(None, "what to call the files [their file names]")
     count: int = option(20, "to show", unit="images", min=1, max=_MOST_IMAGES)
-    seed: int | None = option(None, "choose images at random [the first ones]")
+    seed: int | None = option(None, "choose images at random [the first ones]", min=0)
 
 
 def run(*, files: Files, sheet: Sheet) -> None:

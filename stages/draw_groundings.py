@@ -40,7 +40,7 @@ class Figure:
     names: tuple[str, ...] = option(help="of the networks")
     count: int = option(12, "to show", unit="phrases", min=1, max=_MOST_PHRASES)
     columns: int = option(2, "phrases in a row", min=1)
-    seed: int | None = option(None, "choose phrases at random [the first ones]")
+    seed: int | None = option(None, "choose phrases at random [the first ones]", min=0)
 
 
 def run(*, files: Files, figure: Figure) -> None:

@@ -61,7 +61,7 @@ class Figure:
         repeats=True,
     )
     count: int = option(4, "to show", unit="images", min=1, max=_MOST_IMAGES)
-    seed: int | None = option(None, "choose images at random [the first ones]")
+    seed: int | None = option(None, "choose images at random [the first ones]", min=0)
     image_ids: tuple[int, ...] | None = option(None, "these images instead")
     width: float = option(3.3, "of the figure", unit="inches", min=1, max=20)
 

@@ -51,9 +51,9 @@ class Scenes:
     """Which scenes."""
 
     preset: str = option(help=f"one of {', '.join(PRESETS)}")
-    count: int = option(help="how many", unit="scenes")
-    seed: int = option(0, "of the whole dataset")
-    size: int = option(128, "side of the images", unit="px")
+    count: int = option(help="how many", unit="scenes", min=1)
+    seed: int = option(0, "of the whole dataset", min=0)
+    size: int = option(128, "side of the images", unit="px", min=_MIN_SIZE, max=_MAX_SIZE)
 
 
 def run(*, files: Files, scenes: Scenes) -> None:
@@ -114,12 +114,6 @@ def _style(scenes: Scenes) -> SceneStyle:
     """The preset at the wanted size, once every option is found valid."""
     if scenes.preset not in PRESETS:
         raise InputError(f"--preset {scenes.preset}: unknown; choose one of {', '.join(PRESETS)}")
-    if scenes.count < 1:
-        raise InputError(f"--count {scenes.count}: at least one scene is needed")
-    if scenes.seed < 0:
-        raise InputError(f"--seed {scenes.seed}: must not be negative")
-    if not _MIN_SIZE <= scenes.size <= _MAX_SIZE:
-        raise InputError(f"--size {scenes.size}: must be within {_MIN_SIZE}..{_MAX_SIZE} pixels")
     return replace(PRESETS[scenes.preset], size=scenes.size)
 
 

@@ -45,17 +45,21 @@ def small_configuration() -> dict[str, Any]:
             "edges": {"label": "Edges", "max_side": 9, "model": None},
             "ddt": {"label": "DDT", "second_layer": "vit"},
         },
-        "detector_inputs": {"image_size": 64, "parts": "k", "dtype": "float16"},
-        "losses": {"l1_weight": 5},
-        "detector": {"num_boxes": 10, "init": "data/trunk.safetensors"},
-        "refinement": {"regularize": "keys", "devices": 1},
-        "variants": {
-            "default": variant(),
-            "no_reg": variant(refinement={"regularize": "none"}),
-            "k1": variant(detector={"num_boxes": 1}),
-            "k10": variant(detector={"num_boxes": 10}),
+        "discovery": {
+            "detector_inputs": {"image_size": 64, "parts": "k", "dtype": "float16"},
+            "losses": {"l1_weight": 5},
+            "detector": {"num_boxes": 10, "init": "data/trunk.safetensors"},
+            "refinement": {"regularize": "keys", "devices": 1},
+            "variants": {
+                "default": variant(),
+                "no_reg": variant(refinement={"regularize": "none"}),
+                "k1": variant(detector={"num_boxes": 1}),
+                "k10": variant(detector={"num_boxes": 10}),
+            },
         },
-        "cad": {"init": "efficientnet_lite0", "steps": 30, "dataset_steps": {"a": 7}},
+        "cad": {
+            "training": {"init": "efficientnet_lite0", "steps": 30, "dataset_steps": {"a": 7}},
+        },
         "grounding": {
             "label": "small",
             "own": "b",
@@ -69,14 +73,10 @@ def small_configuration() -> dict[str, Any]:
             "losses": {"l1_weight": 5},
             "detector": {"num_boxes": 10},
             "refinement": {"steps": 60},
-            "figure3": {
-                "dataset": "b", "train": "a", "variant": "default",
-                "count": 8, "columns": 2, "seed": 0,
-            },
             "variants": {"k1": variant(detector={"num_boxes": 1}), "default": variant(),
                          "slow": variant(refinement={"steps": 90})},
         },
-        "wwbl": {"captioner": "blip.safetensors", "beams": 3},
+        "captioning": {"captioner": "blip.safetensors", "beams": 3},
         "tables": {
             "table1": {"train": ["a"], "test": ["b"], "variant": "default", "published": "p1.csv"},
             "table2": {"train": ["a"], "test": ["b"], "variant": "default", "published": None},
@@ -96,15 +96,23 @@ def small_configuration() -> dict[str, Any]:
             "backbone": "vit", "variant": "default", "methods": ["lost"], "datasets": ["a"],
             "held_out": {"a": "b"}, "cad": [],
         },
-        "map_figures": {
-            "one": {
-                "dataset": "a", "variant": "default", "methods": {"lost": "vit"},
-                "cad": "cad.{method}.{seed}", "phrase": None, "count": 1, "seed": 0,
-                "image_ids": None, "width": 3.3,
+        "figures": {
+            "phrases": {
+                "dataset": "b", "train": "a", "variant": "default",
+                "count": 8, "columns": 2, "seed": 0,
+            },
+            "maps": {
+                "one": {
+                    "dataset": "a", "variant": "default", "methods": {"lost": "vit"},
+                    "cad": "cad.{method}.{seed}", "phrase": None, "count": 1, "seed": 0,
+                    "image_ids": None, "width": 3.3,
+                },
             },
         },
-        "segmenter_training": {
-            "dataset": "a", "backbone": "cnn", "inpainter": None, "steps": 2,
-            "discriminator_weights": "data/d.safetensors",
+        "resources": {
+            "segmenter": {
+                "dataset": "a", "backbone": "cnn", "inpainter": None, "steps": 2,
+                "discriminator_weights": "data/d.safetensors",
+            },
         },
     }  # fmt: skip

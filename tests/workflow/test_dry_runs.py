@@ -64,7 +64,7 @@ def test_variants_share_h_where_they_train_it_alike(repository: Repository) -> N
         "free": {"refinement": {"regularize": "none"}},
         "k1": {"detector": {"num_boxes": 1}},
     }
-    configured = repository.configured({"variants": variants})
+    configured = repository.configured({"discovery": {"variants": variants}})
     folder = "results/scenes07/scenes_vit/lost/{}/seed0/refined.safetensors"
     alike = repository.planned(*map(folder.format, ("default", "free")), *configured)
     assert (alike["refine_backbone"], alike["train_detector"]) == (2, 1)
@@ -132,7 +132,7 @@ def test_figures_of_maps(pristine: Repository) -> None:
 
 
 def test_another_heuristic_in_a_figure_is_two_columns_more(repository: Repository) -> None:
-    changes = {"map_figures": {"figure4": {"methods": {"dino_seg": "scenes_vit"}}}}
+    changes = {"figures": {"maps": {"figure4": {"methods": {"dino_seg": "scenes_vit"}}}}}
     jobs = repository.planned("results/figures/figure4.png", *repository.configured(changes))
     assert (jobs["refine_backbone"], jobs["extract_features"], jobs["draw_maps"]) == (4, 8, 1)
 

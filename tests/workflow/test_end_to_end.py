@@ -68,8 +68,14 @@ CODE = {
 
 # Changes of the configuration, and the jobs that then run again.
 KEYS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
-    "refinement.lr": ({"refinement": {"lr": 3e-6}}, CODE["refine_backbone.py"]),
-    "losses.giou_weight": ({"losses": {"giou_weight": 3}}, CODE["train_detector.py"]),
+    "discovery.refinement.lr": (
+        {"discovery": {"refinement": {"lr": 3e-6}}},
+        CODE["refine_backbone.py"],
+    ),
+    "discovery.losses.giou_weight": (
+        {"discovery": {"losses": {"giou_weight": 3}}},
+        CODE["train_detector.py"],
+    ),
     "dino_seg.mass": (
         {"heuristics": {"dino_seg": {"mass": 0.7}}},
         {"pseudo_boxes": 2, "merge_boxes": 1, "evaluate_boxes": 1, "tabulate_metrics": 1},
@@ -78,12 +84,15 @@ KEYS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
         {"heuristics": {"center": {"label": "Middle"}}},
         {"evaluate_boxes": 1, "tabulate_metrics": 1},
     ),
-    "cad_prediction.nms_threshold": (
-        {"cad_prediction": {"nms_threshold": 0.5}},
+    "cad.prediction.nms_threshold": (
+        {"cad": {"prediction": {"nms_threshold": 0.5}}},
         CODE["predict_cad.py"],
     ),
-    "cad.lr": ({"cad": {"lr": 0.1}}, CODE["bbr/cad/batches.py"]),
-    "figures.count": ({"figures": {"count": 5}}, CODE["bbr/reporting/contact_sheets.py"]),
+    "cad.training.lr": ({"cad": {"training": {"lr": 0.1}}}, CODE["bbr/cad/batches.py"]),
+    "figures.boxes.count": (
+        {"figures": {"boxes": {"count": 5}}},
+        CODE["bbr/reporting/contact_sheets.py"],
+    ),
     "controls": ({"tables": {"table4": {"controls": ["center"]}}}, {"tabulate_metrics": 1}),
     "precision": ({"precision": "bf16"}, NOT_RENDERING),
     "device": ({"device": "cpu"}, {}),

@@ -50,7 +50,7 @@ rule propose_regions:
         files=file_options("model"),
         options=lambda w: proposals.region_options(config, w.method),
         shard=shard,
-        max_skipped=config["features"]["max_skipped"],
+        max_skipped=config["discovery"]["features"]["max_skipped"],
     shell:
         logged(
             "python stages/propose_regions.py --method {wildcards.method} --index {input.index}"

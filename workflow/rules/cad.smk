@@ -16,7 +16,9 @@ rule train_cad:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        **on_device(mem_mb=16000, runtime=2880, gpu=GPUS * config["cad"]["devices"]),
+        **on_device(
+            mem_mb=16000, runtime=2880, gpu=GPUS * config["cad"]["training"]["devices"]
+        ),
     params:
         files=file_options("init"),
         options=lambda w: detectors.cad_options(config, w.dataset),
@@ -47,7 +49,7 @@ rule predict_cad:
     resources:
         **on_device(mem_mb=8000, runtime=240),
     params:
-        options=options(config["cad_prediction"]),
+        options=options(config["cad"]["prediction"]),
         precision=config["precision"],
     shell:
         with_precision(

@@ -56,7 +56,7 @@ wildcard_constraints:
         config["datasets"],
         config["backbones"],
         config["heuristics"],
-        config["variants"],
+        config["discovery"]["variants"],
     ),
     **grounding_names.wildcard_patterns(
         config["datasets"], config["grounding"]["variants"]

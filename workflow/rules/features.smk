@@ -19,7 +19,7 @@ rule extract_features:
         files=file_options("weights"),
         backbone=lambda w: backbones.backbone_options(config, w.backbone),
         seed=lambda w: backbones.initial_seed(config, w.backbone),
-        options=options(config["features"]),
+        options=options(config["discovery"]["features"]),
         shard=shard,
         precision=config["precision"],
     shell:

@@ -24,7 +24,7 @@ rule draw_own_boxes:
         **growing(mem_mb=2000, runtime=10),
     params:
         names=options({"names": [config["heuristics"][config["method"]]["label"]]}),
-        options=options(config["figures"]),
+        options=options(config["figures"]["boxes"]),
     shell:
         "(python stages/draw_boxes.py --index {input.index} --boxes {input.boxes}"
         " {params.names} {params.options} --output {output.sheet} --threads {threads}"

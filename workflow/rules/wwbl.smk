@@ -159,7 +159,7 @@ rule draw_descriptions:
     resources:
         **growing(mem_mb=4000, runtime=60),
     params:
-        options=options(config["description_page"]),
+        options=options(config["figures"]["descriptions"]),
     shell:
         logged(
             "python stages/draw_descriptions.py --descriptions {input.descriptions}"

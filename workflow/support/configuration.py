@@ -46,7 +46,7 @@ def _drop_nulls(config: dict[str, Any]) -> None:
     mappings = [(table, "baselines") for table in config["tables"].values()]
     mappings += [(table, "ablations") for table in config["tables"].values()]
     mappings += [(config["study"], "held_out")]
-    mappings += [(figure, "methods") for figure in config["map_figures"].values()]
+    mappings += [(figure, "methods") for figure in config["figures"]["maps"].values()]
     for section, key in mappings:
         if key in section:
             section[key] = {k: v for k, v in section[key].items() if v is not None}
@@ -102,7 +102,7 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
     """(key, name, the configured names that it may be) wherever a key refers to another."""
     datasets = config["datasets"]
     backbones = [name for name in config["backbones"] if name != PIXELS]
-    methods, variants = config["heuristics"], config["variants"]
+    methods, variants = config["heuristics"], config["discovery"]["variants"]
     for name, dataset in datasets.items():
         for source in dataset.get("fetch") or ():
             yield f"datasets.{name}.fetch", source, sources.read(sources.DATASETS)
@@ -110,12 +110,13 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
         yield "local_weights", name, sources.read(sources.WEIGHTS)
     yield "backbone", config["backbone"], config["backbones"]
     yield "method", config["method"], methods
-    for section in ("pretraining", "inpainter_training", "segmenter_training"):
-        yield f"{section}.dataset", config[section]["dataset"], datasets
-    yield "segmenter_training.backbone", config["segmenter_training"]["backbone"], backbones
-    for section in ("clip_training", "captioner_training"):
-        for dataset in config[section]["datasets"]:
-            yield f"{section}.datasets", dataset, datasets
+    resources = config["resources"]
+    for section in ("backbone", "inpainter", "segmenter"):
+        yield f"resources.{section}.dataset", resources[section]["dataset"], datasets
+    yield "resources.segmenter.backbone", resources["segmenter"]["backbone"], backbones
+    for section in ("clip", "captioner"):
+        for dataset in resources[section]["datasets"]:
+            yield f"resources.{section}.datasets", dataset, datasets
     for name, method in methods.items():
         if "backbone" in method:
             yield f"heuristics.{name}.backbone", method["backbone"], backbones
@@ -130,8 +131,8 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
             yield from _grounding_table_references(f"tables.{name}", table, config)
         else:
             yield from _table_references(config, f"tables.{name}", table)
-    for name, figure in config["map_figures"].items():
-        where = f"map_figures.{name}"
+    for name, figure in config["figures"]["maps"].items():
+        where = f"figures.maps.{name}"
         yield f"{where}.dataset", figure["dataset"], datasets
         yield f"{where}.variant", figure["variant"], variants
         for method, backbone in figure["methods"].items():
@@ -139,8 +140,8 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
             yield f"{where}.methods.{method}", backbone, backbones
         if figure["phrase"] is not None:
             yield from _phrase_figure_references(f"{where}.phrase", figure["phrase"], config)
-    for dataset in config["cad"]["dataset_steps"]:
-        yield "cad.dataset_steps", dataset, datasets
+    for dataset in config["cad"]["training"]["dataset_steps"]:
+        yield "cad.training.dataset_steps", dataset, datasets
     study = config["study"]
     yield "study.backbone", study["backbone"], backbones
     yield "study.variant", study["variant"], variants
@@ -155,7 +156,7 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
     yield "grounding.own", grounding["own"], datasets
     for dataset in grounding["weights"]:
         yield "grounding.weights", dataset, datasets
-    yield from _phrase_figure_references("grounding.figure3", grounding["figure3"], config)
+    yield from _phrase_figure_references("figures.phrases", config["figures"]["phrases"], config)
 
 
 def _phrase_figure_references(
@@ -170,7 +171,7 @@ def _table_references(
     config: dict[str, Any], where: str, table: Mapping[str, Any]
 ) -> Iterator[tuple[str, str, Iterable[str]]]:
     """`_references` of one table; not every table has every key."""
-    methods, variants = config["heuristics"], config["variants"]
+    methods, variants = config["heuristics"], config["discovery"]["variants"]
     backbones = [name for name in config["backbones"] if name != PIXELS]
     trained_on = patch_heuristics(methods)
     for key, allowed in (("backbone", backbones), ("variant", variants)):

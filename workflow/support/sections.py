@@ -45,12 +45,12 @@ def backbone_of(config: Config, section: Mapping[str, Any], method: str) -> str:
 
 def method_section(config: Config, section: str, method: str) -> dict[str, Any]:
     """`detector_inputs`, `losses`, `detector` or `refinement` as the method has it."""
-    return {**config[section], **config["heuristics"][method].get(section, {})}
+    return {**config["discovery"][section], **config["heuristics"][method].get(section, {})}
 
 
 def variant_section(config: Config, section: str, method: str, variant: str) -> dict[str, Any]:
     """`losses`, `detector` or `refinement` as the variant has it, on top of the method's."""
-    changed = config["variants"][variant][section]
+    changed = config["discovery"]["variants"][variant][section]
     return {**method_section(config, section, method), **changed}
 
 

@@ -37,7 +37,7 @@ def shared_variant(
     def settings(name: str) -> list[dict[str, object]]:
         return [variant_section(config, s, m, name) for s in sections for m in methods]
 
-    return shared_name(config["variants"], settings, variant)
+    return shared_name(config["discovery"]["variants"], settings, variant)
 
 
 def training_of_h(config: Config, training: Training) -> Training:

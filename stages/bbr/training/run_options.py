@@ -16,7 +16,7 @@ class TrainingOptions(ComputeOptions):
     checkpoint_seconds: float = option(
         60.0, "how often the state of training is saved", unit="s", min=0
     )
-    seed: int = option(0, "of all random numbers")
+    seed: int = option(0, "of all random numbers", min=0)
 
 
 @dataclass(frozen=True)

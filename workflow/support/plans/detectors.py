@@ -23,7 +23,7 @@ def inputs_file(config: Config, dataset: str, base: str, method: str) -> str:
 def inputs_section(config: Config, name: str) -> dict[str, Any]:
     """`detector_inputs` of the configuration for one of those names."""
     if name == "default":
-        return config["detector_inputs"]
+        return config["discovery"]["detector_inputs"]
     return method_section(config, "detector_inputs", name)
 
 
@@ -54,11 +54,11 @@ def refinement_devices(config: Config, method: str, variant: str) -> int:
 
 def cad_init_file(config: Config) -> str | list[str]:
     """The file that CAD starts from, or nothing where its weights come from elsewhere."""
-    return given_files.weights_file(config["cad"].get("init"))
+    return given_files.weights_file(config["cad"]["training"].get("init"))
 
 
 def cad_options(config: Config, dataset: str) -> str:
     """The options of CAD's training on a dataset."""
-    given = without(config["cad"], "dataset_steps")
-    steps = config["cad"]["dataset_steps"].get(dataset, given["steps"])
+    given = without(config["cad"]["training"], "dataset_steps")
+    steps = config["cad"]["training"]["dataset_steps"].get(dataset, given["steps"])
     return options(without_file(given, "init"), {"steps": steps})

@@ -154,5 +154,5 @@ def g_and_refined(config: Config, figure: Mapping[str, Any]) -> dict[str, Any]:
 
 def figure3_options(config: Config) -> str:
     """The options by which figure 3 is drawn."""
-    section = config["grounding"]["figure3"]
+    section = config["figures"]["phrases"]
     return options({key: section[key] for key in ("count", "columns", "seed")})

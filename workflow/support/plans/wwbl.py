@@ -15,7 +15,7 @@ from .grounding import clip_section
 
 def captioner_files(config: Config) -> dict[str, str | list[str]]:
     """The captioner's weights: a file, or the one in a folder; nothing where a hub has them."""
-    given = given_file(config["wwbl"]["captioner"])
+    given = given_file(config["captioning"]["captioner"])
     if given.endswith(".safetensors"):
         return {"captioner": given}
     inside = [os.path.join(given, name) for name in ("model.safetensors", "pytorch_model.bin")]
@@ -25,5 +25,5 @@ def captioner_files(config: Config) -> dict[str, str | list[str]]:
 def captioning_options(config: Config) -> str:
     """How images are described, but for a file of weights."""
     named = "captioner" in captioner_files(config)
-    section = {**config["wwbl"], "captioner": None} if named else config["wwbl"]
+    section = {**config["captioning"], "captioner": None} if named else config["captioning"]
     return options(section, clip_section(config))

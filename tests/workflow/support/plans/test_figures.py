@@ -35,7 +35,7 @@ def test_maps() -> None:
 
 def test_a_row_for_a_phrase() -> None:
     config = small_configuration()
-    config["map_figures"]["one"]["phrase"] = config["grounding"]["figure3"]
+    config["figures"]["maps"]["one"]["phrase"] = config["figures"]["phrases"]
     found = figures.map_files(config, "one")
     assert found["phrase_index"] == "results/b/index.json"
     assert len(found["phrase_heatmaps"]) == 2
