@@ -118,7 +118,7 @@ def run_stages(folder: Path, count: int, shard: int, extract: bool) -> Iterator[
             "vit_tiny_patch16_224", "--architecture-args", json.dumps(VIT), "--output",
             folder / "extracted.h5",
         )  # fmt: skip
-    lost = ("--method", "lost", "--lowest", 4, "--features")
+    lost = ("--method", "lost", "--k-patches", 4, "--features")
     write_features(folder / "all.h5", 1, count)
     yield (
         "pseudo_boxes, all in one shard",

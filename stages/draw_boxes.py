@@ -26,7 +26,7 @@ from bbr.storage.boxes_json import Record, box_xyxy, read_boxes, require_known_i
 
 log = logging.getLogger("bbr")
 
-_MOST_IMAGES = 500  # about 25,000 pixels of height; the renderer's limit is 65,535
+_MAX_IMAGES = 500  # about 25,000 pixels of height; the renderer's limit is 65,535
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Sheet:
     """What is shown."""
 
     names: tuple[str, ...] | None = option(None, "what to call the files [their file names]")
-    count: int = option(20, "to show", unit="images", min=1, max=_MOST_IMAGES)
+    count: int = option(20, "to show", unit="images", min=1, max=_MAX_IMAGES)
     seed: int | None = option(None, "choose images at random [the first ones]", min=0)
 
 
@@ -55,8 +55,8 @@ def run(*, files: Files, sheet: Sheet) -> None:
     """
     if files.output.suffix.lower() != ".png":
         raise InputError(f"{files.output}: the sheet is a PNG image; end its name in .png")
-    if sheet.count > _MOST_IMAGES:
-        raise InputError(f"--count {sheet.count}: a sheet holds at most {_MOST_IMAGES} images")
+    if sheet.count > _MAX_IMAGES:
+        raise InputError(f"--count {sheet.count}: a sheet holds at most {_MAX_IMAGES} images")
     names = sheet.names or [path.stem for path in files.boxes]
     if len(names) != len(files.boxes) or len(names) > len(PALETTE):
         raise InputError(

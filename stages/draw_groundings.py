@@ -20,7 +20,7 @@ from bbr.reporting.phrase_examples import load_examples
 from bbr.reporting.phrase_figure import draw_groundings
 from bbr.storage.atomic import write_bytes
 
-_MOST_PHRASES = 100
+_MAX_PHRASES = 100
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Figure:
     """What is shown."""
 
     names: tuple[str, ...] = option(help="of the networks")
-    count: int = option(12, "to show", unit="phrases", min=1, max=_MOST_PHRASES)
+    count: int = option(12, "to show", unit="phrases", min=1, max=_MAX_PHRASES)
     columns: int = option(2, "phrases in a row", min=1)
     seed: int | None = option(None, "choose phrases at random [the first ones]", min=0)
 
@@ -51,8 +51,8 @@ def run(*, files: Files, figure: Figure) -> None:
     """
     if files.output.suffix.lower() != ".png":
         raise InputError(f"{files.output}: the figure is a PNG image; end its name in .png")
-    if figure.count > _MOST_PHRASES:
-        raise InputError(f"--count {figure.count}: a figure holds at most {_MOST_PHRASES} phrases")
+    if figure.count > _MAX_PHRASES:
+        raise InputError(f"--count {figure.count}: a figure holds at most {_MAX_PHRASES} phrases")
     if not len(files.boxes) == len(figure.names) == len(files.heatmaps or files.boxes):
         raise InputError("--boxes, --names and --heatmaps, where given: name as many of each")
     dataset = load_index(files.index)

@@ -33,7 +33,7 @@ log = logging.getLogger("bbr")
 
 _PHRASE_NETWORKS = ("g", "g^h")
 _NETWORK_NAMES = tuple(name.upper() for name in _PHRASE_NETWORKS)
-_MOST_IMAGES = 40  # rows; more make a figure taller than a page
+_MAX_IMAGES = 40  # rows; more make a figure taller than a page
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Figure:
         metavar="KEY=VALUE",
         repeats=True,
     )
-    count: int = option(4, "to show", unit="images", min=1, max=_MOST_IMAGES)
+    count: int = option(4, "to show", unit="images", min=1, max=_MAX_IMAGES)
     seed: int | None = option(None, "choose images at random [the first ones]", min=0)
     image_ids: tuple[int, ...] | None = option(None, "these images instead")
     width: float = option(3.3, "of the figure", unit="inches", min=1, max=20)
@@ -78,8 +78,8 @@ def run(*, files: Files, figure: Figure) -> None:
             f"{files.output}: a figure's name ends in .png; its .pdf is written beside it"
         )
     panels = list(map(parse_panel, figure.panel))
-    if max(figure.count, len(figure.image_ids or ())) > _MOST_IMAGES:
-        raise InputError(f"a figure holds at most {_MOST_IMAGES} images; show fewer")
+    if max(figure.count, len(figure.image_ids or ())) > _MAX_IMAGES:
+        raise InputError(f"a figure holds at most {_MAX_IMAGES} images; show fewer")
     dataset = load_index(files.index)
     chosen = choose_images(dataset, figure.count, figure.seed, figure.image_ids or ())
     ids = [image["id"] for image in chosen]

@@ -9,7 +9,7 @@
                         has the caption that is nearest to it; without one it is a miss
 
 The two before that also take --control random or center: a point, or a box, that is drawn uniformly
-or lies in the middle. Tasks of phrases leave out target boxes below --least-area of the image, and
+or lies in the middle. Tasks of phrases leave out target boxes below --min-area of the image, and
 score groups of phrases as well: by words, relational or plain, size of the target, category.
 
 Prints the score in percent and its counts, and writes them with the bootstrap 95 % interval and
@@ -40,7 +40,7 @@ from bbr.evaluation.controls import CONTROLS, control_points, control_unions
 from bbr.evaluation.corloc import IOU_THRESHOLD, best_ious
 from bbr.evaluation.groups import target_groups
 from bbr.evaluation.phrase_metrics import (
-    LEAST_AREA,
+    MIN_AREA,
     Target,
     Unit,
     evaluated_targets,
@@ -77,8 +77,8 @@ class Task:
 
     task: str = option(help="see above", choices=tuple(TASKS))
     control: str | None = option(None, "what to score instead of a method", choices=CONTROLS)
-    least_area: float = option(
-        LEAST_AREA,
+    min_area: float = option(
+        MIN_AREA,
         "of a phrase's boxes, as a share of the image; smaller ones are left out",
         min=0,
         below=1,
@@ -114,9 +114,9 @@ def run(*, files: Files, options: Task, labels: LabelOptions) -> None:
         _require_ground_truth(dataset)
         outcomes, scores = _TASKS_OF_IMAGES[options.task](dataset, files.boxes)
     else:
-        parameters |= {"least_area": options.least_area, "control": options.control}
+        parameters |= {"min_area": options.min_area, "control": options.control}
         parameters |= {"seed": options.seed} if options.control == "random" else {}
-        targets = evaluated_targets(dataset, options.least_area)
+        targets = evaluated_targets(dataset, options.min_area)
         points = files.heatmaps is not None or options.task == "pointing_game"
         scores["metric"] = "pointing_game" if points else "bbox_accuracy"
         score_phrases = pointing_outcomes if points else accuracy_outcomes

@@ -51,7 +51,7 @@ def run(*, files: Files) -> None:
     if not any(index_phrases(shard) for shard in shards):
         raise InputError(
             f"{files.descriptions[0]}: no image has a description; there are no regions as large as"
-            " --least-area asks for"
+            " --min-area asks for"
         )
     inputs = {f"descriptions_{i}": path for i, path in enumerate(files.descriptions)}
     record = provenance("merge_descriptions", {}, inputs)

@@ -86,7 +86,7 @@ def run(
     Raises:
         InputError: f, h, boxes and index do not belong together, or an option is bad.
     """
-    parallel.require_divisible(schedule.batch_size, parallel.accumulate)
+    parallel.require_divisible(schedule.batch_size, parallel.grad_accum_steps)
     fabric = launch(training.device, training.precision, parallel.devices)
     parameters = {
         "backbone": backbone.recorded(), "schedule": vars(schedule), "loss": vars(loss_weights),
@@ -109,7 +109,7 @@ def run(
     work = partial(
         _refine, schedule=schedule, alternation=alternation,
         build=partial(build_optimizer, optimizer.optimizer, schedule, optimizer.beta2),
-        batches=batches, selector=selector, accumulate=parallel.accumulate,
+        batches=batches, selector=selector, grad_accum_steps=parallel.grad_accum_steps,
         checkpoint=checkpoint, output=files.output, record=record,
     )  # fmt: skip
     # As an argument of its own the model is copied for each process, not shared between them.
@@ -146,7 +146,7 @@ def _refine(
     build: Callable[[list[Parameter]], torch.optim.Optimizer],
     batches: RefinementBatches,
     selector: Selector | None,
-    accumulate: int,
+    grad_accum_steps: int,
     checkpoint: Checkpoint,
     output: Path,
     record: dict[str, Any],
@@ -161,9 +161,9 @@ def _refine(
         optimizer.add_param_group({"params": list(model.detector.parameters())})
     wrapped, optimizer = fabric.setup(model, optimizer)
     with fabric.autocast():
-        batches.keep(model, fabric, whole.steps)
+        batches.cache_features(model, fabric, whole.steps)
         if selector is not None:
-            selector.aside.keep(model, fabric, whole.steps)
+            selector.aside.cache_features(model, fabric, whole.steps)
 
     def compare(step: int) -> None:
         if selector is not None:
@@ -171,13 +171,13 @@ def _refine(
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
         if alternation.moves_detector:
-            model.turn(detectors=alternation.is_detectors(step, schedule.steps))
+            model.set_phase(detectors=alternation.is_detectors(step, schedule.steps))
         generator = step_generator(batches.seed, step, fabric.global_rank)
-        for chosen in batches.indices(step, fabric).chunk(accumulate):
+        for chosen in batches.indices(step, fabric).chunk(grad_accum_steps):
             with fabric.autocast():
                 fixed = batches.batch(chosen, generator, model, fabric)
             losses = wrapped(fixed, grid, generator)
-            yield losses | {"total": losses["total"] / accumulate}
+            yield losses | {"total": losses["total"] / grad_accum_steps}
         if step + 1 < whole.steps:
             batches.prefetch(step + 1, fabric)
 

@@ -111,7 +111,7 @@ def run(
     fabric.to_device(original)
     images = SquareImages(dataset, options.image_size)
     batches = GroundingBatches(images, choices, g, network, fabric)
-    batches.keep()
+    batches.cache_features()
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
         generator = step_generator(training.seed, step)

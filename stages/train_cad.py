@@ -125,7 +125,7 @@ def _train(
     wrapped, optimizer = fabric.setup(network, optimizer)
     batches = CadBatches(data, schedule.batch_size, seed, fabric.global_rank, fabric.world_size)
     with fabric.autocast():
-        batches.keep(network, schedule.steps)
+        batches.cache_features(network, schedule.steps)
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
         generator = step_generator(seed, step * fabric.world_size + fabric.global_rank)

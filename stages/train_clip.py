@@ -34,7 +34,7 @@ from bbr.training.loop import batch_indices, optimize, step_generator
 from bbr.training.run_options import TrainingOptions
 from bbr.training.schedule import Schedule
 
-_MOST_LOGIT_SCALE = 4.6052  # ln 100, as CLIP bounds it
+_MAX_LOGIT_SCALE = 4.6052  # ln 100, as CLIP bounds it
 
 
 SCHEDULE = Schedule(
@@ -114,7 +114,7 @@ class _Contrast(nn.Module):
         """What the image tower observed (B, ...), and tokens (B, L), to a scalar."""
         images = functional.normalize(self.model.visual.transformer(planes), dim=-1)
         texts = functional.normalize(self.model.encode_text(tokens), dim=-1)
-        logits = self.model.logit_scale.clamp(max=_MOST_LOGIT_SCALE).exp() * images @ texts.T
+        logits = self.model.logit_scale.clamp(max=_MAX_LOGIT_SCALE).exp() * images @ texts.T
         # Equal texts are no negatives of each other.
         same = (tokens.unsqueeze(1) == tokens).all(dim=-1)
         wanted = same / same.sum(dim=1, keepdim=True)

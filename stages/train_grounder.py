@@ -95,7 +95,7 @@ def run(
     choices = by_image(entries(dataset, "training"))
     images = SquareImages(dataset, descent.image_size)
     batches = GroundingBatches(images, choices, grounder, network, fabric)
-    batches.keep()
+    batches.cache_features()
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
         chosen = batch_indices(len(batches), schedule.batch_size, training.seed, step)

@@ -60,7 +60,7 @@ class Head:
     upsamplings: int | None = option(
         None, "doublings of the patch grid [log2 of the patch size]", min=0
     )
-    least_width: int = option(128, "of the head's layers", unit="channels", min=1)
+    min_width: int = option(128, "of the head's layers", unit="channels", min=1)
     augmentation: str = option(
         "crop_flip", "of images, or of f's maps", choices=("none", "flip_maps", "crop_flip")
     )
@@ -155,7 +155,7 @@ def _train(
         wrapped.mark_forward_method(method)
     batches = SegmenterBatches(images, drawn_size, augmentation, model, fabric)
     if schedule.steps * schedule.batch_size > len(images):
-        batches.keep(schedule.batch_size)
+        batches.cache_features(schedule.batch_size)
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
         generator = step_generator(seed, step)
@@ -180,7 +180,7 @@ def _load_judge(options: Discriminator) -> ConvolutionalBackbone:
 
 def _segmenter_spec(head: Head, f: Backbone, weights: str) -> SegmenterSpec:
     doublings = full_upsamplings(f.stride) if head.upsamplings is None else head.upsamplings
-    return SegmenterSpec(doublings, head.least_width, weights if weights in PACKAGED else None)
+    return SegmenterSpec(doublings, head.min_width, weights if weights in PACKAGED else None)
 
 
 def main(argv: list[str] | None = None) -> int:

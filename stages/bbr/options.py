@@ -15,7 +15,22 @@ from typing import Any
 
 from .errors import InputError
 
-RENAMED: dict[str, str] = {}
+# Former names of options, and of keys of the configuration; both are refused with the present one.
+RENAMED = {
+    "accumulate": "grad_accum_steps",
+    "fresh_head": "reinit_head",
+    "greatest_area": "max_area",
+    "greatest_length": "max_length",
+    "least_area": "min_area",
+    "least_community": "min_community",
+    "least_length": "min_length",
+    "least_side": "min_side",
+    "least_width": "min_width",
+    "losses": "loss_weights",
+    "lowest": "k_patches",
+    "mass": "attention_mass",
+    "schedule": "lr_schedule",
+}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 def variant(**changes: dict[str, Any]) -> dict[str, Any]:
     """A variant as the checked configuration has it: every section is there."""
-    return {"losses": {}, "detector": {}, "refinement": {}, **changes}
+    return {"loss_weights": {}, "detector": {}, "refinement": {}, **changes}
 
 
 def small_configuration() -> dict[str, Any]:
@@ -29,14 +29,14 @@ def small_configuration() -> dict[str, Any]:
             },
         },
         "backbones": {
-            "vit": {"weights": "data/vit.safetensors", "heuristics": {"lost": {"lowest": 25}}},
+            "vit": {"weights": "data/vit.safetensors", "heuristics": {"lost": {"k_patches": 25}}},
             "cnn": {"weights": "timm", "architecture": "resnet", "heuristics": {}},
             "wild": {"weights": "random", "seed": 5, "heuristics": {}},
             "move": {"weights": "timm", "checkpoint": "~/move.pt", "heuristics": {}},
             "pixels": {"weights": "none", "heuristics": {}},
         },
         "heuristics": {
-            "lost": {"label": "LOST", "lowest": 100},
+            "lost": {"label": "LOST", "k_patches": 100},
             "cut": {
                 "label": "Cut", "backbone": "cnn", "epsilon": 0.5,
                 "detector_inputs": {"parts": "mask"}, "detector": {"num_boxes": 1},
@@ -47,7 +47,7 @@ def small_configuration() -> dict[str, Any]:
         },
         "discovery": {
             "detector_inputs": {"image_size": 64, "parts": "k", "dtype": "float16"},
-            "losses": {"l1_weight": 5},
+            "loss_weights": {"l1_weight": 5},
             "detector": {"num_boxes": 10, "init": "data/trunk.safetensors"},
             "refinement": {"regularize": "keys", "devices": 1},
             "variants": {
@@ -69,8 +69,8 @@ def small_configuration() -> dict[str, Any]:
             "classifier": {"label": "Lite0", "classifier": "x", "classifier_weights": None},
             "grounder": {"init": None, "steps": 3},
             "nms_boxes": "xyxy",
-            "least_area": 0.05,
-            "losses": {"l1_weight": 5},
+            "min_area": 0.05,
+            "loss_weights": {"l1_weight": 5},
             "detector": {"num_boxes": 10},
             "refinement": {"steps": 60},
             "variants": {"k1": variant(detector={"num_boxes": 1}), "default": variant(),

@@ -60,7 +60,7 @@ STAGES = {
     "train_segmenter": (
         "segmenter.safetensors",
         "--index {render_scenes} --weights {pretrain_backbone} --inpainter {pretrain_inpainter}"
-        " {training} --least-width 8 --augmentation flip_maps --discriminator-weights random"
+        " {training} --min-width 8 --augmentation flip_maps --discriminator-weights random"
         " --discriminator-architecture resnet18 --discriminator-size 32"
         " --discriminator-width 4 --steps 10",
     ),
@@ -91,7 +91,7 @@ STAGES = {
     "draw_maps": (
         "maps.png",
         "--index {render_scenes} --count 2 --panel title=LOST network=f method=lost"
-        " features={extract_features} boxes={merge_boxes} lowest=4",
+        " features={extract_features} boxes={merge_boxes} k_patches=4",
     ),
     "import_segmenter": ("f.safetensors", "--checkpoint {published} --weights random {vit}"),
     "tabulate_runtime": (

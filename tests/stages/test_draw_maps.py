@@ -64,7 +64,7 @@ def draw(folder, *more, output="figure.png", **changes):
 
 
 def test_png_and_pdf(dataset):
-    assert draw(dataset, "--count", "2", "--width", "2.5", lowest=3) == 0
+    assert draw(dataset, "--count", "2", "--width", "2.5", k_patches=3) == 0
     with Image.open(dataset / "figure.png") as figure:
         assert figure.width == 750
     assert (dataset / "figure.pdf").read_bytes().startswith(b"%PDF")

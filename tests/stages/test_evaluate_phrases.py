@@ -124,9 +124,9 @@ def test_an_index_without_phrases(index, tmp_path, refused):
 
 
 def test_a_least_area_out_of_range(index, tmp_path, capsys):
-    given = ("--control", "center", "--least-area", "5")
+    given = ("--control", "center", "--min-area", "5")
     assert run("pointing_game", index, tmp_path / "m", *given) == 1
-    assert "--least-area 5 is not in [0, 1)" in capsys.readouterr().err
+    assert "--min-area 5 is not in [0, 1)" in capsys.readouterr().err
 
 
 def test_scoring_imports_no_torch(index, tmp_path):
@@ -146,9 +146,9 @@ def test_random_and_center_on_a_real_sample(tmp_path):
     assert index_dataset.main(list(map(str, options))) == 0
     for control, published in (("random", 27.24), ("center", 47.40)):
         found = []
-        for least_area in ("0", "0.05"):
+        for min_area in ("0", "0.05"):
             output = tmp_path / "m.json"
-            more = ["--control", control, "--least-area", least_area]
+            more = ["--control", control, "--min-area", min_area]
             assert run("pointing_game", index, output, *more) == 0
             found.append(json.loads(output.read_text()))
         low, high = found[0]["interval"]

@@ -91,7 +91,7 @@ def test_teacher_is_written(index, tmp_path):
 
 def test_killed_and_resumed_is_unbroken(index, tmp_path, capsys):
     killed, whole = tmp_path / "killed" / "f.st", tmp_path / "whole.st"
-    long = {"steps": 60, "schedule": "cosine"}
+    long = {"steps": 60, "lr_schedule": "cosine"}
     begun = arguments(index, killed, **long, checkpoint_seconds=0)
     kill_when_there("pretrain_backbone", begun, ".f.st.checkpoint.pt", killed.parent)
     assert not killed.exists()

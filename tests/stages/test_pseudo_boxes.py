@@ -94,7 +94,7 @@ class TestBoxes:
         assert heads[0] != heads[1]
         made = read_meta(tmp_path / "1.json")["provenance"]
         assert made["parameters"] == {
-            "method": "dino_seg", "head": 1, "mass": 0.6, "max_boxes": 1,
+            "method": "dino_seg", "head": 1, "attention_mass": 0.6, "max_boxes": 1,
         }  # fmt: skip
         assert made["inputs"] == {"features": sha256(features)}
 
@@ -177,7 +177,7 @@ class TestBadInput:
         assert "method tokencut: threshold is 1.5, which is not in [-1, 1)" in message
 
     def test_k_of_zero(self, fails):
-        assert "lowest is 0, which is not at least 1" in fails("--lowest", 0)
+        assert "k_patches is 0, which is not at least 1" in fails("--k-patches", 0)
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
     def test_no_gpu(self, fails):

@@ -44,7 +44,7 @@ def data(tmp_path_factory):
 
 def arguments(data, output, **changes):
     chosen = data | {
-        "output": output, "image_size": 64, "lowest": 5, "steps": 4, "batch_size": 4, "lr": 1e-3,
+        "output": output, "image_size": 64, "k_patches": 5, "steps": 4, "batch_size": 4, "lr": 1e-3,
         "checkpoint_seconds": 1000,
     }  # fmt: skip
     return [*command(**(chosen | changes)), *ONE_THREAD]
@@ -75,7 +75,7 @@ def test_every_choice_counts(data, tmp_path):
         {}, {"seed": 1}, {"targets": "current"}, {"targets": "h"}, {"regularize": "cls"},
         {"regularize": "keys"}, {"regularize": "none"}, {"regularize_weight": 9},
         {"trainable_blocks": 1}, {"augmentation": "crop_flip"}, {"lr": 2e-3}, {"warmup": 3},
-        {"weight_decay": 0.5}, {"l1_weight": 1}, {"targets": "current", "lowest": 9},
+        {"weight_decay": 0.5}, {"l1_weight": 1}, {"targets": "current", "k_patches": 9},
         {"augmentation": "crop_flip", "targets": "current"}, {"precision": "bf16"},
         {"channel_dropout": 0.5},
     ]  # fmt: skip
@@ -118,7 +118,7 @@ def test_accumulated_parts_are_one_batch(data, tmp_path, drawn):
     whole = refine(data, tmp_path / "1.st", **chosen)
     start = load_file(data["weights"])
     for parts in (2, 4):
-        output = refine(data, tmp_path / f"{parts}.st", accumulate=parts, **chosen)
+        output = refine(data, tmp_path / f"{parts}.st", grad_accum_steps=parts, **chosen)
         assert disagreement(whole, output, start) < NEAR
     other = refine(data, tmp_path / "other.st", seed=1, **chosen)
     assert disagreement(whole, other, start) > 0.5
@@ -140,7 +140,7 @@ def test_with_and_without_what_is_kept_of_f(data, tmp_path, monkeypatch, targets
 def test_killed_and_resumed_is_unbroken(data, tmp_path, capsys, augmentation, select, rounds):
     killed, whole = tmp_path / "killed" / "f.st", tmp_path / "whole.st"
     long = {
-        "steps": 60, "augmentation": augmentation, "channel_dropout": 0.3, "schedule": "cosine",
+        "steps": 60, "augmentation": augmentation, "channel_dropout": 0.3, "lr_schedule": "cosine",
         "targets": "current", "select": select, "select_every": 2, "select_fraction": 0.3,
         "rounds": rounds, "detector_steps": 3,
     }  # fmt: skip
@@ -203,7 +203,7 @@ def test_error_in_another_process_is_one_line(data, tmp_path):
     ("changes", "message"),
     [
         ({"trainable_blocks": 3}, "the backbone has 2 blocks"),
-        ({"accumulate": 3}, "must be divisible by --accumulate 3"),
+        ({"grad_accum_steps": 3}, "must be divisible by --grad-accum-steps 3"),
         ({"devices": 3}, "divisible by --devices 3"),
         ({"select": "agreement", "select_fraction": 1}, "must lie between 0 and 1"),
         ({"select": "agreement", "select_fraction": 0.95}, "leaves none to train on"),
@@ -211,7 +211,7 @@ def test_error_in_another_process_is_one_line(data, tmp_path):
         ({"weights": "none.st"}, "none.st: no such file"),
         ({"detector": "none.st"}, "none.st: no such file"),
         ({"boxes": "none.json"}, r"none\.json: (cannot be read|No such file)"),
-        ({"heuristic": "center", "lowest": 5}, "method center has no option 'lowest'"),
+        ({"heuristic": "center", "k_patches": 5}, "method center has no option 'k_patches'"),
         ({"architecture": "vit_tiny_patch16_224"}, "do not fit architecture vit_tiny_patch16_224"),
     ],
 )

@@ -53,7 +53,7 @@ def test_same_bytes_each_time_and_nothing_else_left(data, tmp_path):
 def test_seed_and_every_hyperparameter_count(data, tmp_path):
     changes = [
         {}, {"seed": 1}, {"lr": 2e-3}, {"steps": 5}, {"batch_size": 5}, {"num_boxes": 4},
-        {"weight_decay": 0.1}, {"warmup": 2}, {"schedule": "cosine"}, {"giou_weight": 1},
+        {"weight_decay": 0.1}, {"warmup": 2}, {"lr_schedule": "cosine"}, {"giou_weight": 1},
         {"no_object_weight": 0.5}, {"augmentation": "flip_maps"}, {"channel_dropout": 0.5},
     ]  # fmt: skip
     weights = [
@@ -150,8 +150,8 @@ def damaged(path, folder):
         ({"index": "none.json"}, "none.json: cannot be read"),
         ({"init": "none.st"}, "only a ResNet"),
         ({"init": "none.st", "network": "resnet18"}, "none.st: no such file"),
-        ({"mass": 0.5}, "method lost has no option 'mass'"),
-        ({"lowest": 0}, "lowest is 0"),
+        ({"attention_mass": 0.5}, "method lost has no option 'attention_mass'"),
+        ({"k_patches": 0}, "k_patches is 0"),
     ],
 )
 def test_bad_option_is_one_line(data, tmp_path, capsys, changes, message):

@@ -57,7 +57,7 @@ def inpainter(index, folder):
 def arguments(index, inpainter, output, *more, **changes):
     chosen = {
         "index": index, "inpainter": inpainter, "output": output, "image_size": 64,
-        "upsamplings": 2, "least_width": 8, "augmentation": "flip_maps", "discriminator_size": 32,
+        "upsamplings": 2, "min_width": 8, "augmentation": "flip_maps", "discriminator_size": 32,
         "discriminator_width": 4, "steps": 3, "batch_size": 4, "checkpoint_seconds": 1000,
     } | changes  # fmt: skip
     return [*command(**chosen), *F, *RESNET, *ONE_THREAD, *more]
@@ -127,9 +127,9 @@ def test_from_masks_to_a_refined_head(segmenter, boxes, index, folder):
     options = command(
         index=index, weights=segmenter, detector=h, boxes=boxes, output=refined, image_size=64,
         parts="mask", heuristic="move", regularize="mask", optimizer="adamw", beta2=0.95,
-        schedule="polynomial", steps=2, batch_size=4, lr=1e-3,
+        lr_schedule="polynomial", steps=2, batch_size=4, lr=1e-3,
     )  # fmt: skip
-    assert refine_backbone.main([*options, "--fresh-head", *ONE_THREAD]) == 0
+    assert refine_backbone.main([*options, "--reinit-head", *ONE_THREAD]) == 0
     before, after = load_file(segmenter), load_file(refined)
     unmoved = [n for n in before if n.startswith("features.")]
     assert all(torch.equal(before[n], after[n]) for n in unmoved)

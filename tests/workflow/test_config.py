@@ -39,7 +39,11 @@ def _config(changes: dict[str, Any] | None = None) -> dict[str, Any]:
             "discovery.detector.num_boxs: unknown key; did you mean num_boxes?",
         ),
         ("imagse", "x", "imagse: unknown key; did you mean images?"),
-        ("heuristics.lost.lowst", 3, "heuristics.lost.lowst: unknown key; did you mean lowest?"),
+        (
+            "heuristics.lost.k_patchs",
+            3,
+            "heuristics.lost.k_patchs: unknown key; did you mean k_patches?",
+        ),
         ("discovery.variants.k1", {"detctor": {}}, "discovery.variants.k1.detctor: unknown key"),
         ("tables.table9", {}, "tables.table9: unknown key"),
         ("datasets.x", SCENES | {"source": "."}, "datasets.x.source: unknown key"),
@@ -145,7 +149,7 @@ def test_defaults_are_filled_in() -> None:
     prepare(config, SCHEMA)
     assert config["datasets"]["x"] == SCENES | {"seed": 0, "size": 128, "shards": 1}
     assert config["discovery"]["variants"]["k1"] == {
-        "losses": {}, "detector": {"num_boxes": 1}, "refinement": {},
+        "loss_weights": {}, "detector": {"num_boxes": 1}, "refinement": {},
     }  # fmt: skip
 
 
@@ -222,9 +226,20 @@ def test_what_is_made_of_the_options_is_up_to_date(path: str) -> None:
         ("figures.count", 3, "figures.count: is figures.boxes.count now"),
         ("grounding.figure3", {}, "grounding.figure3: is figures.phrases now"),
         ("clip_training", {}, "clip_training: is resources.clip now"),
+        ("losses", {}, "losses: is discovery.loss_weights now"),
+        ("heuristics.lost.lowest", 9, "heuristics.lost.lowest: is heuristics.lost.k_patches now"),
+        ("grounding.losses", {}, "grounding.losses: is grounding.loss_weights now"),
+        (
+            "discovery.variants.k1",
+            {"detector": {"schedule": "cosine"}},
+            "discovery.variants.k1.detector.schedule: is"
+            " discovery.variants.k1.detector.lr_schedule now",
+        ),
     ],
 )
-def test_a_key_that_was_moved_is_refused_with_its_place(key: str, value: Any, message: str) -> None:
+def test_a_key_that_was_moved_or_renamed_is_refused_with_its_place(
+    key: str, value: Any, message: str
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
         prepare(_config({key: value}), SCHEMA)
     assert str(caught.value) == f"config: {message}"

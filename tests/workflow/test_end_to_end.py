@@ -72,12 +72,12 @@ KEYS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
         {"discovery": {"refinement": {"lr": 3e-6}}},
         CODE["refine_backbone.py"],
     ),
-    "discovery.losses.giou_weight": (
-        {"discovery": {"losses": {"giou_weight": 3}}},
+    "discovery.loss_weights.giou_weight": (
+        {"discovery": {"loss_weights": {"giou_weight": 3}}},
         CODE["train_detector.py"],
     ),
-    "dino_seg.mass": (
-        {"heuristics": {"dino_seg": {"mass": 0.7}}},
+    "dino_seg.attention_mass": (
+        {"heuristics": {"dino_seg": {"attention_mass": 0.7}}},
         {"pseudo_boxes": 2, "merge_boxes": 1, "evaluate_boxes": 1, "tabulate_metrics": 1},
     ),
     "center.label": (

@@ -164,7 +164,7 @@ def test_what_the_paper_s_section_5_states() -> None:
         "vgg16",
     )
     lambdas = ("classification_weight", "l1_weight", "giou_weight")
-    for losses in (config["discovery"]["losses"], config["grounding"]["losses"]):
+    for losses in (config["discovery"]["loss_weights"], config["grounding"]["loss_weights"]):
         assert [losses[name] for name in lambdas] == [2, 5, 2]
     refined = config["grounding"]["refinement"]
     lambdas = ("size_weight", "relevancy_weight", "background_weight", "foreground_weight")

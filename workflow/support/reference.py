@@ -30,7 +30,7 @@ Schema = dict[str, Any]
 _TYPES = {int: "integer", float: "number", bool: "boolean", dict: "object"}
 _MADE = "Made by workflow/support/reference.py of keys.yaml and the stages' options: edit those."
 # Definitions that the page shows where they are whole, not where they are changed.
-_SHARED = ("losses", "detector", "refinement", "detector_inputs", "expected")
+_SHARED = ("loss_weights", "detector", "refinement", "detector_inputs", "expected")
 _LABEL = {"label": {"type": "string", "description": "the row in tables"}}
 _PATCH = {
     "backbone": {
@@ -198,9 +198,9 @@ def page(made: Schema) -> str:
     """The reference page: every key with its values, default and meaning."""
     lines = [
         "# Configuration", "", f"<!-- {_MADE} -->", "",
-        "Every key of `config.yaml`, of the files that it lies on, `workflow/configs/defaults`, and",
-        "of those that `--configfile` puts on top. A default is that of the stage's option; where",
-        "the embedded scenes want another value, `workflow/configs/defaults` has it.",
+        "Every key of `config.yaml`, of the files below it in `workflow/configs/defaults`, and of",
+        "those that `--configfile` puts on top. A default is that of the stage's option; where the",
+        "embedded scenes want another value, `workflow/configs/defaults` has it.",
         "",
     ]  # fmt: skip
     shown: set[str] = set()
@@ -210,7 +210,10 @@ def page(made: Schema) -> str:
     for name, section in made["properties"].items():
         if name not in plain:
             lines += _section(name, section, made, shown)
-    return "\n".join(lines)
+    lines += ["## Former names", "", "Refused, with the present name.", ""]
+    lines += ["| former | present |", "| --- | --- |"]
+    lines += [f"| `{old}` | `{new}` |" for old, new in sorted({**RENAMED, **made["moved"]}.items())]
+    return "\n".join([*lines, ""])
 
 
 def _section(name: str, section: Schema, made: Schema, shown: set[str]) -> list[str]:

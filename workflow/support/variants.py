@@ -13,7 +13,7 @@ from dataclasses import replace
 from .artifacts import GROUNDING, Training
 from .sections import Config, grounding_section, variant_section
 
-TRAINING_OF_H = ("losses", "detector")
+TRAINING_OF_H = ("loss_weights", "detector")
 WHOLE_TRAINING = (*TRAINING_OF_H, "refinement")
 
 

@@ -16,6 +16,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from ..errors import InputError
+from ..options import RENAMED
 from ..storage.safetensors_files import fit_weights, read_tensors, write_tensors
 from .base import NORMALIZATIONS, Backbone, BackboneSpec, SegmenterSpec
 from .cnn import ConvolutionalBackbone
@@ -155,7 +156,8 @@ def _load_file(
         stored |= {"normalization": normalization} if normalization else {}
         stored |= {"scale": scale} if scale is not None else {}
         if stored.get("segmenter"):
-            stored["segmenter"] = SegmenterSpec(**stored["segmenter"])
+            given = {RENAMED.get(name, name): v for name, v in stored["segmenter"].items()}
+            stored["segmenter"] = SegmenterSpec(**given)  # files may have former names
         spec = BackboneSpec(**stored)
     else:
         spec = _specify(architecture, arguments, normalization, scale, path)

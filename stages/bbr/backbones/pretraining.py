@@ -91,8 +91,8 @@ class Distillation(nn.Module):
         mask = random_block_masks(len(large), side, options.mask_ratio, generator)
         mask = mask.to(images.device)
         depth = self.student.depth
-        seen = self.student.enter(large, depth, patch_mask=mask)
-        tokens = self.student.leave(seen, depth, (side, side)).tokens
+        seen = self.student.frozen_forward(large, depth, patch_mask=mask)
+        tokens = self.student.trainable_forward(seen, depth, (side, side)).tokens
         with torch.no_grad():
             teacher = self.teacher(large).tokens
             cls_target = self._targets(teacher[:, 0])

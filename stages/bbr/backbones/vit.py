@@ -38,7 +38,7 @@ class TransformerBackbone(Backbone):
         """Number of transformer blocks."""
         return len(self.network.blocks)
 
-    def enter(self, pixels: Tensor, last: int, patch_mask: Tensor | None = None) -> Tensor:
+    def frozen_forward(self, pixels: Tensor, last: int, patch_mask: Tensor | None = None) -> Tensor:
         """See `Backbone.enter`: tokens (B, 1 + N, D).
 
         Args:
@@ -54,7 +54,7 @@ class TransformerBackbone(Backbone):
         tokens = network.norm_pre(self._with_positions(patches, grid))
         return self._run(network.blocks[: self.depth - last], tokens, grid)
 
-    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
+    def trainable_forward(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
         """See `Backbone.leave`.
 
         The keys are those of the last block, so `last` must be at least 1.

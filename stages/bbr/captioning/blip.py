@@ -36,8 +36,8 @@ class CaptionOptions:
     """How captions are searched for; the defaults are WWbL's."""
 
     beams: int = option(3, "of the search for a caption", min=1)
-    least_length: int = option(5, "of a caption, its start included", unit="tokens", min=1)
-    greatest_length: int = option(30, "of a caption, its start included", unit="tokens", min=1)
+    min_length: int = option(5, "of a caption, its start included", unit="tokens", min=1)
+    max_length: int = option(30, "of a caption, its start included", unit="tokens", min=1)
 
 
 class Captioner(nn.Module):
@@ -67,7 +67,7 @@ class Captioner(nn.Module):
         """What BLIP reads of crops (H, W, 3) uint8 of any sizes: (B, C, S, S)."""
         pixels = self.image_processor(images=list(crops), return_tensors="pt")["pixel_values"]
         pixels = pixels.to(self.model.device)
-        return pixels if self.trunk is None else self.trunk.enter(pixels, 0)
+        return pixels if self.trunk is None else self.trunk.frozen_forward(pixels, 0)
 
     @torch.no_grad()
     def generate(self, observed: Tensor, options: CaptionOptions) -> list[str]:
@@ -77,16 +77,15 @@ class Captioner(nn.Module):
             InputError: the network has no room for captions that long.
         """
         room = self.model.config.text_config.max_position_embeddings
-        if options.greatest_length > room:
+        if options.max_length > room:
             raise InputError(
-                f"--greatest-length {options.greatest_length}: this captioner says {room} tokens"
-                " at most"
+                f"--max-length {options.max_length}: this captioner says {room} tokens at most"
             )
         tokens = self.model.generate(
             observed,
             num_beams=options.beams,
-            min_length=options.least_length,
-            max_length=options.greatest_length,
+            min_length=options.min_length,
+            max_length=options.max_length,
             do_sample=False,
         )
         texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)

@@ -26,7 +26,7 @@ class CommunityOptions:
         "louvain", "Louvain's (the paper), or the released code's", choices=GROUPINGS
     )
     threshold: float = option(0.85, "cosine from which two captions are alike", min=-1, max=1)
-    least_community: int = option(2, "below which a community is dropped", unit="captions", min=1)
+    min_community: int = option(2, "below which a community is dropped", unit="captions", min=1)
     community_seed: int = option(0, "of the order in which Louvain looks at captions", min=0)
 
 
@@ -42,7 +42,7 @@ def find_communities(embeddings: np.ndarray, options: CommunityOptions) -> list[
     """
     alike = similarity(embeddings)
     found = COMMUNITIES[options.communities](alike, options)
-    large = [community for community in found if len(community) >= options.least_community]
+    large = [community for community in found if len(community) >= options.min_community]
     if not large:
         return [[i] for i in range(len(embeddings))]
     return sorted((sorted(c) for c in large), key=lambda c: (-len(c), c[0]))
@@ -81,10 +81,10 @@ def threshold_communities(alike: np.ndarray, options: CommunityOptions) -> list[
     taken = np.zeros(len(near), dtype=bool)
     found = []
     for i in np.argsort(-sizes, kind="stable"):
-        if sizes[i] < options.least_community:
+        if sizes[i] < options.min_community:
             break
         free = np.flatnonzero(near[i] & ~taken)
-        if len(free) >= options.least_community:
+        if len(free) >= options.min_community:
             taken[free] = True
             found.append(free.tolist())
     return found

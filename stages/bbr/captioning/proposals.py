@@ -29,7 +29,7 @@ class ProposalOptions:
     A window of a quarter of each side has 6 % of the area and falls out at 10 %.
     """
 
-    least_area: float = option(
+    min_area: float = option(
         0.1, "share of the image that a region must have more than", min=0, below=1
     )
     windows: tuple[int, ...] = option(
@@ -56,7 +56,7 @@ def propose_regions(
     windows = [sliding_windows(height, width, d, options.stride) for d in options.windows]
     boxes = np.concatenate((found.reshape(-1, 4).astype(np.int64), *windows))
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    boxes = boxes[areas > options.least_area * height * width]
+    boxes = boxes[areas > options.min_area * height * width]
     _, first = np.unique(boxes, axis=0, return_index=True)
     return boxes[np.sort(first)]
 

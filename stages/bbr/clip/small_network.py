@@ -56,7 +56,7 @@ class SmallTower(nn.Module):
 
     def observe(self, pixels: Tensor) -> Tensor:
         """What the transformer reads of prepared images; the same at every training step."""
-        return pixels if self.trunk is None else self.trunk.enter(pixels, 0)
+        return pixels if self.trunk is None else self.trunk.frozen_forward(pixels, 0)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Prepared images (B, 3, S, S) to (B, embed_dim)."""

@@ -22,17 +22,17 @@ class ChannelDropout:
     )
 
 
-def crop_and_flip(images: Tensor, generator: torch.Generator, least_area: float = 0.9) -> Tensor:
+def crop_and_flip(images: Tensor, generator: torch.Generator, min_area: float = 0.9) -> Tensor:
     """RandomResizedCrop to the same size (bicubic) and horizontal flip, one draw an image.
 
     Args:
         images: (B, 3, S, S) uint8.
-        least_area: smallest crop, as a fraction of the image's area.
+        min_area: smallest crop, as a fraction of the image's area.
 
     Returns:
         (B, 3, S, S) uint8.
     """
-    cropped = [_crop(image, generator, least_area) for image in images]
+    cropped = [_crop(image, generator, min_area) for image in images]
     return torch.stack(cropped)
 
 
@@ -80,10 +80,10 @@ def drop_channels(maps: Tensor, share: float, generator: torch.Generator) -> Ten
     return maps * (kept / (1 - share)).to(maps.device, maps.dtype)
 
 
-def _crop(image: Tensor, generator: torch.Generator, least_area: float) -> Tensor:
+def _crop(image: Tensor, generator: torch.Generator, min_area: float) -> Tensor:
     side = image.shape[-1]
     area, top, left, flip = torch.rand(4, generator=generator).tolist()
-    cut = max(1, round(side * (least_area + (1 - least_area) * area) ** 0.5))
+    cut = max(1, round(side * (min_area + (1 - min_area) * area) ** 0.5))
     y, x = int(top * (side - cut + 1)), int(left * (side - cut + 1))
     window = image[:, y : y + cut, x : x + cut].float().unsqueeze(0)
     resized = functional.interpolate(window, (side, side), mode="bicubic", antialias=True)[0]

@@ -17,7 +17,7 @@ from ..data.box_ops import to_xyxy
 from ..options import option
 
 OBJECT, NO_OBJECT = 0, 1
-_LEAST_PROBABILITY = 0.5  # of what h takes for an object, where it may name several
+_MIN_PROBABILITY = 0.5  # of what h takes for an object, where it may name several
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def choose_boxes(logits: Tensor, boxes: Tensor, several: bool) -> list[tuple[Ten
     best, likeliest = most_confident(logits, boxes)
     found = []
     for p, own, top, box in zip(probability, boxes, best, likeliest, strict=True):
-        meant = p > _LEAST_PROBABILITY
+        meant = p > _MIN_PROBABILITY
         alone = not several or not meant.any()
         found.append((top.view(1), box.view(1, 4)) if alone else (p[meant], own[meant]))
     return found

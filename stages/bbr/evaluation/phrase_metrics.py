@@ -22,7 +22,7 @@ from .corloc import aligned_iou, union_box
 if TYPE_CHECKING:
     from ..grounding.heatmaps_h5 import HeatmapFile
 
-LEAST_AREA = 0.05
+MIN_AREA = 0.05
 _BATCH = 64
 
 Unit = tuple[int, int]  # image id and phrase id
@@ -52,7 +52,7 @@ class Target:
         return float((x2 - x1) * (y2 - y1) / np.prod(self.image_size))
 
 
-def evaluated_targets(index: Index, least_area: float = LEAST_AREA) -> list[Target]:
+def evaluated_targets(index: Index, min_area: float = MIN_AREA) -> list[Target]:
     """The phrases of an index that count, with the boxes that count.
 
     Raises:
@@ -63,12 +63,12 @@ def evaluated_targets(index: Index, least_area: float = LEAST_AREA) -> list[Targ
     for phrase in index_phrases(index):
         size = sizes[phrase.image_id]
         areas = (phrase.boxes[:, 2:] - phrase.boxes[:, :2]).prod(1)
-        large = areas >= least_area * np.prod(size)
+        large = areas >= min_area * np.prod(size)
         if large.any():
             targets.append(Target(replace(phrase, boxes=phrase.boxes[large]), size))
     if not targets:
         raise InputError(
-            f"{index.path}: no phrase has a box of {least_area:.0%} of its image's area or more: "
+            f"{index.path}: no phrase has a box of {min_area:.0%} of its image's area or more: "
             "there is nothing to score against"
         )
     return targets

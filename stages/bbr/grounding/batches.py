@@ -52,7 +52,7 @@ class GroundingBatches:
     def __len__(self) -> int:
         return len(self.choices)
 
-    def keep(self) -> None:
+    def cache_features(self) -> None:
         """Run a frozen trunk on every image once, where its maps fit in memory."""
         if self._encode is None:
             return

@@ -25,9 +25,9 @@ NMS_BOXES = ("xyxy", "xywh")
 
 _PSEUDO_SHARE = 0.5  # of the map's maximum
 _EVALUATION_LEVEL = 0.5
-_LEAST_AREA = 0.05  # of the map
+_MIN_AREA = 0.05  # of the map
 _NMS_IOU = 0.05
-_LEAST_SCORE = 0.5  # of the best
+_MIN_SCORE = 0.5  # of the best
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,14 @@ def heatmap_boxes(
     options = options or ContourOptions()
     kept = _threshold(heatmap, options.mode)
     boxes = _contour_boxes(kept)
-    least = _LEAST_AREA * kept.size
+    least = _MIN_AREA * kept.size
     boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).prod(1) >= least]
     scores = np.array([kept[y1:y2, x1:x2].mean() for x1, y1, x2, y2 in boxes], dtype=np.float32)
     order = _best_first(boxes, scores)
     boxes, scores = boxes[order].astype(np.float32), scores[order]
     chosen = _suppress(_as_read(boxes, options.nms_boxes))
     boxes, scores = boxes[chosen], scores[chosen]
-    good = scores >= _LEAST_SCORE * scores.max(initial=0)
+    good = scores >= _MIN_SCORE * scores.max(initial=0)
     return boxes[good], scores[good]
 
 

@@ -61,7 +61,7 @@ class Trunk(nn.Module):
         """(B, 3, H, W) normalised to (B, dim, h, w)."""
         if isinstance(self.Org_model, nn.Sequential):
             return self.Org_model(pixels)
-        return self.Org_model.enter(pixels, 0)
+        return self.Org_model.frozen_forward(pixels, 0)
 
 
 class Bottleneck(nn.Module):

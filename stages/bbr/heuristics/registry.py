@@ -30,7 +30,7 @@ BOX_EDGES = ("exclusive", "inclusive")
 class LostOptions:
     """Options of LOST."""
 
-    lowest: int = option(
+    k_patches: int = option(
         100, "patches of lowest degree that may join the seed (the paper's a)", min=1
     )
 
@@ -48,14 +48,14 @@ class DinoSegOptions:
     """Options of DINO-seg."""
 
     head: int = option(4, "attention head to read, from 0", min=0)
-    mass: float = option(0.6, "fraction of its attention to keep", above=0, max=1)
+    attention_mass: float = option(0.6, "fraction of its attention to keep", above=0, max=1)
 
 
 @dataclass(frozen=True)
 class MoveOptions:
     """Options of MOVE's boxes."""
 
-    least_side: float = option(
+    min_side: float = option(
         0.05, "boxes of an area below (this x height)² are ignored", above=0, max=1
     )
     box_edges: str = option(
@@ -78,7 +78,7 @@ class NoOptions:
 
 
 def _lost(batch: FeatureMaps, options: LostOptions) -> np.ndarray:
-    return batch.in_pixels(lost_boxes(batch.key, batch.grid, options.lowest))
+    return batch.in_pixels(lost_boxes(batch.key, batch.grid, options.k_patches))
 
 
 def _tokencut(batch: FeatureMaps, options: TokencutOptions) -> np.ndarray:
@@ -95,7 +95,9 @@ def _dino_seg(batch: FeatureMaps, options: DinoSegOptions) -> np.ndarray:
             f"method dino_seg: head {options.head} does not exist, the backbone has"
             f" {attention.shape[1]} heads; set --head"
         )
-    return batch.in_pixels(dino_seg_boxes(attention[:, options.head], batch.grid, options.mass))
+    return batch.in_pixels(
+        dino_seg_boxes(attention[:, options.head], batch.grid, options.attention_mass)
+    )
 
 
 def _move(batch: FeatureMaps, options: MoveOptions) -> np.ndarray:
@@ -103,7 +105,7 @@ def _move(batch: FeatureMaps, options: MoveOptions) -> np.ndarray:
     if masks is None:
         raise InputError("method move: these features have no mask; use a segmenter as backbone")
     inclusive = options.box_edges == "inclusive"
-    boxes = [move_box(mask, options.least_side, inclusive) for mask in masks]
+    boxes = [move_box(mask, options.min_side, inclusive) for mask in masks]
     shapes = np.array([mask.shape for mask in masks])
     return np.array(boxes) * np.tile((batch.sizes / shapes)[:, ::-1], 2)
 

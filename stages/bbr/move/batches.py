@@ -34,7 +34,7 @@ class SegmenterBatches:
         self.model, self.fabric = model, fabric
         self._kept: Tensor | None = None
 
-    def keep(self, size: int) -> None:
+    def cache_features(self, size: int) -> None:
         """Keep f's planes of all images, where they can be and fit in memory."""
         count = len(self.images)
         one = self._plane(self.images.batch([0]))

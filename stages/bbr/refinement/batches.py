@@ -52,7 +52,7 @@ class RefinementBatches:
             RefinementBatches(self.images, self.positions[aside], unused, *shared),
         )
 
-    def keep(self, model: Refinement, fabric: Fabric, steps: int) -> None:
+    def cache_features(self, model: Refinement, fabric: Fabric, steps: int) -> None:
         """Observe all images once, where that is less work than `steps` batches and fits memory."""
         count = len(self.positions)
         if self.targets is None or steps * self.batch_size <= count:
@@ -98,8 +98,8 @@ class RefinementBatches:
     ) -> Fixed:
         images = fabric.to_device(self.images.batch(self.positions[chosen]))
         if self.targets is not None:
-            return model.observe(images, self.targets[chosen])
-        return model.observe(crop_and_flip(images, generator), None)
+            return model.precompute(images, self.targets[chosen])
+        return model.precompute(crop_and_flip(images, generator), None)
 
 
 class Selector:

@@ -46,7 +46,7 @@ class RefinementOptions(ChannelDropout):
     regularize: str = option("tokens", "what L_f compares", choices=REGULARIZERS)
     regularize_weight: float = option(1.0, "of L_f", min=0)
     trainable_blocks: int = option(0, "last blocks of f that move, 0 for all", min=0)
-    fresh_head: bool = option(False, "train a segmenter's head from random numbers")
+    reinit_head: bool = option(False, "train a segmenter's head from random numbers")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Fixed(NamedTuple):
 class Refinement(nn.Module):
     """f^h (trained), f and h (frozen); `forward` gives the losses of a batch.
 
-    With `moves_detector`, f^h and h take turns; see `turn`.
+    With `moves_detector`, f^h and h take turns; see `set_phase`.
 
     Attributes:
         moving: how many of the last blocks of f^h are trained; what comes before them is f's.
@@ -124,9 +124,9 @@ class Refinement(nn.Module):
             copy.deepcopy(backbone).eval().requires_grad_(False),
             detector.eval().requires_grad_(False),
         ]
-        if options.fresh_head:
+        if options.reinit_head:
             if not isinstance(backbone, Segmenter):
-                raise InputError("fresh_head: this backbone has no head; give a segmenter")
+                raise InputError("reinit_head: this backbone has no head; give a segmenter")
             backbone.reset()
             # Its own batch norms start without statistics and have to gather them.
             backbone.head.train()
@@ -135,7 +135,7 @@ class Refinement(nn.Module):
             self.detector = self._frozen.pop()
             self._trained = [p for p in self.refined.parameters() if p.requires_grad]
 
-    def turn(self, detectors: bool) -> None:
+    def set_phase(self, detectors: bool) -> None:
         """Train h on f^h's maps from now on, or f^h through h; needs `moves_detector`."""
         if detectors == self._detectors_turn:
             return
@@ -156,7 +156,7 @@ class Refinement(nn.Module):
         return [*trained, *self.refined.buffers()]
 
     @torch.no_grad()
-    def observe(self, images: Tensor, boxes: Tensor | None) -> Fixed:
+    def precompute(self, images: Tensor, boxes: Tensor | None) -> Fixed:
         """All that stays the same for a batch while f^h moves.
 
         Args:
@@ -166,8 +166,8 @@ class Refinement(nn.Module):
         """
         original = self._frozen[0]
         pixels = original.prepare(images)
-        state = original.enter(pixels, self.moving)
-        maps = original.leave(state, self.moving, original.patch_grid(pixels))
+        state = original.frozen_forward(pixels, self.moving)
+        maps = original.trainable_forward(state, self.moving, original.patch_grid(pixels))
         if self.options.targets == "h":
             boxes = most_confident(*self._detect(maps))[1]
         elif boxes is None:
@@ -180,11 +180,11 @@ class Refinement(nn.Module):
         """Losses of a batch: `total`, `h` (L_h) and `f` (L_f, unweighted).
 
         Args:
-            fixed: the output of `observe`.
+            fixed: the output of `precompute`.
             grid: (h, w) of the patches.
             generator: draws which channels h is shown; None shows all.
         """
-        maps = self.refined.leave(fixed.state, self.moving, grid)
+        maps = self.refined.trainable_forward(fixed.state, self.moving, grid)
         logits, predicted = self._detect(maps, generator)
         anew = self._detectors_turn or self.options.targets == "current"
         wanted = self._propose(maps) if anew else fixed.boxes
@@ -202,7 +202,7 @@ class Refinement(nn.Module):
         See `forward` for the arguments; h is shown all channels, and f^h is in evaluation mode.
         """
         with evaluating(self.refined):
-            maps = self.refined.leave(fixed.state, self.moving, grid)
+            maps = self.refined.trainable_forward(fixed.state, self.moving, grid)
         with large_imports():
             from torchvision.ops import box_iou
 

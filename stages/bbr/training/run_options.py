@@ -32,7 +32,7 @@ class ParallelOptions:
             InputError: the size cannot be divided.
         """
         if batch_size % (parts * self.devices):
-            cut = f" --accumulate {parts} times" if parts > 1 else ""
+            cut = f" --grad-accum-steps {parts} times" if parts > 1 else ""
             raise InputError(
                 f"--batch-size {batch_size} must be divisible by{cut} --devices {self.devices}"
             )
@@ -42,4 +42,4 @@ class ParallelOptions:
 class AccumulationOptions(ParallelOptions):
     """How a batch is spread over devices and time."""
 
-    accumulate: int = option(1, "parts into which a batch is cut to save memory", min=1)
+    grad_accum_steps: int = option(1, "parts into which a batch is cut to save memory", min=1)

@@ -32,7 +32,9 @@ class Schedule:
     weight_decay: float = option(1e-4, "of the weights", min=0)
     warmup: int = option(0, "over which the learning rate rises", unit="steps", min=0)
     lr_schedule: str = option(
-        "constant", "learning rate after the warm-up", choices=SCHEDULES, flag="schedule"
+        "constant",
+        "learning rate after the warm-up",
+        choices=SCHEDULES,
     )
 
     def rate(self, step: int) -> float:

@@ -140,7 +140,7 @@ class TestTransformer:
         whole = backbone(images)
         assert backbone.depth == 3
         for last in range(1, 4):
-            maps = backbone.leave(backbone.enter(images, last), last, (4, 2))
+            maps = backbone.trainable_forward(backbone.frozen_forward(images, last), last, (4, 2))
             for name in ("key", "query", "value", "cls_attention", "tokens"):
                 assert torch.equal(getattr(maps, name), getattr(whole, name))
 
@@ -148,9 +148,9 @@ class TestTransformer:
         backbone = vit()
         backbone.requires_grad_(False)
         backbone.trainable(2).requires_grad_(True)
-        state = backbone.enter(pixels(), 2)
+        state = backbone.frozen_forward(pixels(), 2)
         assert not state.requires_grad
-        maps = backbone.leave(state, 2, (4, 4))
+        maps = backbone.trainable_forward(state, 2, (4, 4))
         (maps.tokens.sum() + maps.key.sum()).backward()
         moving = {n.split(".")[1] for n, p in backbone.network.named_parameters()
                   if p.grad is not None and n.startswith("blocks")}  # fmt: skip
@@ -164,9 +164,11 @@ class TestTransformer:
         mask[:, 5] = True  # row 1, column 1
         changed = pixels()
         changed[:, :, 16:32, 16:32] = 0
-        states = [backbone.enter(images, 3, patch_mask=mask) for images in (pixels(), changed)]
+        states = [
+            backbone.frozen_forward(images, 3, patch_mask=mask) for images in (pixels(), changed)
+        ]
         assert torch.equal(*states)
-        assert not torch.equal(states[0], backbone.enter(pixels(), 3))
+        assert not torch.equal(states[0], backbone.frozen_forward(pixels(), 3))
 
 
 class TestConvolutional:
@@ -190,14 +192,14 @@ class TestConvolutional:
         assert whole.query is None
         assert whole.cls_attention is None
         for last in range(backbone.depth + 1):
-            state = backbone.enter(images, last)
-            assert torch.equal(backbone.leave(state, last, whole.grid).key, whole.key)
+            state = backbone.frozen_forward(images, last)
+            assert torch.equal(backbone.trainable_forward(state, last, whole.grid).key, whole.key)
 
     def test_trainable_is_what_leave_runs(self):
         backbone = build_backbone(BackboneSpec("resnet18")).requires_grad_(False)
         backbone.trainable(2).requires_grad_(True)
-        state = backbone.enter(pixels(), 2)
-        backbone.leave(state, 2, (4, 4)).key.sum().backward()
+        state = backbone.frozen_forward(pixels(), 2)
+        backbone.trainable_forward(state, 2, (4, 4)).key.sum().backward()
         moving = {n for n, p in backbone.network.named_parameters() if p.grad is not None}
         assert moving == {n for n, _ in backbone.network.named_parameters() if "layer3" in n}
 
@@ -205,7 +207,7 @@ class TestConvolutional:
     def test_a_map_of_another_size_than_the_grid_is_refused(self):
         backbone = build_backbone(BackboneSpec("resnet18")).eval()
         with pytest.raises(InputError, match=r"gives a map of \(256, 4, 6\), not \(256, 4, 4\)"):
-            backbone.leave(backbone.enter(pixels(64, 96), 1), 1, (4, 4))
+            backbone.trainable_forward(backbone.frozen_forward(pixels(64, 96), 1), 1, (4, 4))
 
 
 class TestBadArchitectures:

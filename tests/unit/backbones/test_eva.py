@@ -59,7 +59,7 @@ def test_keys_tokens_and_attention_equal_timm_s(changes):
 def test_leaving_after_entering_is_the_whole(last):
     backbone = rotary()
     whole = backbone(pixels())
-    halves = backbone.leave(backbone.enter(pixels(), last), last, (4, 6))
+    halves = backbone.trainable_forward(backbone.frozen_forward(pixels(), last), last, (4, 6))
     torch.testing.assert_close(halves.key, whole.key, rtol=0, atol=0)
     torch.testing.assert_close(halves.tokens, whole.tokens, rtol=0, atol=0)
 

@@ -191,8 +191,8 @@ def test_every_crop_is_compared_with_each_large_crop_but_itself():
     pairs = []
     for i in range(2):
         depth = model.student.depth
-        state = model.student.enter(large[i], depth, patch_mask=masks[i])
-        tokens = model.student.leave(state, depth, (4, 4)).tokens
+        state = model.student.frozen_forward(large[i], depth, patch_mask=masks[i])
+        tokens = model.student.trainable_forward(state, depth, (4, 4)).tokens
         logits = model.student_head(tokens[:, 0])
         pairs.append(cross_entropy(logits, targets[1 - i], OPTIONS))
     for crops in small:

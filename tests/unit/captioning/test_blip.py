@@ -40,7 +40,7 @@ def test_one_beam_takes_the_likeliest_word_each_time() -> None:
                 logits[..., text.sep_token_id] = -torch.inf  # no end before the least length
             tokens.append(int(logits[0, -1].argmax()))
         expected.append(captioner.tokenizer.decode(tokens, skip_special_tokens=True))
-    options = {"beams": 1, "least_length": 5, "greatest_length": 9}
+    options = {"beams": 1, "min_length": 5, "max_length": 9}
     assert captions(captioner, crops, **options) == [" ".join(text.split()) for text in expected]
 
 
@@ -65,7 +65,7 @@ def test_lengths(least: int, greatest: int) -> None:
     # A sentence that was not cut short has its end, before which the least length was reached.
     assert all(len_ > least for row, len_ in zip(tokens, lengths, strict=True)
                if ends in row.tolist() and least < greatest)  # fmt: skip
-    options = CaptionOptions(least_length=least, greatest_length=greatest)
+    options = CaptionOptions(min_length=least, max_length=greatest)
     assert captioner.generate(observed, options) == [
         " ".join(text.split())
         for text in captioner.tokenizer.batch_decode(tokens, skip_special_tokens=True)
@@ -74,9 +74,9 @@ def test_lengths(least: int, greatest: int) -> None:
 
 def test_captions_longer_than_the_network_are_refused() -> None:
     captioner = tiny_captioner(context_length=8)
-    with pytest.raises(InputError, match=r"--greatest-length 9: this captioner says 8 tokens"):
-        captions(captioner, some_crops(1), greatest_length=9)
-    assert captions(captioner, some_crops(1), greatest_length=8)
+    with pytest.raises(InputError, match=r"--max-length 9: this captioner says 8 tokens"):
+        captions(captioner, some_crops(1), max_length=9)
+    assert captions(captioner, some_crops(1), max_length=8)
 
 
 def test_words_are_tokens() -> None:

@@ -17,7 +17,7 @@ from bbr.captioning.describing import Describer, embed_texts
 from bbr.captioning.proposals import ProposalOptions
 from bbr.clip.network import prompt
 
-WINDOWS = ProposalOptions(least_area=0.2, windows=(2,), stride=1)  # and what selective search finds
+WINDOWS = ProposalOptions(min_area=0.2, windows=(2,), stride=1)  # and what selective search finds
 SIDE = 32
 
 
@@ -94,16 +94,16 @@ def test_regions_that_are_nearly_the_same_are_described_once() -> None:
 
 
 def test_an_image_without_a_region_has_no_description() -> None:
-    describe = describer(colour, proposals=ProposalOptions(least_area=0.999999, windows=()))
+    describe = describer(colour, proposals=ProposalOptions(min_area=0.999999, windows=()))
     noise = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3)).astype(np.uint8)
     whole = describe.describe([noise])
-    describe.proposals = SimpleNamespace(least_area=1.0, windows=(), proposal_seed=0, stride=1)
+    describe.proposals = SimpleNamespace(min_area=1.0, windows=(), proposal_seed=0, stride=1)
     assert describe.describe([noise, halves()]) == [[], []]
     assert all(len(own) <= 1 for own in whole)
 
 
 def test_one_region_has_its_caption() -> None:
-    only = ProposalOptions(least_area=0.9, windows=(1,))
+    only = ProposalOptions(min_area=0.9, windows=(1,))
     (found,) = describer(lambda crop: "red", proposals=only).describe([halves()])
     assert [d.caption for d in found] == ["red"]
     assert found[0].regions.tolist() == [[0, 0, SIDE, SIDE]]

@@ -45,7 +45,7 @@ def literal_regions(found: list[list[int]], side: int, options: ProposalOptions)
         )
     ]
     for x1, y1, x2, y2 in [*found, *windows]:
-        large = (x2 - x1) * (y2 - y1) > options.least_area * side * side
+        large = (x2 - x1) * (y2 - y1) > options.min_area * side * side
         if large and [x1, y1, x2, y2] not in kept:
             kept.append([x1, y1, x2, y2])
     return kept
@@ -56,7 +56,7 @@ def test_regions_are_those_of_the_search_and_then_windows() -> None:
     corners = rng.integers(0, 60, (200, 2, 2))
     boxes = np.concatenate((corners.min(1), corners.max(1) + 1), axis=1)
     boxes = np.concatenate((boxes, boxes[::-1], [[0, 0, 30, 30]]))  # some twice, one a window
-    options = ProposalOptions(least_area=0.1, windows=(2, 3, 4), stride=0.5)
+    options = ProposalOptions(min_area=0.1, windows=(2, 3, 4), stride=0.5)
     regions = propose_regions(np.zeros((60, 60, 3), np.uint8), options, lambda image: boxes)
     assert regions.tolist() == literal_regions(boxes.tolist(), 60, options)
     areas = (regions[:, 2:] - regions[:, :2]).prod(1)

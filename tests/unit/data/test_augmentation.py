@@ -61,7 +61,7 @@ def test_an_image_takes_its_draws_in_turn():
 
 def test_whole_crops_are_the_image_or_its_mirror():
     images = located(64)
-    augmented = crop_and_flip(images, seeded(), least_area=1.0)
+    augmented = crop_and_flip(images, seeded(), min_area=1.0)
     same = (augmented == images).flatten(1).all(dim=1)
     mirrored = (augmented == images.flip(-1)).flatten(1).all(dim=1)
     assert (same ^ mirrored).all()
@@ -70,7 +70,7 @@ def test_whole_crops_are_the_image_or_its_mirror():
 
 
 def test_crops_are_square_windows_of_at_least_the_least_area():
-    columns, rows = sampled_axes(crop_and_flip(located(64), seeded(), least_area=0.5))
+    columns, rows = sampled_axes(crop_and_flip(located(64), seeded(), min_area=0.5))
     horizontal, vertical = slopes(columns), slopes(rows)
     assert (vertical > 0).all(), "upside down"
     assert (horizontal < 0).any()
@@ -83,7 +83,7 @@ def test_crops_are_square_windows_of_at_least_the_least_area():
 
 
 def test_windows_lie_inside_the_image_and_anywhere_in_it():
-    columns, rows = sampled_axes(crop_and_flip(located(64), seeded(1), least_area=0.6))
+    columns, rows = sampled_axes(crop_and_flip(located(64), seeded(1), min_area=0.6))
     left, right = columns.min(axis=1), columns.max(axis=1)
     assert left.min() >= 0
     assert right.max() <= SIDE - 1

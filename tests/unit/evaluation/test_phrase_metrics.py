@@ -54,7 +54,7 @@ def units(targets):
 def test_small_boxes_are_left_out_and_so_are_phrases_without_another(index, targets):
     assert units(targets) == [(1, 1), (1, 3), (2, 1)]
     assert targets[1].phrase.boxes.tolist() == [[4, 4, 6, 9]]
-    everything = evaluated_targets(index, least_area=0)
+    everything = evaluated_targets(index, min_area=0)
     assert units(everything) == [(1, 1), (1, 2), (1, 3), (2, 1)]
     assert len(everything[2].phrase.boxes) == 2
 

@@ -32,8 +32,8 @@ def propose(features, method, **options):
 
 class TestOptions:
     def test_defaults(self):
-        assert heuristic_options("lost", {}) == LostOptions(lowest=100)
-        assert vars(heuristic_options("dino_seg", {})) == {"head": 4, "mass": 0.6}
+        assert heuristic_options("lost", {}) == LostOptions(k_patches=100)
+        assert vars(heuristic_options("dino_seg", {})) == {"head": 4, "attention_mass": 0.6}
         assert vars(heuristic_options("center", {})) == {"fraction": 0.7}
         assert vars(heuristic_options("whole_image", {})) == {}
 
@@ -43,7 +43,12 @@ class TestOptions:
 
     @pytest.mark.parametrize(
         ("method", "option"),
-        [("lost", "mass"), ("center", "lowest"), ("whole_image", "fraction"), ("dino_seg", "x")],
+        [
+            ("lost", "attention_mass"),
+            ("center", "k_patches"),
+            ("whole_image", "fraction"),
+            ("dino_seg", "x"),
+        ],
     )
     def test_options_of_another_method_are_refused_by_name(self, method, option):
         with pytest.raises(InputError, match=f"method {method} has no option '{option}'"):
@@ -52,11 +57,11 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("method", "option", "value"),
         [
-            ("lost", "lowest", 0),
+            ("lost", "k_patches", 0),
             ("dino_seg", "head", -1),
-            ("dino_seg", "mass", 0.0),
-            ("dino_seg", "mass", 1.5),
-            ("dino_seg", "mass", float("nan")),
+            ("dino_seg", "attention_mass", 0.0),
+            ("dino_seg", "attention_mass", 1.5),
+            ("dino_seg", "attention_mass", float("nan")),
             ("center", "fraction", -0.1),
         ],
     )
@@ -85,8 +90,8 @@ class TestBoxes:
     def test_lowest_reaches_lost(self):
         keys = torch.tensor([[[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]])
         features = batch(keys, (1, 3), [(16, 48)])
-        assert propose(features, "lost", lowest=2) == [[0, 0, 32, 16]]
-        assert propose(features, "lost", lowest=3) == [[0, 0, 48, 16]]
+        assert propose(features, "lost", k_patches=2) == [[0, 0, 32, 16]]
+        assert propose(features, "lost", k_patches=3) == [[0, 0, 48, 16]]
 
     def test_center_and_whole_image(self):
         features = batch(self.CORNER[None], (2, 3), [(20, 40)])

@@ -19,7 +19,7 @@ from bbr.refinement.objective import Alternation, Refinement, RefinementOptions
 
 TINY = TINY_VIT | {"depth": 3}
 SIDE, GRID, DIM = 96, (6, 6), 32
-LOST = heuristic_options("lost", {"lowest": 10})
+LOST = heuristic_options("lost", {"k_patches": 10})
 
 
 def tiny_backbone(seed=0):
@@ -89,19 +89,19 @@ def test_l_f_is_the_literal_one(images, boxes):
         model = refinement(regularize=on)
         shake(model)
         before, after = both_maps(model, images, tiny_backbone())
-        found[on] = model(model.observe(images, boxes), GRID)["f"].item()
+        found[on] = model(model.precompute(images, boxes), GRID)["f"].item()
         # float32 against float64 sums of some 5,000 terms.
         assert found[on] == pytest.approx(slow_mean_square(output(before), output(after)), rel=1e-4)
     assert len({round(value, 6) for value in found.values()}) == 3
     none = refinement(regularize="none")
     shake(none)
-    assert none(none.observe(images, boxes), GRID)["f"] == 0
+    assert none(none.precompute(images, boxes), GRID)["f"] == 0
 
 
 def test_unchanged_backbone_is_at_distance_zero(images, boxes):
     for regularize in ("cls", "tokens", "keys", "none"):
         model = refinement(regularize=regularize)
-        losses = model(model.observe(images, boxes), GRID)
+        losses = model(model.precompute(images, boxes), GRID)
         assert losses["f"] == 0
         assert losses["total"] == losses["h"]
 
@@ -112,7 +112,7 @@ def test_unchanged_backbone_is_at_distance_zero(images, boxes):
 def test_losses_are_put_together_as_the_paper_says(images, boxes, layout, network):
     model = refinement(layout, network, regularize="keys", regularize_weight=0.25)
     shake(model)
-    losses = model(model.observe(images, boxes), GRID)
+    losses = model(model.precompute(images, boxes), GRID)
     original, refined = both_maps(model, images, tiny_backbone())
     loss_f = slow_mean_square(original.key, refined.key)
     logits, predicted = detect(model, refined)
@@ -124,7 +124,7 @@ def test_losses_are_put_together_as_the_paper_says(images, boxes, layout, networ
 
 def heuristic_boxes(maps):
     """LOST's boxes of some maps, cxcywh in fractions of the image."""
-    patches = torch.from_numpy(lost_boxes(maps.key, GRID, LOST.lowest)).float()
+    patches = torch.from_numpy(lost_boxes(maps.key, GRID, LOST.k_patches)).float()
     return box_convert(patches / 6, "xyxy", "cxcywh")
 
 
@@ -147,7 +147,7 @@ def test_targets(images, boxes, targets, given):
         "h": most_confident_boxes(model, original),
     }
     assert not torch.equal(heuristic_boxes(original), expected["current"])
-    fixed = model.observe(images, boxes if given else None)
+    fixed = model.precompute(images, boxes if given else None)
     if targets != "current":
         torch.testing.assert_close(fixed.boxes, expected[targets])
     losses = model(fixed, GRID)
@@ -168,7 +168,7 @@ def moved_names(blocks):
 def test_gradient_reaches_the_trained_blocks_alone(images, boxes, chosen, blocks):
     model = refinement(trainable_blocks=chosen, regularize="tokens")
     shake(model, 0.05)
-    model(model.observe(images, boxes), GRID)["total"].backward()
+    model(model.precompute(images, boxes), GRID)["total"].backward()
     reached = {n for n, p in model.refined.named_parameters() if p.grad is not None}
     assert reached == moved_names(blocks)
     assert all(p.grad is None for network in model._frozen for p in network.parameters())
@@ -185,7 +185,7 @@ def test_only_f_h_moves(images, boxes, regularize):
     optimizer = torch.optim.Adam(trained, lr=1e-3)
     for _ in range(2):
         optimizer.zero_grad()
-        model(model.observe(images, boxes), GRID)["total"].backward()
+        model(model.precompute(images, boxes), GRID)["total"].backward()
         optimizer.step()
     for network, state in zip(model._frozen, frozen, strict=True):
         assert all(torch.equal(t, state[name]) for name, t in network.state_dict().items())
@@ -212,16 +212,16 @@ def test_agreement_is_the_iou_of_both_readers_of_f_h(images, boxes):
     own, proposed = (box_convert(found, "cxcywh", "xyxy").tolist() for found in pair)
     expected = [literal_iou(*pair) for pair in zip(own, proposed, strict=True)]
     assert min(expected) > 0.01
-    found = model.agreement(model.observe(images, boxes), GRID).tolist()
+    found = model.agreement(model.precompute(images, boxes), GRID).tolist()
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
 def test_h_is_shown_a_part_of_the_channels(images, boxes):
     """Where a generator is given; the targets come from an h that sees all of them."""
     model = refinement(channel_dropout=0.5, targets="h")
-    fixed = model.observe(images, boxes)
+    fixed = model.precompute(images, boxes)
     everything = refinement(targets="h")
-    assert torch.equal(fixed.boxes, everything.observe(images, boxes).boxes)
+    assert torch.equal(fixed.boxes, everything.precompute(images, boxes).boxes)
     assert model(fixed, GRID)["h"] == everything(fixed, GRID)["h"]
     drawn = [model(fixed, GRID, torch.Generator().manual_seed(seed))["h"] for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
@@ -230,7 +230,7 @@ def test_h_is_shown_a_part_of_the_channels(images, boxes):
 def test_steps_lower_the_loss(images, boxes):
     model = refinement(regularize="none")
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-3)
-    fixed = model.observe(images, boxes)
+    fixed = model.precompute(images, boxes)
     losses = []
     for _ in range(25):
         optimizer.zero_grad()
@@ -252,11 +252,11 @@ def test_taking_turns_moves_one_of_the_two(images, boxes):
     """h learns what the heuristic says of f^h as it stands, whatever f^h's own targets are."""
     model = refinement(moves_detector=True, targets="f", regularize="none", trainable_blocks=1)
     shake(model)
-    fixed = model.observe(images, boxes)
+    fixed = model.precompute(images, boxes)
     f_h = [p for p in model.refined.parameters() if p.requires_grad]
     h = list(model.detector.parameters())
     for detectors in (True, False, True):
-        model.turn(detectors)
+        model.set_phase(detectors)
         model.zero_grad()
         loss = model(fixed, GRID)["total"]
         loss.backward()
@@ -275,11 +275,11 @@ def test_kept_observations_give_the_same_losses(images, boxes, blocks):
     """Of the whole set at once, as kept before training, or of each batch in its step."""
     model = refinement(trainable_blocks=blocks)
     shake(model)
-    kept = model.observe(images, boxes)
+    kept = model.precompute(images, boxes)
     assert not any(tensor.requires_grad for tensor in kept)
     for chosen in (torch.tensor([2, 0]), torch.tensor([3])):
         from_kept = model(kept.map(lambda tensor, chosen=chosen: tensor[chosen]), GRID)
-        anew = model(model.observe(images[chosen], boxes[chosen]), GRID)
+        anew = model(model.precompute(images[chosen], boxes[chosen]), GRID)
         for term, value in anew.items():  # other batch sizes may add in another order
             assert from_kept[term].item() == pytest.approx(value.item(), rel=1e-4)
 
@@ -297,7 +297,7 @@ def test_convolutional_backbone(boxes):
     chosen = RefinementOptions(trainable_blocks=2)
     model = Refinement(backbone, detector, "k", "lost", LOST, chosen, LossWeights())
     images = torch.randint(0, 256, (2, 3, SIDE, SIDE), dtype=torch.uint8)
-    model(model.observe(images, boxes[:2]), backbone.grid_of(SIDE, SIDE))["total"].backward()
+    model(model.precompute(images, boxes[:2]), backbone.grid_of(SIDE, SIDE))["total"].backward()
     moved = {name for name, p in model.refined.named_parameters() if p.grad is not None}
     assert moved == {n for n, p in model.refined.named_parameters() if p.requires_grad}
     assert 0 < len(moved) < len(list(model.refined.parameters()))

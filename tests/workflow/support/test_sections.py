@@ -10,8 +10,8 @@ CONFIG = small_configuration()
 
 def test_a_backbone_changes_a_heuristic_and_so_does_what_is_refined_from_it() -> None:
     for backbone in ("vit", "vit+a.lost.default.0"):
-        assert sections.heuristic_options(CONFIG, backbone, "lost") == "--lowest 25"
-    assert sections.heuristic_options(CONFIG, "cnn", "lost") == "--lowest 100"
+        assert sections.heuristic_options(CONFIG, backbone, "lost") == "--k-patches 25"
+    assert sections.heuristic_options(CONFIG, "cnn", "lost") == "--k-patches 100"
     assert sections.heuristic_options(CONFIG, "cnn", "cut") == "--epsilon 0.5"
 
 

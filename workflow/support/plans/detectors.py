@@ -43,7 +43,7 @@ def training_options(config: Config, section: str, method: str, variant: str) ->
     """The options of `detector` or `refinement`, and of the losses."""
     return options(
         without_file(variant_section(config, section, method, variant), "init"),
-        variant_section(config, "losses", method, variant),
+        variant_section(config, "loss_weights", method, variant),
     )
 
 

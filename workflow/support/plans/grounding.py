@@ -95,7 +95,7 @@ def detector_options(config: Config, variant: str) -> str:
     """The options by which h is trained, but for that file."""
     return options(
         without_file(grounding_section(config, "detector", variant), "init"),
-        grounding_section(config, "losses", variant),
+        grounding_section(config, "loss_weights", variant),
     )
 
 
@@ -103,7 +103,7 @@ def refinement_options(config: Config, variant: str) -> str:
     """The options by which g is refined."""
     return options(
         grounding_section(config, "refinement", variant),
-        grounding_section(config, "losses", variant),
+        grounding_section(config, "loss_weights", variant),
         {"nms_boxes": config["grounding"]["nms_boxes"]},
     )
 
@@ -135,7 +135,7 @@ def scored_options(config: Config, dataset: str, name: str) -> str:
 
 def area_options(config: Config) -> str:
     """How large a target box is at least."""
-    return options({"least_area": config["grounding"]["least_area"]})
+    return options({"min_area": config["grounding"]["min_area"]})
 
 
 def g_and_refined(config: Config, figure: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def test_boxes_before_and_after() -> None:
 def test_maps() -> None:
     first, second = figures.map_panels(CONFIG, "one")
     assert first == {
-        "title": "LOST", "network": "f", "method": "lost", "shards": 2, "lowest": 25,
+        "title": "LOST", "network": "f", "method": "lost", "shards": 2, "k_patches": 25,
         "features": "results/a/vit/features/{shard}.h5", "boxes": "results/a/vit/lost/boxes.json",
         "cad": "results/a/vit/cad.lost.0/boxes.json",
     }  # fmt: skip

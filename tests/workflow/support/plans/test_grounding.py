@@ -50,7 +50,7 @@ def test_what_is_scored() -> None:
         "meta": "f/g.a/boxes.meta.json",
     }
     assert grounding.scored_options(CONFIG, "b", "center").startswith(
-        "--control center --least-area 0.05 --label test=b train=any"
+        "--control center --min-area 0.05 --label test=b train=any"
     )
 
 
