@@ -1,4 +1,5 @@
-# `make` lists the targets. Each sets up what it needs, once: .venv, from envs/lock.txt.
+# `make` lists the targets. Each sets up what it needs, once: .venv, from envs/lock.txt
+# and envs/lock-nodeps.txt.
 
 PYTHON ?= python3
 CORES ?= 4
@@ -8,7 +9,7 @@ STAMP := .venv/installed
 # Not `source .venv/bin/activate`: what follows needs only this.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help table4 tables figures test cluster faults lint bench bench-gpu lock resources clean
+.PHONY: help table4 tables figures test cluster faults lint docs bench bench-gpu lock resources clean
 
 help:
 	@echo "make table4     Table 4 on the embedded scenes: results/table4.csv"
@@ -17,11 +18,12 @@ help:
 	@echo "make test       lint, then the tests that need neither a GPU nor minutes each"
 	@echo "make cluster    jobs on a real SLURM, started here (tests/cluster); needs root"
 	@echo "make faults     all faults on all stages, into docs/faults.md; needs root"
-	@echo "make lint       ruff, snakefmt, snakemake --lint"
+	@echo "make lint       ruff, mypy, snakefmt, snakemake --lint"
+	@echo "make docs       the documentation as a site, site/index.html; a dead link is an error"
 	@echo "make bench      throughput against straightforward versions, as one table"
 	@echo "make bench-gpu  the same work at the paper's sizes on a GPU, beside what it could do at most"
 	@echo "make resources  remake the embedded weights (hours on two cores)"
-	@echo "make lock       resolve envs/requirements.txt into envs/lock.txt again"
+	@echo "make lock       resolve envs/requirements*.txt into envs/lock*.txt again"
 	@echo "make clean      remove results and caches; .venv stays"
 
 table4: $(STAMP)
@@ -48,8 +50,13 @@ faults: $(STAMP)
 lint: $(STAMP)
 	ruff check
 	ruff format --check
+	mypy
 	snakefmt --check workflow
 	snakemake --lint
+
+docs: .venv/docs
+	python workflow/support/reference.py
+	NO_MKDOCS_2_WARNING=1 python -m mkdocs build
 
 bench: $(STAMP)
 	python -m pytest -m bench -s
@@ -74,7 +81,7 @@ resources: $(STAMP)
 		workflow/resources/scenes_grounder_regions.safetensors
 
 # A half-made .venv has no stamp and is completed by the next run.
-$(STAMP): envs/lock.txt
+$(STAMP): envs/lock.txt envs/lock-nodeps.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "make: $(PYTHON) is missing or older than 3.11; name another: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2> /dev/null \
@@ -82,17 +89,29 @@ $(STAMP): envs/lock.txt
 	@echo "installing into .venv: once, a few minutes"
 	$(PYTHON) -m venv .venv
 	python -m pip install --quiet --requirement envs/lock.txt
+	python -m pip install --quiet --no-deps --requirement envs/lock-nodeps.txt
+	python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+.venv/docs: $(STAMP) envs/lock-docs.txt
+	python -m pip install --quiet --requirement envs/lock-docs.txt
 	@touch $@
 
 # CUDA's packages exist for Linux alone; elsewhere torch does without them.
 lock:
 	$(PYTHON) -m venv --clear .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --requirement envs/requirements.txt
+	.venv-lock/bin/python -m pip install --quiet --requirement envs/requirements.txt \
+		--requirement envs/requirements-dev.txt
 	.venv-lock/bin/python -m pip freeze | sed -E \
 		"s/^(nvidia|cuda|triton).*/& ; platform_system == 'Linux' and platform_machine == 'x86_64'/" \
 		> envs/lock.txt
+	.venv-lock/bin/python -m pip install --quiet --constraint envs/lock.txt \
+		--requirement envs/requirements-docs.txt
+	sed 's/ ;.*//' envs/lock.txt > .venv-lock/lock.txt
+	{ echo '# On top of lock.txt, for make docs.'; .venv-lock/bin/python -m pip freeze \
+		| grep -Fvx -f .venv-lock/lock.txt; } > envs/lock-docs.txt
 	rm -rf .venv-lock
 
 clean:
-	rm -rf results .snakemake .pytest_cache .ruff_cache .hypothesis
+	rm -rf results .snakemake .pytest_cache .ruff_cache .mypy_cache .hypothesis site
 	find stages tests benchmarks workflow -name __pycache__ -type d -prune -exec rm -rf {} +

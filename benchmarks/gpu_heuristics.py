@@ -71,5 +71,13 @@ def _on_both(
     equal = (boxes(there, grid)[: len(some)] == own).all(axis=1).sum()
     note = f"boxes equal to the CPU's: {equal} of {len(some)}"
     counted = demand(lambda: boxes(there, grid))
-    yield Row(f"{what}, batches of {len(there)}", "fp32", "images", len(there), seconds,
-              counted, peak, note)  # fmt: skip
+    yield Row(
+        f"{what}, batches of {len(there)}",
+        "fp32",
+        "images",
+        len(there),
+        seconds,
+        counted,
+        peak,
+        note,
+    )

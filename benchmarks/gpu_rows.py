@@ -72,12 +72,26 @@ class Row:
         limits = self.demand.seconds(rates, self.mode)
         flops = (self.demand.convolution + self.demand.other) / self.units
         share = max(limits) / self.seconds
-        return [*cells, f"{flops / 1e9:.4g}", *(f"{each * limit:.3g}" for limit in limits),
-                f"{100 * share:.0f} %", peak]  # fmt: skip
+        return [
+            *cells,
+            f"{flops / 1e9:.4g}",
+            *(f"{each * limit:.3g}" for limit in limits),
+            f"{100 * share:.0f} %",
+            peak,
+        ]
 
 
-HEAD = ["what", "mode", "rate", "ms", "GFLOP", "ms by arithmetic", "ms by traffic",
-        "share of limit", "peak GiB"]  # fmt: skip
+HEAD = [
+    "what",
+    "mode",
+    "rate",
+    "ms",
+    "GFLOP",
+    "ms by arithmetic",
+    "ms by traffic",
+    "share of limit",
+    "peak GiB",
+]
 
 
 def table(rows: list[Row], rates: Rates) -> str:
@@ -116,8 +130,16 @@ def steps_row(
         try:
             return _steps(bench, what, mode, build, fabric, repeats or bench.scale.repeats, sgd)
         except torch.cuda.OutOfMemoryError:
-            return Row(what, mode, "steps", 1, 0.0, None, peak_memory(bench.device),
-                       "does not fit the device's memory")  # fmt: skip
+            return Row(
+                what,
+                mode,
+                "steps",
+                1,
+                0.0,
+                None,
+                peak_memory(bench.device),
+                "does not fit the device's memory",
+            )
 
 
 def _steps(

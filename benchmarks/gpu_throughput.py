@@ -66,13 +66,18 @@ def write_photographs(folder: Path, scale: Scale) -> tuple[Path, Path]:
         for i in range(scale.listed)
     ]
     index, boxes = folder / "index.json", folder / "boxes.json"
-    index.write_text(json.dumps(
-        {"images": images, "annotations": [], "categories": [], "info": {}}
-    ))  # fmt: skip
+    index.write_text(
+        json.dumps({"images": images, "annotations": [], "categories": [], "info": {}})
+    )
     box = [width // 4, height // 4, width // 2, height // 2]
-    boxes.write_text(json.dumps([
-        {"image_id": image["id"], "category_id": 1, "bbox": box, "score": 1.0} for image in images
-    ]))  # fmt: skip
+    boxes.write_text(
+        json.dumps(
+            [
+                {"image_id": image["id"], "category_id": 1, "bbox": box, "score": 1.0}
+                for image in images
+            ]
+        )
+    )
     return index, boxes
 
 
@@ -107,18 +112,25 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="sizes for a try")
     parser.add_argument("--parts", nargs="+", choices=tuple(PARTS), default=list(PARTS))
-    parser.add_argument("--limit", type=float, default=150.0,
-                        help="seconds after which no further figure is begun [150]")  # fmt: skip
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=150.0,
+        help="seconds after which no further figure is begun [150]",
+    )
     options = parser.parse_args(argv)
     logging.disable(logging.INFO)  # progress of the stages
     device = choose_device(options.device)
     start = time.perf_counter()
     rows, rates = run(device, TINY if options.tiny else PAPER, options.parts, options.limit)
     measured = {
-        "device": device_name(device), "torch": torch.__version__,
-        "threads": torch.get_num_threads(), "seconds": time.perf_counter() - start,
-        "matmul_flops": rates.matmul, "copy_bytes_per_second": rates.bandwidth,
-    }  # fmt: skip
+        "device": device_name(device),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "seconds": time.perf_counter() - start,
+        "matmul_flops": rates.matmul,
+        "copy_bytes_per_second": rates.bandwidth,
+    }
     if options.json:
         records = [row.record(rates) for row in rows]
         options.json.write_text(json.dumps(measured | {"rows": records}, indent=1))

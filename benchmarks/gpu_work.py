@@ -18,6 +18,7 @@ from torch import nn
 from bbr.backbones.base import Backbone, BackboneSpec
 from bbr.backbones.build import build_backbone
 from bbr.backbones.options import BackboneOptions
+from bbr.backbones.states_h5 import StateOptions
 from bbr.cad.batches import CadBatches, PseudoLabelled
 from bbr.cad.network import build_cad
 from bbr.clip.network import Clip
@@ -91,6 +92,7 @@ def _extract(bench: Bench, mode: str) -> None:
     extract_features.run(
         files=extract_features.Files(bench.index, bench.folder / "features.h5"),
         backbone=BackboneOptions("random", scale.architecture, scale.arguments),
+        kept=StateOptions(),
         part=ShardOptions(),
         storage=extract_features.Storage(batch_size=scale.extract_batch),
         skips=SkipOptions(),
@@ -111,9 +113,15 @@ def detector_rows(bench: Bench) -> Iterator[Row]:
     grid = backbone.grid_of(scale.image_size, scale.image_size)
     shape = (3, grid[0] * grid[1], backbone.dim)
     with create_detector_inputs(
-        path, count=count, shape=shape, grid=grid, image_size=scale.image_size, parts="qkv",
-        dtype="float16", provenance={},
-    ) as file:  # fmt: skip
+        path,
+        count=count,
+        shape=shape,
+        grid=grid,
+        image_size=scale.image_size,
+        parts="qkv",
+        dtype="float16",
+        provenance={},
+    ) as file:
         file["image_id"][:] = range(count)
         file["maps"][:] = np.random.default_rng(0).standard_normal((count, *shape), np.float32)
 

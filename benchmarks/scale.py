@@ -60,9 +60,12 @@ def measured(stage: str, *arguments: object) -> Cost:
     """Run a stage to its end, on one thread."""
     command = [sys.executable, f"stages/{stage}.py", *map(str, arguments), "--threads", "1"]
     done = subprocess.run(
-        [sys.executable, "-c", METER, *command], cwd=ROOT, capture_output=True, text=True,
+        [sys.executable, "-c", METER, *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     seconds, kilobytes = map(float, done.stdout.splitlines()[-1].split())
     return Cost(seconds, kilobytes / 1024)
@@ -79,16 +82,26 @@ def write_images(folder: Path, count: int) -> None:
         images.append({"id": i, "file_name": f"{i:08d}.png", "width": SIDE, "height": SIDE})
         box = [*rng.integers(0, 16, 2).tolist(), 12, 14]
         annotations.append({"id": i, "image_id": i, "bbox": box, "category_id": 1, "iscrowd": 0})
-    content = {"images": images, "annotations": annotations,
-               "categories": [{"id": 1, "name": "thing"}]}  # fmt: skip
+    content = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "thing"}],
+    }
     write_json(folder / "annotations.json", content)
 
 
 def write_features(path: Path, first: int, count: int) -> None:
     """Noise on 4 × 4 patches, as `extract_features.py` would write it."""
     rng = np.random.default_rng(first)
-    with create_features(path, backbone="noise", patch_size=SIDE / GRID[0], dim=DIM, heads=0,
-                         dtype="float16", provenance={}) as writer:  # fmt: skip
+    with create_features(
+        path,
+        backbone="noise",
+        patch_size=SIDE / GRID[0],
+        dim=DIM,
+        heads=0,
+        dtype="float16",
+        provenance={},
+    ) as writer:
         for i in range(first, first + count):
             key = torch.from_numpy(rng.standard_normal((GRID[0] * GRID[1], DIM), dtype=np.float32))
             writer.append(i, (SIDE, SIDE), GRID, key, None)
@@ -108,16 +121,37 @@ def run_stages(folder: Path, count: int, shard: int, extract: bool) -> Iterator[
     """Each stage's name and cost at `count` images, features in one file and in shards."""
     write_images(folder, count)
     index = folder / "index.json"
-    yield "index_dataset", measured(
-        "index_dataset", "--format", "coco", "--source", folder / "images",
-        "--annotations", folder / "annotations.json", "--output", index,
-    )  # fmt: skip
+    yield (
+        "index_dataset",
+        measured(
+            "index_dataset",
+            "--format",
+            "coco",
+            "--source",
+            folder / "images",
+            "--annotations",
+            folder / "annotations.json",
+            "--output",
+            index,
+        ),
+    )
     if extract:
-        yield "extract_features", measured(
-            "extract_features", "--index", index, "--weights", "random", "--architecture",
-            "vit_tiny_patch16_224", "--architecture-args", json.dumps(VIT), "--output",
-            folder / "extracted.h5",
-        )  # fmt: skip
+        yield (
+            "extract_features",
+            measured(
+                "extract_features",
+                "--index",
+                index,
+                "--weights",
+                "random",
+                "--architecture",
+                "vit_tiny_patch16_224",
+                "--architecture-args",
+                json.dumps(VIT),
+                "--output",
+                folder / "extracted.h5",
+            ),
+        )
     lost = ("--method", "lost", "--k-patches", 4, "--features")
     write_features(folder / "all.h5", 1, count)
     yield (
@@ -133,14 +167,34 @@ def run_stages(folder: Path, count: int, shard: int, extract: bool) -> Iterator[
     boxes = split_boxes(folder / "all.json", shard)
     merged, metrics = folder / "boxes.json", folder / "metrics.json"
     yield "merge_boxes", measured("merge_boxes", "--boxes", *boxes, "--output", merged)
-    yield "evaluate", measured(
-        "evaluate", "--task", "corloc", "--index", index, "--boxes", merged, "--label", *LABELS,
-        "--output", metrics,
-    )  # fmt: skip
-    yield "compare_metrics", measured(
-        "compare_metrics", "--baseline", metrics, "--candidate", metrics,
-        "--output", folder / "comparison.json",
-    )  # fmt: skip
+    yield (
+        "evaluate",
+        measured(
+            "evaluate",
+            "--task",
+            "corloc",
+            "--index",
+            index,
+            "--boxes",
+            merged,
+            "--label",
+            *LABELS,
+            "--output",
+            metrics,
+        ),
+    )
+    yield (
+        "compare_metrics",
+        measured(
+            "compare_metrics",
+            "--baseline",
+            metrics,
+            "--candidate",
+            metrics,
+            "--output",
+            folder / "comparison.json",
+        ),
+    )
     yield (
         "tabulate_metrics",
         measured(
@@ -183,10 +237,20 @@ def print_planning(numbers: Sequence[int], folder: Path) -> None:
         changes = folder / "shards.yaml"
         changes.write_text(yaml.safe_dump({"datasets": {n: {"shards": shards} for n in names}}))
         command = [
-            sys.executable, "-m", "snakemake", "results/table4.csv", "--dry-run", "--quiet",
-            "rules", "--cores", "1", "--forceall", "--configfile", "workflow/configs/lost.yaml",
+            sys.executable,
+            "-m",
+            "snakemake",
+            "results/table4.csv",
+            "--dry-run",
+            "--quiet",
+            "rules",
+            "--cores",
+            "1",
+            "--forceall",
+            "--configfile",
+            "workflow/configs/lost.yaml",
             changes,
-        ]  # fmt: skip
+        ]
         start = os.times()
         output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
         spent = os.times()
@@ -202,8 +266,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--counts", type=int, nargs="*", default=[1000, 10000, 100000])
     parser.add_argument("--shard", type=int, default=10000, help="images of a shard [10000]")
-    parser.add_argument("--extract-up-to", type=int, default=10000, metavar="N",
-                        help="largest n for extract_features [10000]")  # fmt: skip
+    parser.add_argument(
+        "--extract-up-to",
+        type=int,
+        default=10000,
+        metavar="N",
+        help="largest n for extract_features [10000]",
+    )
     parser.add_argument("--shards", type=int, nargs="*", default=[1, 8, 64], help="for planning")
     options = parser.parse_args()
     costs: dict[str, dict[int, Cost]] = {}

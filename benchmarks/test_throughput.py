@@ -93,9 +93,7 @@ def lost_by_matrix(features: Tensor, grid: tuple[int, int]) -> list[int]:
 
 def lost_by_patch(features: Tensor, grid: tuple[int, int]) -> list[int]:
     """One image, patch by patch: equations 12 to 15 as they read."""
-    degrees = [
-        int((features @ patch > 0).sum()) - int(patch @ patch > 0) for patch in features
-    ]  # fmt: skip
+    degrees = [int((features @ patch > 0).sum()) - int(patch @ patch > 0) for patch in features]
     order = sorted(range(len(degrees)), key=degrees.__getitem__)
     seed, support = features[order[0]], torch.zeros(len(features))
     for patch in order[:LOWEST]:
@@ -155,9 +153,15 @@ def keep_inputs(path: Path, images: SquareImages, backbone: Backbone) -> Path:
         maps = backbone(backbone.prepare(images.batch(range(len(images)))))
     stacked = stack_parts(maps, "k")
     with create_detector_inputs(
-        path, count=len(images), shape=tuple(stacked.shape[1:]), grid=maps.grid,
-        image_size=images.size, parts="k", dtype="float16", provenance={},
-    ) as file:  # fmt: skip
+        path,
+        count=len(images),
+        shape=tuple(stacked.shape[1:]),
+        grid=maps.grid,
+        image_size=images.size,
+        parts="k",
+        dtype="float16",
+        provenance={},
+    ) as file:
         file["image_id"][:] = range(len(images))
         file["maps"][:] = stacked.numpy()
     return path
@@ -214,9 +218,12 @@ def refinement_row(images: SquareImages, spec: BackboneSpec) -> Row:
 
 def table(rows: list[Row]) -> str:
     head = [
-        f"Milliseconds, medians, {torch.get_num_threads()} thread(s)", "straightforward", "ours",
-        "ratio", "aim",
-    ]  # fmt: skip
+        f"Milliseconds, medians, {torch.get_num_threads()} thread(s)",
+        "straightforward",
+        "ours",
+        "ratio",
+        "aim",
+    ]
     cells = [
         [row.what, f"{row.slow:.2f}", f"{row.fast:.2f}", f"{row.ratio:.1f}", row.aim]
         for row in rows

@@ -30,9 +30,12 @@ Grid = tuple[int, int]
 THRESHOLD, EPSILON = 0.2, 1e-5
 # Grid, images, and the aim of the ratio where the gap is wide.
 SIZES: list[tuple[Grid, int, float | None]] = [
-    ((19, 19), 4, None), ((24, 32), 3, None), ((32, 32), 3, 5), ((40, 50), 2, 10),
+    ((19, 19), 4, None),
+    ((24, 32), 3, None),
+    ((32, 32), 3, 5),
+    ((40, 50), 2, 10),
     ((64, 64), 1, None),
-]  # fmt: skip
+]
 PHOTOS = Path(__file__).parents[2] / "shared/data/voc07_test395/VOCdevkit/VOC2007/JPEGImages"
 # Of each thing that is timed there are so many repeats; from this size on one must do.
 _REPEATS, _LARGE = 3, 2000
@@ -156,10 +159,17 @@ def row(kind: str, grid: Grid, count: int, clock: Clock) -> tuple[list[str], flo
     vector = torch.ones(1, 1, patches, device=clock.device)
     product = clock.least(lambda: [vector @ alike for _ in range(10)], _REPEATS) / 10
     cells = [
-        str(patches), kind, f"{gap:.0e}", f"{same} of {len(unique)}",
-        f"{1e3 * slow:.1f}", f"{1e3 * ours:.1f}", f"{slow / ours:.1f}", f"{1e3 * one:.1f}",
-        f"{1e3 * product:.2f}", f"{4e-9 * patches**2 / product:.0f}",
-    ]  # fmt: skip
+        str(patches),
+        kind,
+        f"{gap:.0e}",
+        f"{same} of {len(unique)}",
+        f"{1e3 * slow:.1f}",
+        f"{1e3 * ours:.1f}",
+        f"{slow / ours:.1f}",
+        f"{1e3 * one:.1f}",
+        f"{1e3 * product:.2f}",
+        f"{4e-9 * patches**2 / product:.0f}",
+    ]
     return cells, slow / ours, same == len(unique)
 
 
@@ -168,8 +178,19 @@ def test_agreement_and_speed(device: str) -> None:
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no GPU")
     clock = Clock(device)
-    head = ["patches", "graph", "λ₃ − λ₂", "equal boxes", "scipy ms", "ours ms", "ratio",
-            "of ours: affinities", "a product", "GB/s", "aim"]  # fmt: skip
+    head = [
+        "patches",
+        "graph",
+        "λ₃ − λ₂",
+        "equal boxes",
+        "scipy ms",
+        "ours ms",
+        "ratio",
+        "of ours: affinities",
+        "a product",
+        "GB/s",
+        "aim",
+    ]
     where = "cpu" if device == "cpu" else torch.cuda.get_device_name()
     print(
         f"\nTokenCut, ms an image, {where}, {torch.get_num_threads()} CPU thread(s);"

@@ -1,20 +1,30 @@
-"""Write h's inputs: f's keys (or queries, keys and values) of every image at one square size."""
+"""Write h's inputs: f's keys (or queries, keys and values) of every image at one square size.
+
+With --states, from cache_states.py, only the blocks that are left run; all images must be squares
+of that size already.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import bbr.command_line.fast_import
 
 import torch
+from torch import Tensor
 
+from bbr.backbones.base import Backbone
+from bbr.backbones.feature_maps import FeatureMaps
 from bbr.backbones.options import BackboneOptions
+from bbr.backbones.states_h5 import FrozenStates, StateOptions, as_inputs
 from bbr.command_line import cli
 from bbr.command_line.devices import autocast, choose_device, device_name
 from bbr.command_line.run_options import ComputeOptions
-from bbr.data.index import load_index
+from bbr.data.index import Index, load_index
 from bbr.data.loading import SquareImages, chunks
 from bbr.detector.inputs_h5 import create_detector_inputs
 from bbr.detector.layout import InputOptions, parts_shape, stack_parts
@@ -44,6 +54,7 @@ def run(
     *,
     files: Files,
     backbone: BackboneOptions,
+    kept: StateOptions,
     inputs: InputOptions,
     storage: Storage,
     compute: ComputeOptions,
@@ -56,21 +67,17 @@ def run(
     place = choose_device(compute.device)
     f = backbone.load(storage.seed).to(place)
     parameters = {
-        **backbone.recorded(), **vars(inputs), "dtype": storage.dtype, "seed": storage.seed,
+        **backbone.recorded(f), **vars(inputs), "dtype": storage.dtype, "seed": storage.seed,
         "precision": compute.precision,
     }  # fmt: skip
-    record = provenance(
-        "cache_detector_inputs",
-        parameters,
-        {"index": files.index, "weights": backbone.file},
-        device_name(place),
-    )
+    sources = {"index": files.index, "weights": backbone.file, **as_inputs(kept.states)}
+    record = provenance("cache_detector_inputs", parameters, sources, device_name(place))
     dataset = load_index(files.index)
-    images = SquareImages(dataset, inputs.image_size)
+    source, observe = _source(dataset, f, kept, inputs.image_size)
     grid, shape = parts_shape(f, inputs.image_size, inputs.parts)
     with create_detector_inputs(
         files.output,
-        count=len(images),
+        count=len(dataset.images),
         shape=shape,
         grid=grid,
         image_size=inputs.image_size,
@@ -79,17 +86,35 @@ def run(
         provenance=record,
     ) as file:
         file["image_id"][:] = [image["id"] for image in dataset.images]
-        batches = list(chunks(range(len(images)), storage.batch_size))
-        following = [*batches[1:], []]
-        pairs = zip(batches, following, strict=True)
+        batches = list(chunks(range(len(dataset.images)), storage.batch_size))
+        pairs = zip(batches, [*batches[1:], []], strict=True)
         for positions, coming in cli.progress(pairs, len(batches), "batches of images"):
-            pixels = images.batch(positions)
-            images.prefetch(coming)
+            batch = source.batch(positions)
+            source.prefetch(coming)
             with autocast(place, compute.precision):
-                maps = stack_parts(f(f.prepare(pixels)), inputs.parts)
+                maps = stack_parts(observe(batch), inputs.parts)
             rows = slice(positions[0], positions[-1] + 1)
             file["maps"][rows] = maps.float().cpu().numpy().reshape(file["maps"][rows].shape)
             file.check()
+
+
+def _source(
+    dataset: Index, f: Backbone, kept: StateOptions, size: int
+) -> tuple[SquareImages | FrozenStates, Callable[[Tensor], FeatureMaps]]:
+    """What batches come of, and what makes maps of one."""
+    if not kept.states:
+        return SquareImages(dataset, size), partial(_of_pixels, f)
+    states = FrozenStates(kept.states, f, dataset)
+    states.require_squares(dataset, size)
+    return states, partial(_of_states, f, states.last, f.grid_of(size, size))
+
+
+def _of_pixels(backbone: Backbone, images: Tensor) -> FeatureMaps:
+    return backbone(backbone.prepare(images))
+
+
+def _of_states(backbone: Backbone, last: int, grid: tuple[int, int], states: Tensor) -> FeatureMaps:
+    return backbone.trainable_forward(states.to(backbone.mean.device), last, grid)
 
 
 def main(argv: list[str] | None = None) -> int:

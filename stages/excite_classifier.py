@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bbr.backbones.build import PACKAGED
 from bbr.clip.network import to_unit
 from bbr.command_line import cli
 from bbr.command_line.devices import choose_device, device_name
@@ -25,6 +24,7 @@ from bbr.command_line.run_options import DeviceOptions
 from bbr.data.index import load_index
 from bbr.data.loading import SquareImages, chunks
 from bbr.grounding.classifiers import (
+    LITE0,
     asked_class,
     class_names,
     last_words,
@@ -32,7 +32,7 @@ from bbr.grounding.classifiers import (
     named_classes,
 )
 from bbr.grounding.excitation import ExcitationNetwork
-from bbr.grounding.heatmaps_h5 import create_heatmaps
+from bbr.grounding.heatmaps_h5 import create_heatmaps, find_peak
 from bbr.grounding.texts import by_image, entries
 from bbr.options import option
 from bbr.storage.provenance import provenance
@@ -51,7 +51,7 @@ class Files:
 class Excitation:
     """The classifier, and what is read of it."""
 
-    classifier: str = option(PACKAGED[0], f"{PACKAGED[0]}, or one of torchvision's")
+    classifier: str = option(LITE0, f"{LITE0}, or one of torchvision's")
     image_size: int = option(224, "side to which images are resized", unit="px", min=1)
     stride: int = option(16, "of the map at which chances of winning are read", unit="px", min=1)
     size: int | None = option(None, "side of the maps [image size]", unit="px", min=1)
@@ -96,7 +96,8 @@ def run(*, files: Files, options: Excitation, device: DeviceOptions) -> None:
             for group, of_image, own_maps in zip(batch, asked, maps, strict=True):
                 for entry, own in zip(group, of_image, strict=True):
                     heatmap = torch.stack([own_maps[c] for c in own]).mean(dim=0)
-                    file.append(entry.image_id, entry.phrase_id, heatmap)
+                    peak = find_peak(heatmap, dataset.image_size(dataset.images[entry.position]))
+                    file.append(entry.image_id, entry.phrase_id, heatmap, peak)
     texts = [s for group in groups for entry in group for s in entry.sentences]
     without = sum(not named[text] for text in texts)
     cli.log.info("%d of %d texts name no class of the classifier", without, len(texts))

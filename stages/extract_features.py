@@ -1,39 +1,44 @@
 """Extract f's patch features of every image at its native size into features.h5.
 
 Images of one padded size go through the network together; memory does not grow with their number.
+With --states, from cache_states.py, only the blocks that are left run, and no image is read.
 """
 
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import bbr.command_line.fast_import
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from bbr.backbones.base import Backbone
+from bbr.backbones.feature_maps import FeatureMaps
 from bbr.backbones.features_h5 import FeatureWriter, create_features
 from bbr.backbones.masked import Segmenter
+from bbr.backbones.native_extraction import (
+    WINDOW,
+    NativeImage,
+    NativeImages,
+    in_groups,
+    require_few,
+    while_writing,
+)
 from bbr.backbones.options import BackboneOptions
+from bbr.backbones.states_h5 import FrozenStates, NativeState, StateOptions, as_inputs
 from bbr.command_line import cli
-from bbr.command_line.cli import log
 from bbr.command_line.devices import autocast, choose_device, device_name
 from bbr.command_line.run_options import ComputeOptions, SkipOptions
-from bbr.data.images import UnreadableImage
-from bbr.data.index import ShardOptions, load_index
-from bbr.data.loading import groups_of_equal, native_size_windows, to_tensor
-from bbr.errors import InputError
+from bbr.data.index import Index, ShardOptions, load_index
 from bbr.options import option
 from bbr.storage.provenance import provenance
-
-_WINDOW = 64
-_Found = tuple[tuple[int, int], torch.Tensor, torch.Tensor | None, torch.Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ def run(
     *,
     files: Files,
     backbone: BackboneOptions,
+    kept: StateOptions,
     part: ShardOptions,
     storage: Storage,
     skips: SkipOptions,
@@ -70,37 +76,27 @@ def run(
     place = choose_device(compute.device)
     f = backbone.load(storage.seed).to(place)
     dataset = load_index(files.index)
+    images = dataset.shard(*part.shard)
+    states = FrozenStates(kept.states, f, dataset) if kept.states else None
     parameters = {
-        **backbone.recorded(), "shard": list(part.shard), "dtype": storage.dtype,
+        **backbone.recorded(f), "shard": list(part.shard), "dtype": storage.dtype,
         "seed": storage.seed, "precision": compute.precision,
     }  # fmt: skip
-    sources = {"index": files.index, "weights": backbone.file}
-    record = provenance("extract_features", parameters, sources, device_name(place))
-    with (
-        _create(files.output, f, storage.dtype, record) as writer,
-        ThreadPoolExecutor(max_workers=1) as thread,
-    ):
-        # One window is written while the network sees the next.
-        writing = thread.submit(_write, writer, [], [])
-        skipped: list[dict[str, Any]] = []
-        images = dataset.shard(*part.shard)
-        windows = native_size_windows(dataset, images, _WINDOW)
-        total = -(-len(images) // _WINDOW)
-        for window in cli.progress(windows, total, f"windows of {_WINDOW} images"):
-            readable = [(image, item) for image, item in window if isinstance(item, np.ndarray)]
-            failed = [(image, e) for image, e in window if isinstance(e, UnreadableImage)]
-            skipped += [{"image_id": image["id"], "reason": e.reason} for image, e in failed]
-            if len(skipped) > skips.max_skipped:
-                raise InputError(
-                    f"{files.index}: {len(skipped)} images cannot be read (last: {failed[-1][1]});"
-                    " mend them, files.index again, or raise --max-skipped"
-                )
-            for _, error in failed:
-                log.warning("skipped: %s", error)
-            features = _window_features(f, readable, storage.batch_size, compute.precision)
-            writing.result()
-            writing = thread.submit(_write, writer, readable, features)
-        writing.result()
+    inputs = {"index": files.index, "weights": backbone.file, **as_inputs(kept.states)}
+    record = provenance("extract_features", parameters, inputs, device_name(place))
+    with _create(files.output, f, storage.dtype, record) as writer:
+        total = -(-len(images) // WINDOW)
+        watch = partial(cli.progress, total=total, what=f"windows of {WINDOW} images")
+        options = {"backbone": f, "size": storage.batch_size, "precision": compute.precision}
+        if states is None:
+            source = NativeImages(dataset, images, f, skips.max_skipped)
+            observe = partial(_of_pixels, **options)
+            while_writing(watch(source.windows(WINDOW)), observe, partial(_write, writer))
+            skipped = source.skipped
+        else:
+            skipped = _skipped(states, images, dataset, skips.max_skipped)
+            observe = partial(_of_states, last=states.last, **options)
+            while_writing(watch(states.windows(images, WINDOW)), observe, partial(_write, writer))
         writer.note_skipped(skipped)
 
 
@@ -116,37 +112,80 @@ def _create(
         dtype=dtype,
         provenance=record,
         masks=isinstance(f, Segmenter),
+        facet=f.spec.facet,
+        block=f.spec.block,
     )
 
 
-def _write(
-    writer: FeatureWriter, images: list[tuple[dict[str, Any], np.ndarray]], features: list[_Found]
-) -> None:
-    for (image, pixels), found in zip(images, features, strict=True):
-        writer.append(image["id"], pixels.shape[:2], *found)
+class _Found(NamedTuple):
+    """What is stored of an image; see `FeatureWriter.append`."""
+
+    image_id: int
+    size: tuple[int, int]
+    grid: tuple[int, int]
+    key: Tensor
+    attention: Tensor | None
+    mask: Tensor | None
+
+
+def _write(writer: FeatureWriter, found: _Found) -> None:
+    writer.append(*found)
 
 
 @torch.inference_mode()
-def _window_features(
-    backbone: Backbone, images: list[tuple[dict[str, Any], np.ndarray]], size: int, precision: str
+def _of_pixels(
+    images: list[NativeImage], backbone: Backbone, size: int, precision: str
 ) -> list[_Found]:
-    """(grid, key, cls_attention, mask) of each image, in the order given."""
-    found: dict[int, _Found] = {}
-    pixels = [backbone.prepare(to_tensor(image)[None]) for _, image in images]
+    """Features of images, those of one padded size together."""
+
+    def batch(group: list[NativeImage]) -> Iterable[_Found]:
+        with autocast(backbone.mean.device, precision):
+            maps = backbone(torch.cat([image.pixels for image in group]))
+        return _found(backbone, maps, group)
+
+    return in_groups(images, lambda image: tuple(image.pixels.shape), batch, size)
+
+
+@torch.inference_mode()
+def _of_states(
+    images: list[NativeState], backbone: Backbone, last: int, size: int, precision: str
+) -> list[_Found]:
+    """The same of what the `last` blocks read of them."""
     place = backbone.mean.device
-    for group in groups_of_equal(range(len(images)), lambda i: pixels[i].shape, size):
+
+    def batch(group: list[NativeState]) -> Iterable[_Found]:
+        state = torch.stack([image.state for image in group]).to(place)
         with autocast(place, precision):
-            maps = backbone(torch.cat([pixels[i] for i in group]))
-        # A whole batch at once: each copy waits for a GPU.
-        key, attentions = maps.key.cpu(), maps.cls_attention
-        attentions = None if attentions is None else attentions.cpu()
-        for row, position in enumerate(group):
-            attention = None if attentions is None else attentions[row]
-            mask = None
-            if maps.mask is not None:
-                mask = backbone.image_mask(maps.mask[row], images[position][1].shape[:2])
-            found[position] = (maps.grid, key[row], attention, mask)
-    return [found[position] for position in range(len(images))]
+            maps = backbone.trainable_forward(state, last, group[0].grid)
+        return _found(backbone, maps, group)
+
+    return in_groups(images, lambda image: image.grid, batch, size)
+
+
+def _found(
+    backbone: Backbone, maps: FeatureMaps, images: Sequence[NativeImage | NativeState]
+) -> Iterable[_Found]:
+    # A whole batch at once: each copy waits for a GPU.
+    key, attentions = maps.key.cpu(), maps.cls_attention
+    attentions = None if attentions is None else attentions.cpu()
+    for row, image in enumerate(images):
+        attention = None if attentions is None else attentions[row]
+        mask = None
+        if isinstance(backbone, Segmenter) and maps.mask is not None:
+            mask = backbone.image_mask(maps.mask[row], image.size)
+        yield _Found(image.image_id, image.size, maps.grid, key[row], attention, mask)
+
+
+def _skipped(
+    kept: FrozenStates, images: list[dict[str, Any]], index: Index, max_skipped: int
+) -> list[dict[str, Any]]:
+    """Those of the images that could not be read when the states were made."""
+    listed = {image["id"] for image in images}
+    skipped = [image for image in kept.skipped if image["image_id"] in listed]
+    if skipped:
+        last = f"image {skipped[-1]['image_id']}, {skipped[-1]['reason']}"
+        require_few(len(skipped), max_skipped, index, last)
+    return skipped
 
 
 def main(argv: list[str] | None = None) -> int:

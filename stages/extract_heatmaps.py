@@ -24,7 +24,7 @@ from bbr.command_line.run_options import ComputeOptions
 from bbr.data.index import ShardOptions, load_index
 from bbr.data.loading import SquareImages, chunks
 from bbr.errors import InputError
-from bbr.grounding.heatmaps_h5 import create_heatmaps
+from bbr.grounding.heatmaps_h5 import create_heatmaps, find_peak
 from bbr.grounding.network import Grounder, load_grounder
 from bbr.grounding.texts import TEXTS, Entry, by_image, entries
 from bbr.options import option
@@ -94,7 +94,8 @@ def run(
                 draw = _mapper(grounder, network, to_unit(pixels), (side, side))
                 drawn = _entry_maps(batch, network, draw, maps.batch_size, place)
             for entry, heatmap in zip((e for g in batch for e in g), drawn, strict=True):
-                file.append(entry.image_id, entry.phrase_id, heatmap)
+                peak = find_peak(heatmap, dataset.image_size(dataset.images[entry.position]))
+                file.append(entry.image_id, entry.phrase_id, heatmap, peak)
 
 
 def _require_same_embedding(grounder: Grounder | None, clip: Clip, weights: Path | None) -> None:

@@ -39,7 +39,7 @@ class Files:
 class BoxOptions(ContourOptions):
     """How boxes are made."""
 
-    mode: str = option(help="zero below half of the maximum, or cut at 0.5", choices=MODES)
+    mode: str = option(help="what the boxes are for", choices=MODES)
 
 
 def run(*, files: Files, options: BoxOptions) -> None:

@@ -41,7 +41,7 @@ def run(*, files: Files, backbone: BackboneOptions) -> None:
         raise InputError(f"--weights {backbone.weights}: is a segmenter already; give its f")
     segmenter = load_published_segmenter(files.checkpoint, features)
     sources = {"checkpoint": files.checkpoint, "weights": backbone.file}
-    record = provenance("import_segmenter", backbone.recorded(), sources)
+    record = provenance("import_segmenter", backbone.recorded(features), sources)
     save_backbone(files.output, segmenter, record)
 
 

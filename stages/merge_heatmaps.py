@@ -51,7 +51,8 @@ def run(*, paths: Files) -> None:
             for file in cli.progress(files, len(files), "shards"):
                 for positions, maps in file.batches(_BATCH):
                     for i, heatmap in zip(positions, maps, strict=True):
-                        merged.append(int(file.image_id[i]), int(file.phrase_id[i]), heatmap)
+                        unit = int(file.image_id[i]), int(file.phrase_id[i])
+                        merged.append(*unit, heatmap, tuple(file.peak[i]))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -41,7 +41,7 @@ class Amounts:
 def run(*, heuristic: Heuristic, files: Files, amounts: Amounts, device: DeviceOptions) -> None:
     """Write boxes.json (COCO results), in the order of the features' images.
 
-    A single box has the score 1; for those of several see `bbr.heuristics.multi_box`.
+    Scores say how far objects stand out (`bbr.heuristics.multi_box`); 1 of methods without.
 
     Raises:
         InputError: an unknown method or option, or a features file that is not whole.
@@ -53,7 +53,7 @@ def run(*, heuristic: Heuristic, files: Files, amounts: Amounts, device: DeviceO
         order, skipped = file.image_id.tolist(), file.skipped
         batches = file.batches(amounts.batch_size, place)
         for batch in cli.progress(batches, None, "batches of images"):
-            if amounts.max_boxes > 1:
+            if amounts.max_boxes > 1 or method in SEVERAL:
                 boxes = propose_several(batch, method, options, amounts.max_boxes)
             else:
                 boxes = [[(b, 1.0)] for b in propose_boxes(batch, method, options).tolist()]

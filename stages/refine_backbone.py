@@ -1,6 +1,7 @@
 """Refine f to f^h: train it through the frozen h towards boxes (paper sections 3.2 and 4.1).
 
 The output is a backbone like any other: extract_features.py and all that follows read it as f.
+With --states, from cache_states.py, what the blocks that move read is not computed again.
 It is the state after the last step or, with --select agreement, the state in which the boxes of h
 and of the heuristic overlap most on images that are set aside for that; no ground truth is read.
 """
@@ -21,16 +22,19 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import Parameter
 
+from bbr.backbones.base import Backbone
 from bbr.backbones.build import save_backbone
 from bbr.backbones.options import BackboneOptions
+from bbr.backbones.states_h5 import FrozenStates, StateOptions, as_inputs
 from bbr.command_line import cli
 from bbr.command_line.devices import device_name
-from bbr.data.index import load_index
+from bbr.data.index import Index, load_index
 from bbr.data.loading import SquareImages
 from bbr.detector.layout import InputOptions, parts_shape
 from bbr.detector.networks import load_detector, require_channels
 from bbr.detector.set_loss import LossWeights
 from bbr.detector.targets import load_targets
+from bbr.errors import InputError
 from bbr.heuristics.registry import TrainingHeuristic
 from bbr.options import option
 from bbr.refinement.batches import RefinementBatches, Selector
@@ -54,6 +58,10 @@ class Files:
     detector: Path = option(help="h, .safetensors")
     boxes: Path = option(help="pseudo-boxes of f, boxes.json")
     output: Path = option(help="f^h, .safetensors")
+    surrogate: Path | None = option(
+        None,
+        "a detector taught on all boxes of f, to be taught through in h's place, .safetensors [h]",
+    )
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,7 @@ def run(
     *,
     files: Files,
     backbone: BackboneOptions,
+    kept: StateOptions,
     inputs: InputOptions,
     options: RefinementOptions,
     augmentation: Augmentation,
@@ -87,29 +96,36 @@ def run(
         InputError: f, h, boxes and index do not belong together, or an option is bad.
     """
     parallel.require_divisible(schedule.batch_size, parallel.grad_accum_steps)
+    if kept.states and augmentation.augmentation != "none":
+        raise InputError(f"--states: --augmentation {augmentation.augmentation} needs images")
     fabric = launch(training.device, training.precision, parallel.devices)
+    f, h = backbone.load(training.seed), load_detector(files.detector)
+    reader = None if files.surrogate is None else load_detector(files.surrogate)
     parameters = {
-        "backbone": backbone.recorded(), "schedule": vars(schedule), "loss": vars(loss_weights),
+        "backbone": backbone.recorded(f), "schedule": vars(schedule), "loss": vars(loss_weights),
         "options": vars(options), **vars(inputs), "heuristic": heuristic.recorded(),
         "selection": vars(selection), **vars(augmentation), **vars(parallel),
         "optimizer": vars(optimizer), "alternation": vars(alternation),
         "seed": training.seed, "precision": training.precision,
     }  # fmt: skip
-    sources = {"weights": backbone.file, **vars(files), "output": None}
-    f, h = backbone.load(training.seed), load_detector(files.detector)
+    sources = {"weights": backbone.file, **vars(files), "output": None, **as_inputs(kept.states)}
     _, shape = parts_shape(f, inputs.image_size, inputs.parts)
     require_channels(h, shape, f"--weights {backbone.weights}")
     record = provenance("refine_backbone", parameters, sources, device_name(fabric.device))
     model = Refinement(
         f, h, inputs.parts, heuristic.method, heuristic.options, options, loss_weights,
-        alternation.moves_detector,
+        alternation.moves_detector, reader,
     )  # fmt: skip
     checkpoint = Checkpoint(files.output, record, training.checkpoint_seconds)
-    batches, selector = _batches(files, inputs, augmentation, selection, schedule, training.seed)
+    images = _images(load_index(files.index), f, kept, inputs.image_size, model.moving)
+    augmented = augmentation.augmentation == "crop_flip"
+    batches = _batches(files, images, augmented, schedule.batch_size, training.seed)
+    batches, selector = _set_aside(batches, selection)
     work = partial(
         _refine, schedule=schedule, alternation=alternation,
         build=partial(build_optimizer, optimizer.optimizer, schedule, optimizer.beta2),
-        batches=batches, selector=selector, grad_accum_steps=parallel.grad_accum_steps,
+        batches=batches, selector=selector, grid=f.grid_of(inputs.image_size, inputs.image_size),
+        grad_accum_steps=parallel.grad_accum_steps,
         checkpoint=checkpoint, output=files.output, record=record,
     )  # fmt: skip
     # As an argument of its own the model is copied for each process, not shared between them.
@@ -117,20 +133,37 @@ def run(
     checkpoint.discard()
 
 
+def _images(
+    dataset: Index, f: Backbone, kept: StateOptions, size: int, moving: int
+) -> SquareImages | FrozenStates:
+    """What is trained on: images, or what the blocks that move read of them."""
+    if not kept.states:
+        return SquareImages(dataset, size)
+    states = FrozenStates(kept.states, f, dataset)
+    states.require_last(moving)
+    states.require_squares(dataset, size)
+    return states
+
+
 def _batches(
     files: Files,
-    inputs: InputOptions,
-    augmentation: Augmentation,
-    selection: SelectionOptions,
-    schedule: Schedule,
+    images: SquareImages | FrozenStates,
+    augmented: bool,
+    batch_size: int,
     seed: int,
+) -> RefinementBatches:
+    """The images that have a target; all of them where targets are proposed anew."""
+    dataset = load_index(files.index)
+    positions, targets = load_targets(files.boxes, dataset)
+    if augmented:
+        positions, targets = torch.arange(len(dataset.images)), None
+    return RefinementBatches(images, positions, targets, batch_size, seed)
+
+
+def _set_aside(
+    batches: RefinementBatches, selection: SelectionOptions
 ) -> tuple[RefinementBatches, Selector | None]:
     """What is trained on, and what compares states on images that are set aside."""
-    images = SquareImages(load_index(files.index), inputs.image_size)
-    positions, targets = load_targets(files.boxes, images.index)
-    if augmentation.augmentation == "crop_flip":
-        positions, targets = torch.arange(len(images)), None
-    batches = RefinementBatches(images, positions, targets, schedule.batch_size, seed)
     if selection.select == "last":
         return batches, None
     batches, aside = batches.split(selection.select_fraction)
@@ -146,13 +179,13 @@ def _refine(
     build: Callable[[list[Parameter]], torch.optim.Optimizer],
     batches: RefinementBatches,
     selector: Selector | None,
+    grid: tuple[int, int],
     grad_accum_steps: int,
     checkpoint: Checkpoint,
     output: Path,
     record: dict[str, Any],
 ) -> None:
     """One process's part of the training; the first process writes the result."""
-    grid = model.refined.grid_of(batches.images.size, batches.images.size)
     whole = replace(schedule, steps=alternation.total(schedule.steps))
     if selector is not None:
         selector.begin(model)
@@ -168,6 +201,8 @@ def _refine(
     def compare(step: int) -> None:
         if selector is not None:
             selector.compare(model, grid, fabric, step + 1, whole.steps)
+
+    compare(-1)  # f itself; of a resumed run this is done again, and then read back
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
         if alternation.moves_detector:

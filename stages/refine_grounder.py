@@ -1,5 +1,10 @@
 """Refine g to g^h: train it through the frozen h towards boxes (paper section 3.2).
 
+What is minimised is the four terms by which g learned from CLIP, L_h of the frozen h, and with
+--mask-weight a term that takes boxes as foreground masks (section 3): the values of g's map are to
+be high inside and low outside them. Masks are the boxes of h on g's maps, or as a control g's own,
+which no h has seen.
+
 The output is a g like any other: extract_heatmaps.py and all that follows read it. Batch norms keep
 their statistics, so that g^h is trained as it will be run.
 """
@@ -25,16 +30,18 @@ from bbr.data.loading import SquareImages
 from bbr.detector.networks import load_detector, require_channels
 from bbr.detector.set_loss import LossWeights
 from bbr.detector.targets import as_target_list
+from bbr.errors import InputError
 from bbr.grounding.batches import GroundingBatches
-from bbr.grounding.contours import NMS_BOXES, ContourOptions
+from bbr.grounding.contours import NMS_BOXES, THRESHOLDS, ContourOptions
 from bbr.grounding.heatmap_inputs import load_phrase_targets, map_targets
 from bbr.grounding.losses import (
     REFINEMENT_WEIGHTS,
     GroundingWeights,
-    toss_unions,
+    toss_coins,
+    with_unions,
 )
 from bbr.grounding.network import load_grounder, save_grounder
-from bbr.grounding.objective import GroundingObjective, Teacher, draw_maps
+from bbr.grounding.objective import GroundingObjective, Lesson, Teacher, draw_maps
 from bbr.grounding.texts import Entry, entries
 from bbr.options import option
 from bbr.storage.provenance import provenance
@@ -45,8 +52,7 @@ from bbr.training.run_options import TrainingOptions
 from bbr.training.schedule import Schedule
 
 TARGETS = ("g", "current", "h")
-
-
+MASK_SOURCES = ("h", "g")
 SCHEDULE = Schedule(steps=10000, batch_size=36, lr=1e-7)
 
 
@@ -76,9 +82,30 @@ class Targets:
     nms_boxes: str = option(
         "xyxy", "of the current g^h's boxes; see heatmap_boxes.py", choices=NMS_BOXES
     )
-    union_probability: float = option(
-        0.5, "of asking for the union of the boxes instead", min=0, max=1
+    box_threshold: str = option(
+        "minmax", "of the current g^h's boxes; see heatmap_boxes.py", choices=THRESHOLDS
     )
+    union_probability: float = option(
+        0.5, "of asking h for the union of the boxes instead", min=0, max=1
+    )
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What h and its boxes teach."""
+
+    detector_weight: float = option(1.0, "of L_h as a whole", min=0)
+    mask_weight: float = option(0.0, "of boxes as foreground masks", min=0)
+    mask_source: str = option(
+        "h", "whose boxes these are: h's on g's maps, or g's own", choices=MASK_SOURCES
+    )
+    inside_share: float = option(
+        0.5,
+        "weight of a mask's inside, against its outside; below 0.5 maps become narrower",
+        above=0,
+        below=1,
+    )
+    flips: bool = option(False, "boxes of h are the mean over a map and its mirror image")
 
 
 def run(
@@ -86,6 +113,7 @@ def run(
     files: Files,
     clip: ClipOptions,
     options: Targets,
+    lessons: Lessons,
     schedule: Schedule = SCHEDULE,
     loss_weights: LossWeights,
     grounding_weights: GroundingWeights = REFINEMENT_WEIGHTS,
@@ -96,13 +124,18 @@ def run(
     Raises:
         InputError: g, h, CLIP, boxes and index do not belong together, or an option is bad.
     """
+    _require_something_to_learn(options.targets, grounding_weights, lessons)
     fabric = launch(training.device, training.precision)
     dataset = load_index(files.index)
     choices, wanted = _choices(files.boxes, dataset)
     side = options.heatmap_size
     h, g = load_detector(files.detector), load_grounder(files.weights)
     require_channels(h, (1, side**2, 1), "--heatmap-size")
-    network, teacher = clip.load(), Teacher(h, (side, side), loss_weights)
+    network = clip.load()
+    teacher = Teacher(
+        h, (side, side), loss_weights, lessons.detector_weight, lessons.mask_weight,
+        lessons.inside_share, lessons.flips,
+    )  # fmt: skip
     model = GroundingObjective(g, network, grounding_weights, teacher).eval()
     original = copy.deepcopy(g).requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -118,26 +151,65 @@ def run(
         chosen = batch_indices(len(batches), schedule.batch_size, training.seed, step)
         batch = batches.batch(chosen, generator)
         of_g = as_target_list(fabric.to_device(wanted[chosen]))
+        before = draw_maps(original, batch)
 
-        def boxes_in(maps: Tensor) -> list[Tensor]:
-            boxes = of_g
-            if options.targets == "h":
-                boxes = teacher.own_boxes(draw_maps(original, batch))
-            if options.targets == "current":
-                boxes = map_targets(maps, of_g, ContourOptions("pseudo", options.nms_boxes))
-            return toss_unions(boxes, options.union_probability, generator)
+        def teach(maps: Tensor) -> Lesson:
+            return _lesson(maps, before, of_g, teacher, options, lessons.mask_source, generator)
 
-        yield wrapped(batch, boxes_in)
+        yield wrapped(batch, teach)
 
     losses = {"loss": vars(loss_weights), "grounding_loss": vars(grounding_weights)}
-    parameters = {**clip.recorded(), **vars(options), "schedule": vars(schedule), **losses}
-    parameters |= {"seed": training.seed, "precision": training.precision}
+    parameters = {**clip.recorded(), **vars(options), **vars(lessons), **losses}
+    parameters |= {
+        "schedule": vars(schedule),
+        "seed": training.seed,
+        "precision": training.precision,
+    }
     sources = {**vars(files), "clip": clip.file, "output": None}
     record = provenance("refine_grounder", parameters, sources, device_name(fabric.device))
     checkpoint = Checkpoint(files.output, record, training.checkpoint_seconds)
     optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "refinement steps of g^h")
     save_grounder(files.output, g, record)
     checkpoint.discard()
+
+
+def _lesson(
+    maps: Tensor,
+    before: Tensor,
+    of_g: list[Tensor],
+    teacher: Teacher,
+    options: Targets,
+    mask_source: str,
+    generator: torch.Generator,
+) -> Lesson:
+    """What h is asked for, and the boxes that are masks.
+
+    Args:
+        maps: of g^h as it stands, (B, H, W).
+        before: those of g.
+        of_g: g's boxes, as they were stored.
+    """
+    contours = ContourOptions("pseudo", options.nms_boxes, options.box_threshold)
+    boxes_by = {
+        "g": lambda: of_g,
+        "current": lambda: map_targets(maps, of_g, contours),
+        "h": lambda: teacher.own_boxes(before),
+    }
+    # A text is not drawn as its stored boxes were found: words of captions are left out.
+    masks_by = {**boxes_by, "g": lambda: map_targets(before, of_g, contours)}
+    coins = toss_coins(len(of_g), options.union_probability, generator)
+    return Lesson(with_unions(boxes_by[options.targets](), coins), masks_by[mask_source]())
+
+
+def _require_something_to_learn(targets: str, weights: GroundingWeights, lessons: Lessons) -> None:
+    held = lessons.mask_weight or any(vars(weights).values())
+    if not held and not lessons.detector_weight:
+        raise InputError("every term has weight 0, so that there is nothing to learn")
+    if targets == "current" and not held:
+        raise InputError(
+            "--targets current with the weights of all other terms at 0: nothing holds g^h, whose"
+            " boxes then grow to the whole image; give one of them a weight, or --targets g or h"
+        )
 
 
 def _choices(boxes: Path, dataset: Index) -> tuple[list[list[Entry]], Tensor]:

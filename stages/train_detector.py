@@ -56,6 +56,13 @@ class Files:
 
 
 @dataclass(frozen=True)
+class Targets:
+    """What h learns."""
+
+    target_share: float = option(1.0, "of the boxes, those of highest score", above=0, max=1)
+
+
+@dataclass(frozen=True)
 class Augmentation(ChannelDropout):
     """How images, or what f makes of them, are changed at each step."""
 
@@ -78,6 +85,7 @@ def run(
     *,
     files: Files,
     network: DetectorSpec,
+    targets: Targets,
     augmentation: Augmentation,
     schedule: Schedule = SCHEDULE,
     loss_weights: LossWeights,
@@ -95,25 +103,27 @@ def run(
     sources = vars(files).copy()
     output = sources.pop("output")
     with open_inputs(files.inputs) as cached:
-        positions, targets = _targets(files.boxes, dataset, cached)
+        positions, wanted = _targets(files.boxes, dataset, cached, targets.target_share)
         detector = _detector(network, files, cached, training.seed)
         parameters = {
             "detector": vars(detector.spec), "schedule": vars(schedule),
-            "loss": vars(loss_weights), **vars(augmentation), "seed": training.seed,
+            "loss": vars(loss_weights), **vars(targets), **vars(augmentation),
+            "seed": training.seed,
             "precision": training.precision,
         }  # fmt: skip
         source: BatchSource = CachedBatches(
-            cached, positions, targets, network.layout, augmentation.augmentation == "flip_maps",
+            cached, positions, wanted, network.layout, augmentation.augmentation == "flip_maps",
             augmentation.channel_dropout,
         )  # fmt: skip
         count = len(positions)
         if augmentation.augmentation == "crop_flip":
             _require_backbone(backbone, cached)
             sources["weights"] = backbone.file
-            parameters |= {"backbone": backbone.recorded(), "heuristic": heuristic.recorded()}
+            f = fabric.to_device(backbone.load(training.seed))
+            parameters |= {"backbone": backbone.recorded(f), "heuristic": heuristic.recorded()}
             source = AugmentedBatches(
                 SquareImages(dataset, cached.image_size),
-                fabric.to_device(backbone.load(training.seed)), cached.parts, network.layout,
+                f, cached.parts, network.layout,
                 heuristic.method, heuristic.options, augmentation.channel_dropout,
             )  # fmt: skip
             count = len(dataset.images)
@@ -178,17 +188,19 @@ def _train(
 
 
 def _targets(
-    boxes: Path, dataset: Index, cached: DetectorInputs | HeatmapInputs
+    boxes: Path, dataset: Index, cached: DetectorInputs | HeatmapInputs, share: float
 ) -> tuple[Tensor, Tensor]:
     """Where among the inputs there are targets, and these; see `load_targets`."""
     if isinstance(cached, HeatmapInputs):
         rows = list(zip(cached.image_id.tolist(), cached.phrase_id.tolist(), strict=True))
+        if share != 1:
+            raise InputError("--target-share: heatmaps' boxes are all learned; leave it at 1")
         return load_phrase_targets(boxes, dataset, rows)
     if cached.image_id.tolist() != [image["id"] for image in dataset.images]:
         raise InputError(
             f"inputs {cached.path}: of other images than {dataset.path}; make them again"
         )
-    return load_targets(boxes, dataset)
+    return load_targets(boxes, dataset, share)
 
 
 def main(argv: list[str] | None = None) -> int:

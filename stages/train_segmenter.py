@@ -17,8 +17,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from bbr.backbones.base import Backbone, SegmenterSpec
-from bbr.backbones.build import PACKAGED, load_backbone, save_backbone
+from bbr.backbones.base import PACKAGED, Backbone, SegmenterSpec
+from bbr.backbones.build import load_backbone, save_backbone
 from bbr.backbones.cnn import ConvolutionalBackbone
 from bbr.backbones.masked import Segmenter, full_upsamplings
 from bbr.backbones.options import BackboneOptions, weights_file
@@ -105,7 +105,7 @@ def run(
         judged, judge.discriminator_size, judge.discriminator_width
     )
     parameters = {
-        "backbone": backbone.recorded(), "schedule": vars(schedule), "loss": vars(losses),
+        "backbone": backbone.recorded(f), "schedule": vars(schedule), "loss": vars(losses),
         "segmenter": vars(segmenter.spec.segmenter), **vars(head), "seed": seed,
         "discriminator": {**vars(judge), "architecture": judged.spec.architecture},
         "precision": training.precision,

@@ -33,9 +33,13 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_backbone() -> list[str]:
     """Options of a randomly initialised transformer: patches of 16 pixels, 2 heads."""
     return [
-        "--weights", "random", "--architecture", "vit_tiny_patch16_224",
-        "--architecture-args", json.dumps(TINY_VIT, separators=(",", ":")),
-    ]  # fmt: skip
+        "--weights",
+        "random",
+        "--architecture",
+        "vit_tiny_patch16_224",
+        "--architecture-args",
+        json.dumps(TINY_VIT, separators=(",", ":")),
+    ]
 
 
 @pytest.fixture(scope="session")

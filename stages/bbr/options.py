@@ -49,6 +49,7 @@ class Option:
         only: kinds of things that have the option, where not all do.
         repeats: may be given several times, each with several values.
         empty: several values may be none at all.
+        positional: given without its name.
     """
 
     help: str = ""
@@ -64,6 +65,7 @@ class Option:
     only: tuple[str, ...] = ()
     repeats: bool = False
     empty: bool = False
+    positional: bool = False
 
     def range(self) -> str:
         """The allowed numbers in words, as `at least 1` or `in [0, 1)`; empty for all."""
@@ -111,14 +113,14 @@ class Described(typing.NamedTuple):
 
     Attributes:
         kind: type of a value, or of each of several.
-        count: how many values: None for one, -1 for any number.
+        amount: how many values: None for one, -1 for any number.
         optional: whether it may be None.
         default: MISSING where it has to be given.
     """
 
     name: str
     kind: type
-    count: int | None
+    amount: int | None
     optional: bool
     default: Any
     option: Option
@@ -201,7 +203,7 @@ def require_valid(options: Any, where: str = "") -> Any:
         given = getattr(options, each.name)
         if given is None:
             continue
-        for value in [given] if each.count is None else given:
+        for value in [given] if each.amount is None else given:
             if complaint := each.option.complaint(value):
                 raise InputError(f"{where}{each.name} is {value!r}, which {complaint}")
     return options

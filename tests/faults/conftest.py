@@ -2,7 +2,7 @@
 
     python -m pytest tests/faults -m "slow or not slow" --fault-table docs/faults.md
 
-writes that table; README has it word for word.
+writes that table, which docs/reliability.md shows.
 """
 
 from __future__ import annotations

@@ -17,8 +17,13 @@ from bbr.storage.json_files import read_json, write_json
 FIRST = "000001.jpg"
 SCENES = ("render_scenes", "render_phrases")
 NAMES = (
-    "a b.jpg", "new\nline.jpg", "ünï – 漢字 🦊.jpg", "it's \"quoted\".jpg", "-h.jpg", "%s{0}$x.jpg",
-)  # fmt: skip
+    "a b.jpg",
+    "new\nline.jpg",
+    "ünï – 漢字 🦊.jpg",
+    'it\'s "quoted".jpg',
+    "-h.jpg",
+    "%s{0}$x.jpg",
+)
 FOLDER = "my photos\n– ü '\""
 
 

@@ -62,8 +62,12 @@ def test_damaged_inputs(runs, table, stage, damage, request, tmp_path):
 def file_kind(file: str) -> str:
     """What a file is called in the table."""
     kinds = {
-        "index.json": "index", "boxes.json": "boxes", "boxes.meta.json": "what made the boxes",
-        ".h5": "features, maps", ".safetensors": "weights", "matches.json": "matches",
+        "index.json": "index",
+        "boxes.json": "boxes",
+        "boxes.meta.json": "what made the boxes",
+        ".h5": "features, maps",
+        ".safetensors": "weights",
+        "matches.json": "matches",
         ".json": "metrics",
-    }  # fmt: skip
+    }
     return kinds.get(file) or kinds[Path(file).suffix]

@@ -18,13 +18,25 @@ TARGET = "results/tiny/scenes_vit/whole_image/metrics.json"
 
 def snakemake(folder: Path) -> subprocess.Popen[str]:
     """A workflow of one dataset at work in a folder."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", TARGET, "--configfile",
-               "workflow/configs/test.yaml"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "1",
+        TARGET,
+        "--configfile",
+        "workflow/configs/test.yaml",
+    ]
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     return subprocess.Popen(
-        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        command,
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         env=os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.slow

@@ -52,31 +52,89 @@ def results(request, index, tmp_path_factory):
     boxes = boxes_of(f, folder / "boxes.json")
     cached = command(index=index, image_size=64, output=inputs, **on)
     assert cache_detector_inputs.main([*cached, *BACKBONE]) == 0
-    assert train_detector.main(command(
-        index=index, inputs=inputs, boxes=boxes, output=h, network="resnet18",
-        layout="qkv_image", num_boxes=3, **training,
-    )) == 0  # fmt: skip
+    assert (
+        train_detector.main(
+            command(
+                index=index,
+                inputs=inputs,
+                boxes=boxes,
+                output=h,
+                network="resnet18",
+                layout="qkv_image",
+                num_boxes=3,
+                **training,
+            )
+        )
+        == 0
+    )
     for name, more in (("plain", {}), ("augmented", {"augmentation": "crop_flip"})):
         options = command(
-            index=index, detector=h, boxes=boxes, output=refined.with_name(f"{name}.st"),
-            image_size=64, **training, **more,
-        )  # fmt: skip
+            index=index,
+            detector=h,
+            boxes=boxes,
+            output=refined.with_name(f"{name}.st"),
+            image_size=64,
+            **training,
+            **more,
+        )
         assert refine_backbone.main([*options, *BACKBONE]) == 0
     again = ["--weights", str(folder / "plain.st")]
     again_features = folder / "again.h5"
     assert extract_features.main([*command(index=index, output=again_features, **on), *again]) == 0
-    assert train_cad.main([*command(
-        index=index, boxes=boxes, output=cad, network="tf_efficientnet_lite0", map_level=2,
-        frozen_levels=1, roi_size=4, train_sizes=64, rpn_batch=16, roi_batch=4, **training,
-    ), "--anchor-sizes", "16", "32", "--train-proposals", "50", "8"]) == 0  # fmt: skip
-    assert predict_cad.main([*command(
-        cad=cad, index=index, output=found, test_size=64, device=DEVICE,
-    ), "--test-proposals", "100", "20"]) == 0  # fmt: skip
+    assert (
+        train_cad.main(
+            [
+                *command(
+                    index=index,
+                    boxes=boxes,
+                    output=cad,
+                    network="tf_efficientnet_lite0",
+                    map_level=2,
+                    frozen_levels=1,
+                    roi_size=4,
+                    train_sizes=64,
+                    rpn_batch=16,
+                    roi_batch=4,
+                    **training,
+                ),
+                "--anchor-sizes",
+                "16",
+                "32",
+                "--train-proposals",
+                "50",
+                "8",
+            ]
+        )
+        == 0
+    )
+    assert (
+        predict_cad.main(
+            [
+                *command(
+                    cad=cad,
+                    index=index,
+                    output=found,
+                    test_size=64,
+                    device=DEVICE,
+                ),
+                "--test-proposals",
+                "100",
+                "20",
+            ]
+        )
+        == 0
+    )
     return {
-        "folder": folder, "features": f, "again": again_features, "boxes": boxes, "h": h,
-        "plain": folder / "plain.st", "augmented": folder / "augmented.st", "cad": cad,
+        "folder": folder,
+        "features": f,
+        "again": again_features,
+        "boxes": boxes,
+        "h": h,
+        "plain": folder / "plain.st",
+        "augmented": folder / "augmented.st",
+        "cad": cad,
         "found": found,
-    }  # fmt: skip
+    }
 
 
 def test_every_image_has_a_box(results):

@@ -26,11 +26,20 @@ class Browser:
 
     def __init__(self, port: int, profile: Path) -> None:
         self._root = f"http://127.0.0.1:{port}/session"
-        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1000,800",
-                     "--disable-background-networking", f"--user-data-dir={profile}"]  # fmt: skip
+        arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--window-size=1000,800",
+            "--disable-background-networking",
+            f"--user-data-dir={profile}",
+        ]
         chrome = {"binary": CHROMIUM, "args": arguments}
-        wanted = {"browserName": "chrome", "goog:chromeOptions": chrome,
-                  "goog:loggingPrefs": {"browser": "ALL"}}  # fmt: skip
+        wanted = {
+            "browserName": "chrome",
+            "goog:chromeOptions": chrome,
+            "goog:loggingPrefs": {"browser": "ALL"},
+        }
         session = self._call("POST", "", {"capabilities": {"alwaysMatch": wanted}})
         self._root += f"/{session['sessionId']}"
 

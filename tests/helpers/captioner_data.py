@@ -18,8 +18,9 @@ WORDS = ("a", "and", "blue", "disc", "image", "mug", "of", "red", "striped")
 def tiny_captioner(seed: int = 0, context_length: int = 32) -> Captioner:
     """One layer on crops of 32 pixels; random, and sure enough of itself to say several things."""
     torch.manual_seed(seed)
-    spec = SmallCaptionerSpec(WORDS, image_size=32, width=16, layers=1, heads=2,
-                              context_length=context_length)  # fmt: skip
+    spec = SmallCaptionerSpec(
+        WORDS, image_size=32, width=16, layers=1, heads=2, context_length=context_length
+    )
     captioner = new_small_captioner(spec)
     with torch.no_grad():
         for parameter in captioner.model.parameters():
@@ -41,30 +42,67 @@ def write_published(folder: Path, seed: int = 0) -> BlipForConditionalGeneration
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     words = [*special, *WORDS, "##s", "[DEC]", "[ENC]"]
     numbers = {word: i for i, word in enumerate(words)}
-    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
-            "num_attention_heads": 2}  # fmt: skip
-    text = BlipTextConfig(vocab_size=len(words), bos_token_id=numbers["[DEC]"], eos_token_id=2,
-                          sep_token_id=numbers["[SEP]"], pad_token_id=0, max_position_embeddings=40,
-                          initializer_range=0.5, **size)  # fmt: skip
+    size = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    text = BlipTextConfig(
+        vocab_size=len(words),
+        bos_token_id=numbers["[DEC]"],
+        eos_token_id=2,
+        sep_token_id=numbers["[SEP]"],
+        pad_token_id=0,
+        max_position_embeddings=40,
+        initializer_range=0.5,
+        **size,
+    )
     vision = BlipVisionConfig(image_size=32, patch_size=8, initializer_range=0.5, **size)
     torch.manual_seed(seed)
     model = BlipForConditionalGeneration(BlipConfig(text_config=text, vision_config=vision))
     model.save_pretrained(folder, safe_serialization=True)
     (folder / "vocab.txt").write_text("\n".join(words) + "\n")
-    (folder / "preprocessor_config.json").write_text(json.dumps({
-        "do_normalize": True, "do_resize": True, "image_processor_type": "BlipImageProcessor",
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
-        "processor_class": "BlipProcessor", "resample": 3, "rescale_factor": 1 / 255,
-        "size": {"height": 32, "width": 32}, "size_divisor": 16,
-    }))  # fmt: skip
-    (folder / "tokenizer_config.json").write_text(json.dumps({
-        "cls_token": "[CLS]", "do_lower_case": True, "mask_token": "[MASK]",
-        "model_max_length": 512, "pad_token": "[PAD]", "processor_class": "BlipProcessor",
-        "sep_token": "[SEP]", "tokenizer_class": "BertTokenizer", "unk_token": "[UNK]",
-    }))  # fmt: skip
-    (folder / "special_tokens_map.json").write_text(json.dumps({
-        "cls_token": "[CLS]", "mask_token": "[MASK]", "pad_token": "[PAD]", "sep_token": "[SEP]",
-        "unk_token": "[UNK]",
-    }))  # fmt: skip
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps(
+            {
+                "do_normalize": True,
+                "do_resize": True,
+                "image_processor_type": "BlipImageProcessor",
+                "image_mean": [0.48145466, 0.4578275, 0.40821073],
+                "image_std": [0.26862954, 0.26130258, 0.27577711],
+                "processor_class": "BlipProcessor",
+                "resample": 3,
+                "rescale_factor": 1 / 255,
+                "size": {"height": 32, "width": 32},
+                "size_divisor": 16,
+            }
+        )
+    )
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps(
+            {
+                "cls_token": "[CLS]",
+                "do_lower_case": True,
+                "mask_token": "[MASK]",
+                "model_max_length": 512,
+                "pad_token": "[PAD]",
+                "processor_class": "BlipProcessor",
+                "sep_token": "[SEP]",
+                "tokenizer_class": "BertTokenizer",
+                "unk_token": "[UNK]",
+            }
+        )
+    )
+    (folder / "special_tokens_map.json").write_text(
+        json.dumps(
+            {
+                "cls_token": "[CLS]",
+                "mask_token": "[MASK]",
+                "pad_token": "[PAD]",
+                "sep_token": "[SEP]",
+                "unk_token": "[UNK]",
+            }
+        )
+    )
     return model.eval()

@@ -17,9 +17,10 @@ def tiny_clip(seed: int = 0) -> Clip:
     """Two layers on 4 × 4 patches of 16 pixels, randomly initialised."""
     torch.manual_seed(seed)
     return new_small_clip(
-        SmallClipSpec(WORDS, image_size=SIDE, trunk=None, embed_dim=DIM, width=32, heads=4,
-                      context_length=8)
-    )  # fmt: skip
+        SmallClipSpec(
+            WORDS, image_size=SIDE, trunk=None, embed_dim=DIM, width=32, heads=4, context_length=8
+        )
+    )
 
 
 def small_grounder(seed: int = 0, frozen: bool = True) -> Grounder:

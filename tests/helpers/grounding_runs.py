@@ -96,4 +96,5 @@ SCRIPTS = {
     "extract_caption_maps": "extract_heatmaps",
     "locate_captions": "heatmap_boxes",
     "score_captions": "evaluate",
+    "extract_from_states": "extract_features",
 }

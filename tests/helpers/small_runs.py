@@ -19,8 +19,11 @@ from tiny_vit import TINY_VIT
 
 STAGES = Path(train_detector.__file__).parent
 ARCHITECTURE = [
-    "--architecture", "vit_tiny_patch16_224", "--architecture-args", json.dumps(TINY_VIT),
-]  # fmt: skip
+    "--architecture",
+    "vit_tiny_patch16_224",
+    "--architecture-args",
+    json.dumps(TINY_VIT),
+]
 BACKBONE = ["--weights", "random", *ARCHITECTURE]
 # One thread: sums are then added in the same order by every process.
 ONE_THREAD = ["--threads", "1"]
@@ -58,9 +61,18 @@ def make_boxes(index: Path, output: Path) -> Path:
 def make_detector(inputs: Path, boxes: Path, index: Path, output: Path, *more: str) -> Path:
     """A barely trained attention h."""
     options = command(
-        inputs=inputs, boxes=boxes, index=index, output=output,
-        network="attention", layout="spatial", width=8, num_boxes=3, steps=2, batch_size=4, lr=1e-3,
-    )  # fmt: skip
+        inputs=inputs,
+        boxes=boxes,
+        index=index,
+        output=output,
+        network="attention",
+        layout="spatial",
+        width=8,
+        num_boxes=3,
+        steps=2,
+        batch_size=4,
+        lr=1e-3,
+    )
     assert train_detector.main([*options, *ONE_THREAD, *more]) == 0
     return output
 

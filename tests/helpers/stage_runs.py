@@ -17,8 +17,12 @@ from tiny_vit import TINY_VIT
 
 from bbr.backbones.masked import MaskHead, SegmenterSpec
 
-VIT = ("--architecture", "vit_tiny_patch16_224", "--architecture-args",
-       json.dumps(TINY_VIT, separators=(",", ":")))  # fmt: skip
+VIT = (
+    "--architecture",
+    "vit_tiny_patch16_224",
+    "--architecture-args",
+    json.dumps(TINY_VIT, separators=(",", ":")),
+)
 TRAINING = ("--image-size", "64", "--checkpoint-seconds", "0", "--batch-size", "4")
 # For each stage its main output and its options, with the names of earlier outputs in braces.
 STAGES = {
@@ -28,6 +32,16 @@ STAGES = {
     "extract_features": (
         "features.h5",
         "--index {render_scenes} --weights {pretrain_backbone} --normalization center",
+    ),
+    "cache_states": (
+        "states.h5",
+        "--index {render_scenes} --weights {pretrain_backbone} --normalization center"
+        " --last-blocks 1",
+    ),
+    "extract_from_states": (
+        "features.h5",
+        "--index {render_scenes} --weights {pretrain_backbone} --normalization center"
+        " --states {cache_states}",
     ),
     "pseudo_boxes": ("boxes.json", "--method lost --features {extract_features} --batch-size 1"),
     "merge_boxes": ("boxes.json", "--boxes {pseudo_boxes}"),

@@ -16,9 +16,14 @@ CLUSTER = ROOT / "tests/cluster"
 HUNG = 1800  # seconds
 # There is no accounting here, and jobs of seconds are not to be waited for longer than they take.
 LOOPBACK = (
-    "--workflow-profile", "workflow/profiles/slurm", "--slurm-no-account",
-    "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1",
-)  # fmt: skip
+    "--workflow-profile",
+    "workflow/profiles/slurm",
+    "--slurm-no-account",
+    "--slurm-status-command",
+    "squeue",
+    "--slurm-init-seconds-before-status-checks",
+    "1",
+)
 
 
 class Submitted:
@@ -36,9 +41,13 @@ class Submitted:
         script = str(CLUSTER / "attentive_snakemake.py")
         with open(self._log, "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, script, target, *more, *LOOPBACK], cwd=self.root, stdout=log,
-                stderr=subprocess.STDOUT, env=holding(), start_new_session=True,
-            )  # fmt: skip
+                [sys.executable, script, target, *more, *LOOPBACK],
+                cwd=self.root,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=holding(),
+                start_new_session=True,
+            )
         self.all.append(self)
 
     @property

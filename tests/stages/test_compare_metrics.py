@@ -10,11 +10,19 @@ import pytest
 def metrics(correct, task="corloc", ids=None, **labels):
     score = 100 * sum(correct) / len(correct)
     return {
-        "task": task, "labels": labels, "score": score, "interval": [score, score],
-        "correct": sum(correct), "count": len(correct), "provenance": {},
-        "outcomes": {"image_id": ids or list(range(len(correct))), "correct": correct,
-                     "iou": [float(c) for c in correct]},
-    }  # fmt: skip
+        "task": task,
+        "labels": labels,
+        "score": score,
+        "interval": [score, score],
+        "correct": sum(correct),
+        "count": len(correct),
+        "provenance": {},
+        "outcomes": {
+            "image_id": ids or list(range(len(correct))),
+            "correct": correct,
+            "iou": [float(c) for c in correct],
+        },
+    }
 
 
 @pytest.fixture
@@ -44,8 +52,11 @@ def test_by_hand(compared, capsys):
     assert (found["fixed"], found["broken"], found["count"]) == (5, 0, 20)
     assert found["p_value"] == pytest.approx(2 / 32)
     assert found["labels"] == {
-        "dataset": "d", "method": "Ours (LOST)", "seed": "0", "images": "train",
-    }  # fmt: skip
+        "dataset": "d",
+        "method": "Ours (LOST)",
+        "seed": "0",
+        "images": "train",
+    }
     assert found["baseline"]["labels"] == {"dataset": "d", "method": "LOST"}
     assert re.fullmatch(
         r"\+25\.00 points \[\+\d+\.\d\d, \+\d+\.\d\d\], 5 fixed, 0 broken, p = 0\.062\n",

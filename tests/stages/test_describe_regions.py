@@ -38,9 +38,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arguments(folder: Path, output: Path, *more: object) -> list[str]:
-    options = command(index=folder / "index.json", captioner=folder / "captioner.safetensors",
-                      clip=folder / "clip.safetensors", image_size=48, same_iou=0.6,
-                      max_length=8, batch_size=16, device="cpu", threads=1)  # fmt: skip
+    options = command(
+        index=folder / "index.json",
+        captioner=folder / "captioner.safetensors",
+        clip=folder / "clip.safetensors",
+        image_size=48,
+        same_iou=0.6,
+        max_length=8,
+        batch_size=16,
+        device="cpu",
+        threads=1,
+    )
     return [*options, *map(str, more), "--output", str(output)]
 
 
@@ -60,9 +68,14 @@ def test_the_output_is_an_index_that_is_its_own_question(folder: Path, tmp_path:
             assert 0 <= y <= y + height <= 48.01
             assert width * height > 0.1 * 48 * 48 - 1
     save_grounder(tmp_path / "g.safetensors", small_grounder(), {})
-    maps = command(index=folder / "wwbl" / "whole.json", weights=tmp_path / "g.safetensors",
-                   clip=folder / "clip.safetensors", image_size=64, size=16,
-                   output=tmp_path / "maps.h5")  # fmt: skip
+    maps = command(
+        index=folder / "wwbl" / "whole.json",
+        weights=tmp_path / "g.safetensors",
+        clip=folder / "clip.safetensors",
+        image_size=64,
+        size=16,
+        output=tmp_path / "maps.h5",
+    )
     assert extract_heatmaps.main([*maps, "--threads", "1"]) == 0
     with HeatmapFile(tmp_path / "maps.h5") as file:
         assert len(file) == sum(len(image["phrases"]) for image in index.images)
@@ -77,9 +90,10 @@ def test_no_ground_truth_is_read(folder: Path, tmp_path: Path) -> None:
     options = arguments(folder, tmp_path / "out.json")
     options[options.index(str(folder / "index.json"))] = str(tmp_path / "bare.json")
     assert describe_regions.main(options) == 0
-    assert load_index(tmp_path / "out.json").images == load_index(
-        folder / "wwbl" / "whole.json"
-    ).images  # fmt: skip
+    assert (
+        load_index(tmp_path / "out.json").images
+        == load_index(folder / "wwbl" / "whole.json").images
+    )
 
 
 def test_shards_are_parts_of_the_whole(folder: Path) -> None:
@@ -88,9 +102,9 @@ def test_shards_are_parts_of_the_whole(folder: Path) -> None:
     for i, part in enumerate(parts):
         assert describe(folder, part, "--shard", f"{i}/2") == 0
     merged = folder / "wwbl" / "merged.json"
-    assert merge_descriptions.main(
-        ["--descriptions", *map(str, parts), "--output", str(merged)]
-    ) == 0  # fmt: skip
+    assert (
+        merge_descriptions.main(["--descriptions", *map(str, parts), "--output", str(merged)]) == 0
+    )
     assert load_index(merged).images == whole
     assert len(load_index(merged).info["provenance"]["sources"]) == 2
 
@@ -114,8 +128,9 @@ def test_unreadable_images_are_listed_or_refused(
     content = json.loads((folder / "index.json").read_text())
     (tmp_path / "copy" / "images" / content["images"][1]["file_name"]).write_bytes(b"")
     copy = tmp_path / "copy"
-    message = refused(describe_regions, *arguments(copy, copy / "x.json")[:-2],
-                      output=copy / "fresh" / "x.json")  # fmt: skip
+    message = refused(
+        describe_regions, *arguments(copy, copy / "x.json")[:-2], output=copy / "fresh" / "x.json"
+    )
     assert "1 images cannot be read" in message
     assert "raise --max-skipped" in message
     assert describe(copy, copy / "y.json", "--max-skipped", 1) == 0
@@ -161,6 +176,7 @@ def test_mistakes_are_told_in_one_line(folder: Path, tmp_path: Path, refused: ob
     options = arguments(folder, output, "--captioner", folder / "clip.safetensors")[:-2]
     assert "holds no captioner" in refused(describe_regions, *options, output=output)
     twice = folder / "wwbl" / "whole.json"
-    message = refused(merge_descriptions, "--descriptions", twice, twice,
-                      output=folder / "wwbl" / "twice.json")  # fmt: skip
+    message = refused(
+        merge_descriptions, "--descriptions", twice, twice, output=folder / "wwbl" / "twice.json"
+    )
     assert "is in both" in message

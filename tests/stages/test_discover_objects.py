@@ -15,8 +15,9 @@ def write_features(path, ids, dim=4, seed=0, patch=16.0, grids=GRIDS):
     """Noise, and in each image a block of 2 × 3 patches that all images share."""
     import torch
 
-    with create_features(path, backbone="test", patch_size=patch, dim=dim, heads=0,
-                         dtype="float32", provenance={}) as writer:  # fmt: skip
+    with create_features(
+        path, backbone="test", patch_size=patch, dim=dim, heads=0, dtype="float32", provenance={}
+    ) as writer:
         for image_id in ids:
             random = np.random.default_rng((seed, image_id))
             height, width = grids[image_id % len(grids)]

@@ -38,9 +38,16 @@ def dataset(tmp_path):
 def draw(folder, *more, boxes=("a.json",), output="sheet.png"):
     paths = [str(folder / name) for name in boxes]
     return draw_boxes.main(
-        ["--index", str(folder / "index.json"), "--boxes", *paths,
-         "--output", str(folder / output), *more]
-    )  # fmt: skip
+        [
+            "--index",
+            str(folder / "index.json"),
+            "--boxes",
+            *paths,
+            "--output",
+            str(folder / output),
+            *more,
+        ]
+    )
 
 
 def test_sheet_of_two_methods(dataset):

@@ -33,11 +33,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, name in enumerate(NAMES, 1):
         height, width = SIZES[number]
         Image.new("RGB", (width, height), (90, 120, 40)).save(folder / name)
-        images.append({
-            "id": number, "file_name": name, "width": width, "height": height,
-            "phrases": CAPTIONS[number],
-            "regions": [[[0, 0, 9, 9]] * (i + 1) for i in range(len(CAPTIONS[number]))],
-        })  # fmt: skip
+        images.append(
+            {
+                "id": number,
+                "file_name": name,
+                "width": width,
+                "height": height,
+                "phrases": CAPTIONS[number],
+                "regions": [[[0, 0, 9, 9]] * (i + 1) for i in range(len(CAPTIONS[number]))],
+            }
+        )
     (folder / "descriptions.json").write_text(json.dumps({"images": images}))
     with create_heatmaps(folder / "maps.h5", size=(8, 8), provenance={}) as file:
         for image_id, captions in CAPTIONS.items():
@@ -56,14 +61,20 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def draw(folder: Path, output: Path, **changes: object) -> int:
-    options = {"descriptions": folder / "descriptions.json", "heatmaps": folder / "maps.h5",
-               "boxes": folder / "boxes.json"} | changes  # fmt: skip
+    options = {
+        "descriptions": folder / "descriptions.json",
+        "heatmaps": folder / "maps.h5",
+        "boxes": folder / "boxes.json",
+    } | changes
     return draw_descriptions.main([*command(**options), "--output", str(output)])
 
 
 def test_the_list(made: Path, tmp_path: Path) -> None:
-    options = command(descriptions=made / "descriptions.json", boxes=made / "boxes.json",
-                      output=tmp_path / "list.json")  # fmt: skip
+    options = command(
+        descriptions=made / "descriptions.json",
+        boxes=made / "boxes.json",
+        output=tmp_path / "list.json",
+    )
     assert list_descriptions.main(options) == 0
     listed = json.loads((tmp_path / "list.json").read_text())
     assert [(r["image_id"], r["caption"], r["bbox"], r["score"]) for r in listed] == [
@@ -106,8 +117,11 @@ def test_the_same_bytes_again(made: Path, tmp_path: Path) -> None:
 
 
 def test_mistakes_are_told(made: Path, tmp_path: Path, refused: object) -> None:
-    options = command(descriptions=made / "descriptions.json", heatmaps=made / "maps.h5",
-                      boxes=made / "boxes.json")  # fmt: skip
+    options = command(
+        descriptions=made / "descriptions.json",
+        heatmaps=made / "maps.h5",
+        boxes=made / "boxes.json",
+    )
     assert "ends in .html" in refused(draw_descriptions, *options, output=tmp_path / "page.htm")
     with create_heatmaps(tmp_path / "few.h5", size=(8, 8), provenance={}) as file:
         file.append(1, 1, torch.zeros(8, 8))
@@ -144,8 +158,10 @@ def shown(window: browser.Browser) -> list[str]:
 def place(window: browser.Browser, selector: str, number: int) -> dict[str, float]:
     return window.run(
         "const r = document.querySelectorAll(arguments[0])[arguments[1]].getBoundingClientRect();"
-        "return {x: r.x, y: r.y, width: r.width, height: r.height}", selector, number,
-    )  # fmt: skip
+        "return {x: r.x, y: r.y, width: r.width, height: r.height}",
+        selector,
+        number,
+    )
 
 
 def point_at(window: browser.Browser, selector: str, number: int) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from bbr.data.index import load_index
 from bbr.data.phrases import index_phrases
-from bbr.grounding.heatmaps_h5 import create_heatmaps
+from bbr.grounding.heatmaps_h5 import create_heatmaps, find_peak
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,8 @@ def files(tmp_path_factory) -> dict[str, Path]:
     heatmap[2, 0] = 1
     with create_heatmaps(folder / "h.h5", size=(6, 6), provenance={}) as writer:
         for phrase in phrases:
-            writer.append(phrase.image_id, phrase.phrase_id, heatmap)
+            peak = find_peak(heatmap, (48, 48))
+            writer.append(phrase.image_id, phrase.phrase_id, heatmap, peak)
     records = [
         {"image_id": p.image_id, "phrase_id": p.phrase_id, "bbox": [0, 0, 24, 24], "score": 0.5}
         for p in phrases[1:]
@@ -39,9 +40,18 @@ def files(tmp_path_factory) -> dict[str, Path]:
 
 def draw(files, output, *more):
     options = [
-        "--index", files["index"], "--boxes", files["boxes"], files["boxes"],
-        "--names", "g", "g^h", "--output", output, *more,
-    ]  # fmt: skip
+        "--index",
+        files["index"],
+        "--boxes",
+        files["boxes"],
+        files["boxes"],
+        "--names",
+        "g",
+        "g^h",
+        "--output",
+        output,
+        *more,
+    ]
     return draw_groundings.main(list(map(str, options)))
 
 

@@ -51,9 +51,14 @@ def dataset(tmp_path):
 
 def panel(folder, **changes):
     words = {
-        "title": "LOST", "network": "f", "method": "lost", "features": folder / "{shard}.h5",
-        "shards": 2, "boxes": folder / "boxes.json", **changes,
-    }  # fmt: skip
+        "title": "LOST",
+        "network": "f",
+        "method": "lost",
+        "features": folder / "{shard}.h5",
+        "shards": 2,
+        "boxes": folder / "boxes.json",
+        **changes,
+    }
     return ["--panel", *(f"{k}={v}" for k, v in words.items() if v is not None)]
 
 
@@ -127,9 +132,15 @@ def test_output_must_be_png(dataset, capsys):
 
 def test_a_phrase_below(dataset, capsys):
     annotations = [
-        {"image_id": 2, "bbox": [4, 4, 20, 22], "category_id": 1, "iscrowd": 0, "phrase_id": 1,
-         "phrases": ["a cat"]},
-    ]  # fmt: skip
+        {
+            "image_id": 2,
+            "bbox": [4, 4, 20, 22],
+            "category_id": 1,
+            "iscrowd": 0,
+            "phrase_id": 1,
+            "phrases": ["a cat"],
+        },
+    ]
     index = json.loads((dataset / "index.json").read_text())
     (dataset / "phrases.json").write_text(json.dumps({**index, "annotations": annotations}))
     with create_heatmaps(dataset / "maps.h5", size=(4, 4), provenance={}) as writer:

@@ -29,7 +29,7 @@ def index(tmp_path):
             {"image_id": 2, "bbox": [0, 0, 10, 10], "category_id": 1, "iscrowd": 0},
             {"image_id": 4, "bbox": [0, 0, 10, 10], "category_id": 1, "iscrowd": 1},
         ],
-    }  # fmt: skip
+    }
     path = tmp_path / "index.json"
     path.write_text(json.dumps(content))
     return path
@@ -63,8 +63,10 @@ def test_by_hand(evaluated, capsys):
     assert (metrics["score"], metrics["correct"], metrics["count"]) == (25.0, 1, 4)
     assert metrics["labels"] == {"dataset": "VOC07", "seed": "0", "cad": "no"}
     assert metrics["outcomes"] == {
-        "image_id": [1, 2, 3, 4], "correct": [1, 0, 0, 0], "iou": [0.5, 0.0, 0.0, 0.0],
-    }  # fmt: skip
+        "image_id": [1, 2, 3, 4],
+        "correct": [1, 0, 0, 0],
+        "iou": [0.5, 0.0, 0.0, 0.0],
+    }
     assert 0 <= metrics["interval"][0] < 25 < metrics["interval"][1] <= 100
 
 
@@ -117,10 +119,17 @@ def test_output_that_cannot_be_written(evaluated, tmp_path, capsys):
 def test_published_boxes_of_lost_from_any_folder(tmp_path):
     """61.9 % on VOC2007 trainval is what LOST's paper reports."""
     command = [
-        sys.executable, REPOSITORY / "stages/evaluate.py", "--task", "corloc",
-        "--index", PUBLISHED / "index.json", "--boxes", PUBLISHED / "lost_boxes.json",
-        "--output", "metrics.json",
-    ]  # fmt: skip
+        sys.executable,
+        REPOSITORY / "stages/evaluate.py",
+        "--task",
+        "corloc",
+        "--index",
+        PUBLISHED / "index.json",
+        "--boxes",
+        PUBLISHED / "lost_boxes.json",
+        "--output",
+        "metrics.json",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("61.90 (3102 of 5011)\n", "")
     metrics = json.loads((tmp_path / "metrics.json").read_text())

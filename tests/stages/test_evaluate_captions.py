@@ -47,9 +47,15 @@ def folder(tmp_path: Path) -> Path:
 
 def match(folder: Path, output: Path) -> int:
     return match_captions.main(
-        command(index=folder / "index.json", descriptions=folder / "descriptions.json",
-                clip=folder / "clip.safetensors", output=output, device="cpu", threads=1)
-    )  # fmt: skip
+        command(
+            index=folder / "index.json",
+            descriptions=folder / "descriptions.json",
+            clip=folder / "clip.safetensors",
+            output=output,
+            device="cpu",
+            threads=1,
+        )
+    )
 
 
 def test_each_phrase_has_the_nearest_caption_of_its_image(folder: Path) -> None:
@@ -71,8 +77,11 @@ def test_each_phrase_has_the_nearest_caption_of_its_image(folder: Path) -> None:
 def test_descriptions_of_other_images_are_refused(folder: Path, refused: object) -> None:
     images = json.loads((folder / "descriptions.json").read_text())["images"]
     (folder / "descriptions.json").write_text(json.dumps({"images": images[:1]}))
-    options = command(index=folder / "index.json", descriptions=folder / "descriptions.json",
-                      clip=folder / "clip.safetensors")  # fmt: skip
+    options = command(
+        index=folder / "index.json",
+        descriptions=folder / "descriptions.json",
+        clip=folder / "clip.safetensors",
+    )
     message = refused(match_captions, *options, output=folder / "matches.json")
     assert "describes other images than" in message
     assert "(first: 2)" in message
@@ -80,15 +89,25 @@ def test_descriptions_of_other_images_are_refused(folder: Path, refused: object)
 
 def write_matches(folder: Path) -> Path:
     """11 and 13 share caption 2, 12 has caption 3, and 14 none."""
-    matches = [{"image_id": 1, "phrase_id": p, "caption_id": c} for p, c in
-               ((11, 2), (12, 3), (13, 2))]  # fmt: skip
+    matches = [
+        {"image_id": 1, "phrase_id": p, "caption_id": c} for p, c in ((11, 2), (12, 3), (13, 2))
+    ]
     (folder / "matches.json").write_text(json.dumps({"matches": matches}))
     return folder / "matches.json"
 
 
 def score(folder: Path, output: Path, *more: object) -> dict[str, object]:
-    options = ["--task", "wwbl", "--index", folder / "index.json", "--matches",
-               write_matches(folder), "--output", output, *more]  # fmt: skip
+    options = [
+        "--task",
+        "wwbl",
+        "--index",
+        folder / "index.json",
+        "--matches",
+        write_matches(folder),
+        "--output",
+        output,
+        *more,
+    ]
     assert evaluate.main(list(map(str, options))) == 0
     return json.loads(output.read_text())
 
@@ -102,8 +121,10 @@ def test_pointing_game(folder: Path) -> None:
             file.append(1, caption, heatmap)
     metrics = score(folder, folder / "m.json", "--heatmaps", folder / "maps.h5")
     assert metrics["outcomes"] == {
-        "image_id": [1, 1, 1, 2], "phrase_id": [11, 12, 13, 14], "correct": [1, 1, 0, 0],
-    }  # fmt: skip
+        "image_id": [1, 1, 1, 2],
+        "phrase_id": [11, 12, 13, 14],
+        "correct": [1, 1, 0, 0],
+    }
     assert (metrics["task"], metrics["metric"]) == ("wwbl", "pointing_game")
     assert metrics["score"] == 50
     assert metrics["interval"] == [0.0, pytest.approx(200 / 3)]  # of two images
@@ -118,8 +139,14 @@ def boxes(folder: Path, name: str, *records: tuple[int, list[int]]) -> Path:
 
 def test_bbox_accuracy(folder: Path) -> None:
     """A caption's boxes count together, and those of captions that stand for nothing do not."""
-    found = boxes(folder, "boxes.json", (1, [0, 10, 10, 10]), (2, [0, 0, 5, 10]),
-                  (2, [5, 0, 5, 10]), (3, [10, 10, 10, 4]))  # fmt: skip
+    found = boxes(
+        folder,
+        "boxes.json",
+        (1, [0, 10, 10, 10]),
+        (2, [0, 0, 5, 10]),
+        (2, [5, 0, 5, 10]),
+        (3, [10, 10, 10, 4]),
+    )
     metrics = score(folder, folder / "m.json", "--boxes", found)
     assert metrics["outcomes"]["iou"] == [1.0, 0.4, 0.0, 0.0]
     assert metrics["outcomes"]["correct"] == [1, 0, 0, 0]
@@ -134,13 +161,24 @@ def test_g_and_its_refinement_are_paired_and_tabulated(folder: Path) -> None:
         files[method] = folder / f"{method}.json"
         score(folder, files[method], "--boxes", found, *labels)
     comparison = folder / "comparison.json"
-    assert compare_metrics.main(
-        command(baseline=files["WWbL"], candidate=files["Ours"], output=comparison)
-    ) == 0  # fmt: skip
+    assert (
+        compare_metrics.main(
+            command(baseline=files["WWbL"], candidate=files["Ours"], output=comparison)
+        )
+        == 0
+    )
     assert json.loads(comparison.read_text())["fixed"] == 1
     published = STAGES.parent / "workflow/published/table3.csv"
-    options = ["--table", "3", "--metrics", *files.values(), "--published", published,
-               "--output", folder / "table3.csv"]  # fmt: skip
+    options = [
+        "--table",
+        "3",
+        "--metrics",
+        *files.values(),
+        "--published",
+        published,
+        "--output",
+        folder / "table3.csv",
+    ]
     assert tabulate_metrics.main(list(map(str, options))) == 0
     lines = (folder / "table3.csv").read_text().splitlines()
     assert lines[0] == ('"training set, model",bbox_accuracy VG,bbox_accuracy VG published,source')
@@ -169,8 +207,16 @@ def test_boxes_of_other_images_are_refused(folder: Path, refused: object) -> Non
     (folder / "b.json").write_text(
         json.dumps([{"image_id": 9, "phrase_id": 1, "bbox": [0, 0, 1, 1], "score": 1}])
     )
-    options = ["--task", "wwbl", "--index", folder / "index.json", "--matches",
-               write_matches(folder), "--boxes", folder / "b.json"]  # fmt: skip
+    options = [
+        "--task",
+        "wwbl",
+        "--index",
+        folder / "index.json",
+        "--matches",
+        write_matches(folder),
+        "--boxes",
+        folder / "b.json",
+    ]
     message = refused(evaluate, *options, output=folder / "m.json")
     assert "image ids that the index does not have (first: 9)" in message
 

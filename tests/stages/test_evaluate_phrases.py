@@ -59,8 +59,10 @@ def test_pointing_game(index, heatmaps, tmp_path, capsys):
     assert capsys.readouterr().out == "66.67 (2 of 3)\n"
     metrics = json.loads(output.read_text())
     assert metrics["outcomes"] == {
-        "image_id": [1, 1, 2], "phrase_id": [1, 2, 1], "correct": [1, 0, 1],
-    }  # fmt: skip
+        "image_id": [1, 1, 2],
+        "phrase_id": [1, 2, 1],
+        "correct": [1, 0, 1],
+    }
     assert metrics["groups"]["size"]["15-40 %"]["count"] == 2
     assert metrics["groups"]["size"]["above 40 %"]["score"] == 100
     assert metrics["interval"] == [50.0, 100.0]  # two images: both the first, or both the second

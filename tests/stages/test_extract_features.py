@@ -83,6 +83,17 @@ class TestFeatures:
             torch.testing.assert_close(key, maps.key[0], atol=1e-5, rtol=1e-5)
             torch.testing.assert_close(attention, maps.cls_attention[0], atol=1e-5, rtol=1e-5)
 
+    def test_the_facet_asked_for_is_stored_and_recorded(self, extract, scenes, tmp_path):
+        plain = extract(scenes, tmp_path / "a.h5", "--dtype", "float32")
+        chosen = ("--facet", "value", "--block", "-1", "--dtype", "float32")
+        value = extract(scenes, tmp_path / "b.h5", *chosen)
+        with FeatureFile(plain) as one, FeatureFile(value) as other:
+            assert (one.facet, one.block) == ("key_without_bias", -1)
+            assert (other.facet, other.block) == ("value", -1)
+            assert not torch.equal(next(one.batches(1)).key, next(other.batches(1)).key)
+        recorded = json.loads(h5py.File(value).attrs["provenance"])["parameters"]
+        assert (recorded["facet"], recorded["block"]) == ("value", -1)
+
     def test_same_bytes_again_in_another_process_and_place(
         self, scenes, tmp_path, run_stage, tiny_backbone
     ):

@@ -111,13 +111,20 @@ def test_two_archives_and_lists(place: Place, web: FileServer) -> None:
     ]
     assert place.fetch(files=files) == 0
     assert place.found() == {
-        "vg/VG_100K/1.jpg", "vg/VG_100K_2/2.jpg", "vg/train.txt", "vg/val.txt", "vg/test.txt",
+        "vg/VG_100K/1.jpg",
+        "vg/VG_100K_2/2.jpg",
+        "vg/train.txt",
+        "vg/val.txt",
+        "vg/test.txt",
         "coco/names.txt",
-    }  # fmt: skip
+    }
     assert (place.data / "vg/train.txt").read_text() == "3\n1\n"
     assert sorted(json.loads(place.receipt.read_text())["lists"]) == [
-        "coco/names.txt", "vg/test.txt", "vg/train.txt", "vg/val.txt",
-    ]  # fmt: skip
+        "coco/names.txt",
+        "vg/test.txt",
+        "vg/train.txt",
+        "vg/val.txt",
+    ]
 
 
 def test_a_truncated_archive_is_completed_by_the_next_run(

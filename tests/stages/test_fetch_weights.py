@@ -52,8 +52,12 @@ class Folder:
 
     def options(self, **more: object) -> list[str]:
         """All but --output."""
-        given = {"registry": self.root / "weights.yaml", "name": "net",
-                 "downloads": self.root / "downloads", **more}  # fmt: skip
+        given = {
+            "registry": self.root / "weights.yaml",
+            "name": "net",
+            "downloads": self.root / "downloads",
+            **more,
+        }
         return command(**given)
 
     def fetch(self, **more: object) -> int:
@@ -249,8 +253,10 @@ def test_a_trunk_of_torchvision_s_by_the_digits_in_its_name(
     assert folder.fetch() == 0
     tensors, _ = read_tensors(folder.output)
     assert set(tensors) == {n for n in network.state_dict() if not n.startswith("fc.")}
-    assert torch.equal(tensors["layer2.0.downsample.0.weight"],
-                       network.state_dict()["layer2.0.downsample.0.weight"])  # fmt: skip
+    assert torch.equal(
+        tensors["layer2.0.downsample.0.weight"],
+        network.state_dict()["layer2.0.downsample.0.weight"],
+    )
 
 
 def test_files_that_a_library_reads_as_they_are(folder: Folder, web: FileServer) -> None:

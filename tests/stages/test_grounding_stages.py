@@ -26,13 +26,43 @@ from bbr.grounding.heatmaps_h5 import HeatmapFile
 from bbr.grounding.network import load_grounder
 from bbr.training.checkpoint import Checkpoint
 
-CLIP = command(trunk="none", image_size=32, patch_size=8, embed_dim=16, width=16, layers=1, heads=2,
-               context_length=16, steps=3, batch_size=6, lr=1e-3, warmup=1)  # fmt: skip
-GROUNDER = [*command(trunk="efficientnet_lite0", width=8, image_size=64, steps=3, batch_size=4,
-                     lr=0.02, momentum=0.9), "--frozen-trunk"]  # fmt: skip
+CLIP = command(
+    trunk="none",
+    image_size=32,
+    patch_size=8,
+    embed_dim=16,
+    width=16,
+    layers=1,
+    heads=2,
+    context_length=16,
+    steps=3,
+    batch_size=6,
+    lr=1e-3,
+    warmup=1,
+)
+GROUNDER = [
+    *command(
+        trunk="efficientnet_lite0",
+        width=8,
+        image_size=64,
+        steps=3,
+        batch_size=4,
+        lr=0.02,
+        momentum=0.9,
+    ),
+    "--frozen-trunk",
+]
 HEATMAPS = command(image_size=64, size=32, batch_size=5)
-DETECTOR = command(network="attention", layout="spatial", width=8, num_boxes=3, cell=4, steps=3,
-                   batch_size=4, lr=1e-3)  # fmt: skip
+DETECTOR = command(
+    network="attention",
+    layout="spatial",
+    width=8,
+    num_boxes=3,
+    cell=4,
+    steps=3,
+    batch_size=4,
+    lr=1e-3,
+)
 REFINEMENT = command(image_size=64, heatmap_size=32, steps=3, batch_size=4, lr=1e-3)
 ONE_THREAD = ["--threads", "1"]
 
@@ -63,8 +93,14 @@ class Files:
         return train_detector.main([*options, *DETECTOR, *ONE_THREAD, *more])
 
     def refine(self, output: Path, *more: str) -> int:
-        options = command(index=self.index, clip=self.clip, weights=self.g, detector=self.h,
-                          boxes=self.boxes, output=output)  # fmt: skip
+        options = command(
+            index=self.index,
+            clip=self.clip,
+            weights=self.g,
+            detector=self.h,
+            boxes=self.boxes,
+            output=output,
+        )
         return refine_grounder.main([*options, *REFINEMENT, *ONE_THREAD, *more])
 
 
@@ -109,8 +145,12 @@ def test_shards_are_together_the_whole(files, tmp_path):
     """Not bit by bit: a batch of other images may be summed in another order."""
     parts = [tmp_path / f"{i}.h5" for i in range(3)]
     for i, part in enumerate(parts):
-        assert files.extract(part, "--weights", str(files.g), "--texts", "training",
-                             "--shard", f"{i}/3") == 0  # fmt: skip
+        assert (
+            files.extract(
+                part, "--weights", str(files.g), "--texts", "training", "--shard", f"{i}/3"
+            )
+            == 0
+        )
     options = ["--heatmaps", *map(str, parts), "--output", str(tmp_path / "all.h5")]
     assert merge_heatmaps.main(options) == 0
     with HeatmapFile(files.maps) as whole, HeatmapFile(tmp_path / "all.h5") as merged:
@@ -151,9 +191,9 @@ def test_relevancy_spans_its_range(files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("stage", "output"), [("train_clip", "clip"), ("train_g", "g"), ("train_h", "h"),
-                          ("refine", "refined")],
-)  # fmt: skip
+    ("stage", "output"),
+    [("train_clip", "clip"), ("train_g", "g"), ("train_h", "h"), ("refine", "refined")],
+)
 def test_the_same_seed_gives_the_same_bytes(files, tmp_path, stage, output):
     more = ["--augmentation", "flip_maps"] if stage == "train_h" else []
     path = tmp_path / "again.safetensors"
@@ -195,9 +235,33 @@ def test_other_targets_teach_something_else(files, tmp_path, targets):
     assert any(not torch.equal(other[name], given[name]) for name in other)
 
 
+@pytest.mark.parametrize("source", ["h", "g"])
+def test_masks_teach_something_else(files, tmp_path, source):
+    masks = ["--mask-weight", "2", "--mask-source", source, "--detector-weight", "0",
+             "--inside-share", "0.3", "--flips"]  # fmt: skip
+    assert files.refine(tmp_path / f"{source}.safetensors", *masks) == 0
+    other, given = load_file(tmp_path / f"{source}.safetensors"), load_file(files.refined)
+    assert any(not torch.equal(other[name], given[name]) for name in other)
+    assert all(bool(tensor.isfinite().all()) for tensor in other.values())
+
+
+def test_current_boxes_alone_are_refused(files, tmp_path, refused):
+    nothing = [f"--{name}-weight=0" for name in ("size", "relevancy", "background", "foreground")]
+    common = command(
+        index=files.index, clip=files.clip, weights=files.g, detector=files.h, boxes=files.boxes
+    )
+    output = tmp_path / "r.safetensors"
+    options = [*common, *REFINEMENT, *nothing]
+    message = refused(refine_grounder, *options, "--targets", "current", output=output)
+    assert "--targets current with the weights of all other terms at 0" in message
+    message = refused(refine_grounder, *options, "--detector-weight", "0", output=output)
+    assert "nothing to learn" in message
+
+
 def test_boxes_of_h_are_of_phrases(files, tmp_path):
-    options = command(detector=files.h, inputs=files.maps, index=files.index,
-                      output=tmp_path / "boxes.json")  # fmt: skip
+    options = command(
+        detector=files.h, inputs=files.maps, index=files.index, output=tmp_path / "boxes.json"
+    )
     assert predict_boxes.main([*options, *ONE_THREAD]) == 0
     records = json.loads((tmp_path / "boxes.json").read_text())
     with HeatmapFile(files.maps) as file:

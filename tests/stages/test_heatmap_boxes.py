@@ -49,17 +49,30 @@ def test_boxes_are_in_pixels_of_the_image(tmp_path, index):
     two = canvas(((0, 10, 0, 5), 1.0), ((12, 18, 10, 16), 0.75))
     rows = {(1, 7): two, (2, 7): canvas(((4, 10, 6, 12), 0.25)), (1, 8): canvas()}
     path, output = write(tmp_path / "h.h5", rows), tmp_path / "boxes.json"
-    assert run(path, index, output, "--mode", "pseudo") == 0
+    absolute = ["--box-threshold", "absolute"]
+    assert run(path, index, output, "--mode", "pseudo", *absolute) == 0
     assert boxes(output) == [
         (1, 7, [0, 0, 10, 10], 1.0),
         (1, 7, [20, 12, 12, 6], 0.75),
         (2, 7, [3, 2, 3, 3], 0.25),
     ]
     # 0.25 is below the absolute threshold
-    assert run(path, index, output, "--mode", "evaluation") == 0
+    assert run(path, index, output, "--mode", "evaluation", *absolute) == 0
     assert {record[0] for record in boxes(output)} == {1}
     meta = json.loads((tmp_path / "boxes.meta.json").read_text())
-    assert meta["provenance"]["parameters"] == {"mode": "evaluation", "nms_boxes": "xyxy"}
+    assert meta["provenance"]["parameters"] == {
+        "mode": "evaluation",
+        "nms_boxes": "xyxy",
+        "box_threshold": "absolute",
+    }
+
+
+def test_the_released_threshold_is_the_default_of_both_modes(tmp_path, index):
+    path = write(tmp_path / "h.h5", {(2, 7): canvas(((4, 10, 6, 12), 0.25))})
+    for mode in ("pseudo", "evaluation"):
+        output = tmp_path / f"{mode}.json"
+        assert run(path, index, output, "--mode", mode) == 0
+        assert boxes(output) == [(2, 7, [3, 2, 3, 3], 1.0)]
 
 
 def test_conventions_of_suppression(tmp_path, index):
@@ -84,15 +97,27 @@ def test_same_bytes_each_time(tmp_path, index):
 def test_heatmaps_of_another_index(tmp_path, index, refused):
     path = write(tmp_path / "h.h5", {(5, 7): canvas()})
     message = refused(
-        heatmap_boxes, "--heatmaps", path, "--index", index, "--mode", "pseudo",
+        heatmap_boxes,
+        "--heatmaps",
+        path,
+        "--index",
+        index,
+        "--mode",
+        "pseudo",
         output=tmp_path / "boxes.json",
-    )  # fmt: skip
+    )
     assert "of 1 images" in message
 
 
 def test_a_file_that_is_none(tmp_path, index, refused):
     message = refused(
-        heatmap_boxes, "--heatmaps", index, "--index", index, "--mode", "pseudo",
+        heatmap_boxes,
+        "--heatmaps",
+        index,
+        "--index",
+        index,
+        "--mode",
+        "pseudo",
         output=tmp_path / "boxes.json",
-    )  # fmt: skip
+    )
     assert "not a readable HDF5 file" in message

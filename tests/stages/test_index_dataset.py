@@ -173,9 +173,15 @@ class TestBadInput:
     def test_annotations_that_are_not_json(self, capsys, tmp_path):
         (tmp_path / "a.json").write_text("{")
         message = self.refuse(
-            capsys, tmp_path, "--format", "coco", "--source", tmp_path,
-            "--annotations", tmp_path / "a.json",
-        )  # fmt: skip
+            capsys,
+            tmp_path,
+            "--format",
+            "coco",
+            "--source",
+            tmp_path,
+            "--annotations",
+            tmp_path / "a.json",
+        )
         assert "not valid JSON" in message
 
     @pytest.mark.parametrize(

@@ -28,10 +28,19 @@ def index(tmp_path_factory):
 
 def arguments(index, output, architecture=ARCHITECTURE, **changes):
     chosen = {
-        "index": index, "output": output, "image_size": 64, "steps": 3, "batch_size": 4,
-        "warmup": 2, "checkpoint_seconds": 1000, "crop_size": 64, "local_size": 32,
-        "local_crops": 1, "prototypes": 32, "momentum": 0.99,
-    }  # fmt: skip
+        "index": index,
+        "output": output,
+        "image_size": 64,
+        "steps": 3,
+        "batch_size": 4,
+        "warmup": 2,
+        "checkpoint_seconds": 1000,
+        "crop_size": 64,
+        "local_size": 32,
+        "local_crops": 1,
+        "prototypes": 32,
+        "momentum": 0.99,
+    }
     return [*command(**(chosen | changes)), *architecture, *ONE_THREAD]
 
 

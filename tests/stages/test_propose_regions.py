@@ -86,5 +86,6 @@ def test_odd_images(odd_images, tmp_path, method):
 )
 def test_refused(refused, odd_images, tmp_path, options, message):
     output = tmp_path / "out" / "boxes.json"
-    assert re.search(message, refused(propose_regions, *options, "--index", odd_images,
-                                      output=output))  # fmt: skip
+    assert re.search(
+        message, refused(propose_regions, *options, "--index", odd_images, output=output)
+    )

@@ -67,7 +67,8 @@ class TestBoxes:
     def test_one_box_an_image_in_the_order_of_the_features(self, features, tmp_path):
         boxes = propose(features, tmp_path / "b.json")
         assert [box["image_id"] for box in boxes] == list(range(1, 21))
-        assert {box["score"] for box in boxes} == {1.0}
+        assert all(0 <= box["score"] <= 1 for box in boxes)
+        assert len({box["score"] for box in boxes}) > 1
         assert {box["category_id"] for box in boxes} == {1}
 
     @pytest.mark.parametrize(
@@ -94,8 +95,11 @@ class TestBoxes:
         assert heads[0] != heads[1]
         made = read_meta(tmp_path / "1.json")["provenance"]
         assert made["parameters"] == {
-            "method": "dino_seg", "head": 1, "attention_mass": 0.6, "max_boxes": 1,
-        }  # fmt: skip
+            "method": "dino_seg",
+            "head": 1,
+            "attention_mass": 0.6,
+            "max_boxes": 1,
+        }
         assert made["inputs"] == {"features": sha256(features)}
 
     def test_same_bytes_again_in_other_processes(self, features, tmp_path, run_stage):
@@ -177,7 +181,7 @@ class TestBadInput:
         assert "method tokencut: threshold is 1.5, which is not in [-1, 1)" in message
 
     def test_k_of_zero(self, fails):
-        assert "k_patches is 0, which is not at least 1" in fails("--k-patches", 0)
+        assert "k_patches is 0, which is not above 0" in fails("--k-patches", 0)
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
     def test_no_gpu(self, fails):

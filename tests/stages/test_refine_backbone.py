@@ -44,9 +44,14 @@ def data(tmp_path_factory):
 
 def arguments(data, output, **changes):
     chosen = data | {
-        "output": output, "image_size": 64, "k_patches": 5, "steps": 4, "batch_size": 4, "lr": 1e-3,
+        "output": output,
+        "image_size": 64,
+        "k_patches": 5,
+        "steps": 4,
+        "batch_size": 4,
+        "lr": 1e-3,
         "checkpoint_seconds": 1000,
-    }  # fmt: skip
+    }
     return [*command(**(chosen | changes)), *ONE_THREAD]
 
 
@@ -72,13 +77,25 @@ def test_same_bytes_each_time_and_nothing_else_left(data, tmp_path):
 def test_every_choice_counts(data, tmp_path):
     """Choices that make a difference to the weights, and so are really used."""
     changes = [
-        {}, {"seed": 1}, {"targets": "current"}, {"targets": "h"}, {"regularize": "cls"},
-        {"regularize": "keys"}, {"regularize": "none"}, {"regularize_weight": 9},
-        {"trainable_blocks": 1}, {"augmentation": "crop_flip"}, {"lr": 2e-3}, {"warmup": 3},
-        {"weight_decay": 0.5}, {"l1_weight": 1}, {"targets": "current", "k_patches": 9},
-        {"augmentation": "crop_flip", "targets": "current"}, {"precision": "bf16"},
+        {},
+        {"seed": 1},
+        {"targets": "current"},
+        {"targets": "h"},
+        {"regularize": "cls"},
+        {"regularize": "keys"},
+        {"regularize": "none"},
+        {"regularize_weight": 9},
+        {"trainable_blocks": 1},
+        {"augmentation": "crop_flip"},
+        {"lr": 2e-3},
+        {"warmup": 3},
+        {"weight_decay": 0.5},
+        {"l1_weight": 1},
+        {"targets": "current", "k_patches": 9},
+        {"augmentation": "crop_flip", "targets": "current"},
+        {"precision": "bf16"},
         {"channel_dropout": 0.5},
-    ]  # fmt: skip
+    ]
     weights = set()
     for number, change in enumerate(changes):
         tensors = load_file(refine(data, tmp_path / f"{number}.st", **change))
@@ -140,10 +157,17 @@ def test_with_and_without_what_is_kept_of_f(data, tmp_path, monkeypatch, targets
 def test_killed_and_resumed_is_unbroken(data, tmp_path, capsys, augmentation, select, rounds):
     killed, whole = tmp_path / "killed" / "f.st", tmp_path / "whole.st"
     long = {
-        "steps": 60, "augmentation": augmentation, "channel_dropout": 0.3, "lr_schedule": "cosine",
-        "targets": "current", "select": select, "select_every": 2, "select_fraction": 0.3,
-        "rounds": rounds, "detector_steps": 3,
-    }  # fmt: skip
+        "steps": 60,
+        "augmentation": augmentation,
+        "channel_dropout": 0.3,
+        "lr_schedule": "cosine",
+        "targets": "current",
+        "select": select,
+        "select_every": 2,
+        "select_fraction": 0.3,
+        "rounds": rounds,
+        "detector_steps": 3,
+    }
     begun = arguments(data, killed, **long, checkpoint_seconds=0)
     kill_when_there("refine_backbone", begun, ".f.st.checkpoint.pt", killed.parent)
     assert not killed.exists()
@@ -155,26 +179,58 @@ def test_killed_and_resumed_is_unbroken(data, tmp_path, capsys, augmentation, se
 
 def agreements(text):
     """What the log says: agreement by steps taken."""
-    found = re.findall(r"agreement of h and the heuristic after (\d+) steps: (\S+)", text)
+    found = re.findall(r"agreement with h after (\d+) steps: (\S+)", text)
     return {int(step): float(value) for step, value in found}
 
 
 def test_the_state_of_best_agreement_is_kept(data, tmp_path, capsys):
     """A run as long as the kept state is old ends with the same weights."""
-    chosen = {"select": "agreement", "select_every": 1, "select_fraction": 0.4, "lr": 3e-3}
+    chosen = {
+        "select": "agreement",
+        "select_every": 1,
+        "select_fraction": 0.4,
+        "lr": 3e-3,
+        "select_min_agreement": 0,
+    }
     output = refine(data, tmp_path / "f.st", steps=12, **chosen)
     seen = agreements(capsys.readouterr().err)
-    assert list(seen) == list(range(1, 13))
+    assert list(seen) == list(range(13))
     best = max(seen, key=seen.get)
-    assert best < 12, "this test needs a run whose last state is not the best"
+    assert 0 < best < 12, "this test needs a run whose last state is not the best"
     with safe_open(output, framework="pt") as handle:
         kept = json.loads(handle.metadata()["provenance"])["selected"]
     assert kept == {"step": best, "agreement": pytest.approx(seen[best], abs=1e-4)}
     # A single look, at the end.
     short = refine(data, tmp_path / "g.st", steps=best, **(chosen | {"select_every": 99}))
-    assert list(agreements(capsys.readouterr().err)) == [best]
+    assert list(agreements(capsys.readouterr().err)) == [0, best]
     first, second = load_file(output), load_file(short)
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+def test_f_is_kept_where_h_and_the_heuristic_agree_too_little(data, tmp_path, capsys):
+    """Whatever f^h would have been, the output has f's weights, and says so."""
+    chosen = {"select": "agreement", "select_min_agreement": 0.999, "lr": 3e-3}
+    output = refine(data, tmp_path / "f.st", **chosen)
+    assert "f is kept" in capsys.readouterr().err
+    assert not moved(data, output)
+    with safe_open(output, framework="pt") as handle:
+        kept = json.loads(handle.metadata()["provenance"])["selected"]
+    assert kept == {"step": 0, "agreement": None}
+
+
+def test_a_surrogate_is_taught_through_in_h_s_place(data, tmp_path):
+    """With targets of f, h itself then has no part in f^h; with targets of h it has."""
+    inputs = make_inputs(data["index"], tmp_path / "i.h5", "--weights", str(data["weights"]))
+    other = make_detector(inputs, data["boxes"], data["index"], tmp_path / "o.st", "--seed", "5")
+    through_other = refine(data, tmp_path / "1.st", surrogate=other)
+    instead = refine(data | {"detector": other}, tmp_path / "2.st")
+    first, second = load_file(through_other), load_file(instead)
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    asked = [
+        refine(data | {"detector": h}, tmp_path / f"{h.stem}.st", surrogate=other, targets="h")
+        for h in (data["detector"], other)
+    ]
+    assert moved({"weights": asked[0]}, asked[1])
 
 
 def test_two_processes_are_one(data, tmp_path):

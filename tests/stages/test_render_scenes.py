@@ -170,8 +170,18 @@ def assert_one_line(capsys, message):
 def test_rerun_after_a_kill_is_complete(tmp_path):
     killed, whole = tmp_path / "killed" / "index.json", tmp_path / "whole" / "index.json"
     script = Path(render_scenes.__file__)
-    command = [sys.executable, script, "--preset", "scenes07", "--count", "300", "--size", "48",
-               "--output", killed]  # fmt: skip
+    command = [
+        sys.executable,
+        script,
+        "--preset",
+        "scenes07",
+        "--count",
+        "300",
+        "--size",
+        "48",
+        "--output",
+        killed,
+    ]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ})
     partial = killed.parent / ".images.partial"
     deadline = time.monotonic() + 60

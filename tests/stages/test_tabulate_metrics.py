@@ -32,9 +32,13 @@ def metrics(score, task="corloc", **labels):
 def comparison(seed, difference):
     labels = {"dataset": "scenes07", "images": "train", "method": "Ours (LOST)", "seed": seed}
     return {
-        "task": "corloc", "labels": labels, "baseline": {"score": 60.0},
-        "candidate": {"score": 60.0 + difference}, "difference": difference, "p_value": 0.01,
-    }  # fmt: skip
+        "task": "corloc",
+        "labels": labels,
+        "baseline": {"score": 60.0},
+        "candidate": {"score": 60.0 + difference},
+        "difference": difference,
+        "p_value": 0.01,
+    }
 
 
 def make(table, output, *files, published=None, ablations=None):
@@ -72,8 +76,11 @@ def test_the_papers_dataset(tmp_path, write):
     assert make("4", tmp_path / "table4.csv", *files, published=PUBLISHED) == 0
     rows = {row["model"]: row for row in read(tmp_path / "table4.csv")}
     assert rows["LOST"] == {
-        "model": "LOST", "VOC07": "61.9", "VOC07 published": "61.9", "source": "measured",
-    }  # fmt: skip
+        "model": "LOST",
+        "VOC07": "61.9",
+        "VOC07 published": "61.9",
+        "source": "measured",
+    }
     assert rows["Ours (MOVE)"]["VOC07 published"] == "77.5 (42.9)"
     assert rows["Ours (MOVE) + CAD"]["source"] == "published"
     assert len(rows) == 22
@@ -101,8 +108,11 @@ def test_ablations(tmp_path, write):
     names = ["default=w/o reg.", "k1=k=1", "default=k=10"]
     assert make("6", tmp_path / "table6.csv", *files, ablations=names) == 0
     assert [tuple(row.values()) for row in read(tmp_path / "table6.csv")] == [
-        ("w/o reg.", "54.00"), ("k=10", "54.00"), ("k=1", "52.00"), ("f, not refined", "50.00"),
-    ]  # fmt: skip
+        ("w/o reg.", "54.00"),
+        ("k=10", "54.00"),
+        ("k=1", "52.00"),
+        ("f, not refined", "50.00"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -146,9 +156,12 @@ def test_bad_metrics_are_one_line(tmp_path, write, capsys, table, content, messa
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("method,cad\nLOST,no\n", "column `value`"), ("value\nmany\n", "column `value`"),
-     ("value\n1\n", "metric is None")],
-)  # fmt: skip
+    [
+        ("method,cad\nLOST,no\n", "column `value`"),
+        ("value\nmany\n", "column `value`"),
+        ("value\n1\n", "metric is None"),
+    ],
+)
 def test_bad_published_values(tmp_path, write, capsys, text, message):
     published = tmp_path / "published.csv"
     published.write_text(text)

@@ -23,9 +23,14 @@ def job(tmp_path):
         if seconds is not None:
             times.write_text(f"s\tcpu_time\n{seconds}\t1\n")
         words = {
-            "network": "h", "task": "object discovery, LOST", "dataset": "VOC07", "stage": name,
-            "artifact": boxes, "benchmark": times, **changes,
-        }  # fmt: skip
+            "network": "h",
+            "task": "object discovery, LOST",
+            "dataset": "VOC07",
+            "stage": name,
+            "artifact": boxes,
+            "benchmark": times,
+            **changes,
+        }
         return ["--job", *(f"{key}={value}" for key, value in words.items())]
 
     return make

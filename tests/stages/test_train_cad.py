@@ -40,10 +40,21 @@ def trained(data, tmp_path_factory):
 
 
 def options(data, output, **changes):
-    chosen = data | NETWORK | {
-        "output": output, "train_sizes": 64, "rpn_batch": 16, "roi_batch": 4,
-        "steps": 3, "batch_size": 4, "lr": 0.01, "warmup": 0, "checkpoint_seconds": 0,
-    }  # fmt: skip
+    chosen = (
+        data
+        | NETWORK
+        | {
+            "output": output,
+            "train_sizes": 64,
+            "rpn_batch": 16,
+            "roi_batch": 4,
+            "steps": 3,
+            "batch_size": 4,
+            "lr": 0.01,
+            "warmup": 0,
+            "checkpoint_seconds": 0,
+        }
+    )
     lists = ["--anchor-sizes", "16", "32", "--train-proposals", "50", "8"]
     return [*command(**(chosen | changes)), *lists, *ONE_THREAD]
 
@@ -79,9 +90,17 @@ def test_file_says_what_it_is(data, trained, tmp_path):
 
 def test_seed_and_hyperparameters_count(data, tmp_path):
     changes = [
-        {}, {"seed": 1}, {"lr": 0.02}, {"steps": 3}, {"momentum": 0.5}, {"weight_decay": 0.1},
-        {"max_gradient_norm": 0.01}, {"roi_batch": 2}, {"rpn_batch": 8}, {"train_sizes": 48},
-    ]  # fmt: skip
+        {},
+        {"seed": 1},
+        {"lr": 0.02},
+        {"steps": 3},
+        {"momentum": 0.5},
+        {"weight_decay": 0.1},
+        {"max_gradient_norm": 0.01},
+        {"roi_batch": 2},
+        {"rpn_batch": 8},
+        {"train_sizes": 48},
+    ]
     name = "roi_heads.box_predictor.bbox_pred.weight"
     weights = [
         load_file(train(data, tmp_path / f"{i}.st", **{"steps": 2, **change}))[name].tolist()

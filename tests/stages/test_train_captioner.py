@@ -16,9 +16,21 @@ from bbr.data.index import load_index
 from bbr.storage.json_files import read_json
 from bbr.training.checkpoint import Checkpoint
 
-SMALL = command(object_crops=1, window_crops=1, image_size=32, width=16, layers=1, heads=2,
-                context_length=24, steps=3, batch_size=8, lr=1e-3, warmup=1, device="cpu",
-                threads=1)  # fmt: skip
+SMALL = command(
+    object_crops=1,
+    window_crops=1,
+    image_size=32,
+    width=16,
+    layers=1,
+    heads=2,
+    context_length=24,
+    steps=3,
+    batch_size=8,
+    lr=1e-3,
+    warmup=1,
+    device="cpu",
+    threads=1,
+)
 
 
 @pytest.fixture(scope="module")

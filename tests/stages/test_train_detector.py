@@ -32,9 +32,16 @@ def data(tmp_path_factory):
 
 def options(data, output, **changes):
     chosen = data | {
-        "output": output, "network": "attention", "layout": "spatial", "width": 8,
-        "num_boxes": 3, "steps": 4, "batch_size": 4, "lr": 1e-3, "checkpoint_seconds": 0,
-    }  # fmt: skip
+        "output": output,
+        "network": "attention",
+        "layout": "spatial",
+        "width": 8,
+        "num_boxes": 3,
+        "steps": 4,
+        "batch_size": 4,
+        "lr": 1e-3,
+        "checkpoint_seconds": 0,
+    }
     return [*command(**(chosen | changes)), *ONE_THREAD]
 
 
@@ -52,10 +59,20 @@ def test_same_bytes_each_time_and_nothing_else_left(data, tmp_path):
 
 def test_seed_and_every_hyperparameter_count(data, tmp_path):
     changes = [
-        {}, {"seed": 1}, {"lr": 2e-3}, {"steps": 5}, {"batch_size": 5}, {"num_boxes": 4},
-        {"weight_decay": 0.1}, {"warmup": 2}, {"lr_schedule": "cosine"}, {"giou_weight": 1},
-        {"no_object_weight": 0.5}, {"augmentation": "flip_maps"}, {"channel_dropout": 0.5},
-    ]  # fmt: skip
+        {},
+        {"seed": 1},
+        {"lr": 2e-3},
+        {"steps": 5},
+        {"batch_size": 5},
+        {"num_boxes": 4},
+        {"weight_decay": 0.1},
+        {"warmup": 2},
+        {"lr_schedule": "cosine"},
+        {"giou_weight": 1},
+        {"no_object_weight": 0.5},
+        {"augmentation": "flip_maps"},
+        {"channel_dropout": 0.5},
+    ]
     weights = [
         load_file(train(data, tmp_path / f"{i}.st", **change))["sides.weight"].tolist()
         for i, change in enumerate(changes)
@@ -74,9 +91,13 @@ def test_networks_and_layouts(data, tmp_path, network, layout):
     spec = json.loads(metadata["detector"])
     channels = 96 if layout == "spatial" else 3
     assert spec == {
-        "network": network, "layout": layout, "channels": channels, "num_boxes": 3, "width": 8,
+        "network": network,
+        "layout": layout,
+        "channels": channels,
+        "num_boxes": 3,
+        "width": 8,
         "cell": 1,
-    }  # fmt: skip
+    }
     provenance = json.loads(metadata["provenance"])
     assert provenance["stage"] == "train_detector"
     assert sorted(provenance["inputs"]) == ["boxes", "index", "inputs"]

@@ -46,9 +46,18 @@ def index(folder):
 def inpainter(index, folder):
     output = folder / "inpainter.safetensors"
     sizes = command(
-        image_size=32, patch_size=8, dim=16, depth=1, heads=2, decoder_dim=16, decoder_depth=1,
-        decoder_heads=2, steps=2, batch_size=4, warmup=1,
-    )  # fmt: skip
+        image_size=32,
+        patch_size=8,
+        dim=16,
+        depth=1,
+        heads=2,
+        decoder_dim=16,
+        decoder_depth=1,
+        decoder_heads=2,
+        steps=2,
+        batch_size=4,
+        warmup=1,
+    )
     options = [*command(index=index, output=output), *sizes, *ONE_THREAD]
     assert pretrain_inpainter.main(options) == 0
     return output
@@ -56,10 +65,19 @@ def inpainter(index, folder):
 
 def arguments(index, inpainter, output, *more, **changes):
     chosen = {
-        "index": index, "inpainter": inpainter, "output": output, "image_size": 64,
-        "upsamplings": 2, "min_width": 8, "augmentation": "flip_maps", "discriminator_size": 32,
-        "discriminator_width": 4, "steps": 3, "batch_size": 4, "checkpoint_seconds": 1000,
-    } | changes  # fmt: skip
+        "index": index,
+        "inpainter": inpainter,
+        "output": output,
+        "image_size": 64,
+        "upsamplings": 2,
+        "min_width": 8,
+        "augmentation": "flip_maps",
+        "discriminator_size": 32,
+        "discriminator_width": 4,
+        "steps": 3,
+        "batch_size": 4,
+        "checkpoint_seconds": 1000,
+    } | changes
     return [*command(**chosen), *F, *RESNET, *ONE_THREAD, *more]
 
 
@@ -112,23 +130,43 @@ def test_masks_in_features_are_those_of_the_network(segmenter, boxes, folder):
 
 def test_from_masks_to_a_refined_head(segmenter, boxes, index, folder):
     inputs, h, refined = (folder / name for name in ("inputs.h5", "h.st", "refined.safetensors"))
-    options = command(
-        index=index, weights=segmenter, image_size=64, parts="mask", output=inputs
-    )  # fmt: skip
+    options = command(index=index, weights=segmenter, image_size=64, parts="mask", output=inputs)
     assert cache_detector_inputs.main([*options, *ONE_THREAD]) == 0
     with DetectorInputs(inputs) as cached:
         assert (cached.grid, cached.shape) == ((16, 16), (1, 256, 1))
         assert cached.batch(torch.tensor([1])).shape == (1, 1, 256, 1)
     options = command(
-        index=index, inputs=inputs, boxes=boxes, output=h, network="attention", layout="spatial",
-        cell=4, width=8, num_boxes=2, augmentation="flip_maps", steps=2, batch_size=4,
-    )  # fmt: skip
+        index=index,
+        inputs=inputs,
+        boxes=boxes,
+        output=h,
+        network="attention",
+        layout="spatial",
+        cell=4,
+        width=8,
+        num_boxes=2,
+        augmentation="flip_maps",
+        steps=2,
+        batch_size=4,
+    )
     assert train_detector.main([*options, *ONE_THREAD]) == 0
     options = command(
-        index=index, weights=segmenter, detector=h, boxes=boxes, output=refined, image_size=64,
-        parts="mask", heuristic="move", regularize="mask", optimizer="adamw", beta2=0.95,
-        lr_schedule="polynomial", steps=2, batch_size=4, lr=1e-3,
-    )  # fmt: skip
+        index=index,
+        weights=segmenter,
+        detector=h,
+        boxes=boxes,
+        output=refined,
+        image_size=64,
+        parts="mask",
+        heuristic="move",
+        regularize="mask",
+        optimizer="adamw",
+        beta2=0.95,
+        lr_schedule="polynomial",
+        steps=2,
+        batch_size=4,
+        lr=1e-3,
+    )
     assert refine_backbone.main([*options, "--reinit-head", *ONE_THREAD]) == 0
     before, after = load_file(segmenter), load_file(refined)
     unmoved = [n for n in before if n.startswith("features.")]

@@ -38,8 +38,8 @@ def test_ranges_in_words(bounds, words):
 
 def test_what_is_described():
     heat, shares, glaze = described(Kiln)
-    assert (heat.kind, heat.count, heat.optional, heat.default) == (int, None, False, MISSING)
-    assert (shares.kind, shares.count, shares.default) == (float, 2, (0.1, 0.5))
+    assert (heat.kind, heat.amount, heat.optional, heat.default) == (int, None, False, MISSING)
+    assert (shares.kind, shares.amount, shares.default) == (float, 2, (0.1, 0.5))
     assert (glaze.kind, glaze.optional, glaze.flag) == (str, True, "--glaze")
 
 

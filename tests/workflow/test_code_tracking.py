@@ -78,8 +78,12 @@ def test_imports_of_imports_and_cycles(tmp_path: Path) -> None:
         },
     )
     assert set(_found(folder)) == {
-        "stage.py", "bbr/__init__.py", "bbr/always.py", "bbr/a.py", "bbr/b.py",
-    }  # fmt: skip
+        "stage.py",
+        "bbr/__init__.py",
+        "bbr/always.py",
+        "bbr/a.py",
+        "bbr/b.py",
+    }
 
 
 def test_a_script_that_is_not_there(tmp_path: Path) -> None:
@@ -103,8 +107,11 @@ print(json.dumps(found))
 def test_nothing_that_a_stage_really_imports_is_missed() -> None:
     output = subprocess.run(
         [sys.executable, "-c", _IMPORT_EACH, *STAGES],
-        cwd=ROOT / "stages", stdout=subprocess.PIPE, text=True, check=True,
-    ).stdout  # fmt: skip
+        cwd=ROOT / "stages",
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
     for stage, modules in json.loads(output).items():
         files = code_files(stage, str(ROOT / "stages"))
         found = {str(Path(path).relative_to(ROOT / "stages")) for path in files}

@@ -187,7 +187,7 @@ def _write_weights(path: Path, metadata: dict[str, str]) -> str:
 
 def test_own_weights_replace_those_of_the_backbone(tmp_path: Path) -> None:
     weights = _write_weights(tmp_path / "dino.safetensors", {"format": "pt"})
-    config = _config({"weights": weights})
+    config = _config({"weights": weights, "backbone": "dino_vits16"})
     prepare(config, SCHEMA)
     own = config["backbones"][config["backbone"]]
     assert own["weights"] == weights

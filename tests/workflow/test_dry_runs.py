@@ -7,9 +7,11 @@ import yaml
 from workflow_copies import BELOW, ROOT, TINY, TINY_TARGETS, Repository
 
 OTHER_TARGETS = (
-    "results/table6.csv", "results/table7.csv", "results/figures/figure1.png",
+    "results/table6.csv",
+    "results/table7.csv",
+    "results/figures/figure1.png",
     "results/figures/figure4.png",
-)  # fmt: skip
+)
 
 PER_DATASET_OF_TABLE4 = {
     "cache_detector_inputs": 3,
@@ -40,10 +42,16 @@ def test_seeds_share_what_does_not_depend_on_them(pristine: Repository) -> None:
     two = pristine.planned("results/table4.csv", "--config", "seeds=[0,1]")
     more = {rule: two[rule] - count for rule, count in one.items() if two[rule] != count}
     assert more == {
-        "evaluate_boxes": 36, "extract_features": 9, "merge_boxes": 9, "predict_boxes": 9,
-        "predict_cad": 18, "pseudo_boxes": 9, "refine_backbone": 9, "train_cad": 18,
+        "evaluate_boxes": 36,
+        "extract_features": 9,
+        "merge_boxes": 9,
+        "predict_boxes": 9,
+        "predict_cad": 18,
+        "pseudo_boxes": 9,
+        "refine_backbone": 9,
+        "train_cad": 18,
         "train_detector": 9,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(("cad", "count"), [("false", None), ("[lost]", 6), ("[]", None)])
@@ -103,15 +111,23 @@ def test_table7_needs_nothing_that_table4_does_not(pristine: Repository) -> None
 
 
 FIGURE_OF_LOST = {
-    "extract_features": 2, "pseudo_boxes": 2, "merge_boxes": 2, "cache_detector_inputs": 1,
-    "train_detector": 1, "refine_backbone": 1,
-}  # fmt: skip
+    "extract_features": 2,
+    "pseudo_boxes": 2,
+    "merge_boxes": 2,
+    "cache_detector_inputs": 1,
+    "train_detector": 1,
+    "refine_backbone": 1,
+}
 
 
 FIGURE_OF_G = {
-    "extract_training_heatmaps": 1, "heatmap_pseudo_boxes": 1, "train_phrase_detector": 1,
-    "refine_grounder": 1, "extract_heatmaps": 2, "heatmap_boxes": 2,
-}  # fmt: skip
+    "extract_training_heatmaps": 1,
+    "heatmap_pseudo_boxes": 1,
+    "train_phrase_detector": 1,
+    "refine_grounder": 1,
+    "extract_heatmaps": 2,
+    "heatmap_boxes": 2,
+}
 
 
 def test_figures_of_maps(pristine: Repository) -> None:
@@ -151,8 +167,11 @@ def test_overlays(pristine: Repository, overlay: str) -> None:
 def test_the_test_configuration_plans_both_shards(pristine: Repository) -> None:
     jobs = pristine.planned("results/tiny/scenes_vit/lost/boxes.json", *TINY)
     assert jobs == {
-        "render_scenes": 1, "extract_features": 2, "pseudo_boxes": 2, "merge_boxes": 1,
-    }  # fmt: skip
+        "render_scenes": 1,
+        "extract_features": 2,
+        "pseudo_boxes": 2,
+        "merge_boxes": 1,
+    }
 
 
 def test_the_embedded_weights_can_be_remade(pristine: Repository) -> None:

@@ -49,13 +49,19 @@ CODE = {
     "refine_backbone.py": {"refine_backbone": 1, **AFTER_F_H},
     "train_detector.py": {"train_detector": 1, **AFTER_H},
     "predict_boxes.py": {
-        "predict_boxes": 2, "evaluate_boxes": 2, "draw_refined_boxes": 1, **TABLES,
+        "predict_boxes": 2,
+        "evaluate_boxes": 2,
+        "draw_refined_boxes": 1,
+        **TABLES,
     },
     "extract_features.py": AFTER_FEATURES,
     "evaluate.py": {"evaluate_boxes": 12, **AFTER_METRICS},
     "predict_cad.py": {"predict_cad": 2, "evaluate_boxes": 2, "tabulate_metrics": 1},
     "bbr/cad/batches.py": {
-        "train_cad": 2, "predict_cad": 2, "evaluate_boxes": 2, "tabulate_metrics": 1,
+        "train_cad": 2,
+        "predict_cad": 2,
+        "evaluate_boxes": 2,
+        "tabulate_metrics": 1,
     },
     "bbr/refinement/objective.py": {"refine_backbone": 1, **AFTER_F_H},
     "bbr/heuristics/lost.py": AFTER_BOXES,
@@ -64,7 +70,7 @@ CODE = {
     "bbr/backbones/build.py": NOT_RENDERING,
     "bbr/scenes/palette.py": EVERYTHING,
     "bbr/backbones/pretraining.py": {},
-}  # fmt: skip
+}
 
 # Changes of the configuration, and the jobs that then run again.
 KEYS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
@@ -110,9 +116,15 @@ def test_the_table_has_its_rows(finished: Repository) -> None:
     with open(finished.root / "results/table4.csv", encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
     assert [row["model"] for row in rows] == [
-        "DINO-seg", "LOST", "Ours (LOST)", "LOST + CAD", "Ours (LOST) + CAD",
-        "Centre box", "Whole image", "LOST, random-init f",
-    ]  # fmt: skip
+        "DINO-seg",
+        "LOST",
+        "Ours (LOST)",
+        "LOST + CAD",
+        "Ours (LOST) + CAD",
+        "Centre box",
+        "Whole image",
+        "LOST, random-init f",
+    ]
     ours = rows[2]["tiny"]
     assert ours.endswith(")")
     assert "(" in ours
@@ -187,9 +199,12 @@ def test_own_photographs(edited: Repository) -> None:
 
     shutil.copy(images[3], photographs)
     again = {
-        "index_dataset": 1, "extract_features": 1, "pseudo_boxes": 1, "merge_boxes": 1,
+        "index_dataset": 1,
+        "extract_features": 1,
+        "pseudo_boxes": 1,
+        "merge_boxes": 1,
         "draw_own_boxes": 1,
-    }  # fmt: skip
+    }
     assert edited.planned(*wanted) == again
     photographs.rename(edited.root / "other photos")
     moved = (wanted[0], "--config", f"images={edited.root / 'other photos'}", "backbone=scenes_vit")
@@ -221,9 +236,13 @@ def test_killed_and_started_again_gives_the_same_bytes(edited: Repository) -> No
 def _kill_during(log: Path, command: list[str], folder: Path) -> None:
     """Start a run, and kill it with all its jobs while the job with this log is at work."""
     run = subprocess.Popen(
-        command, cwd=folder, env=environment(), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        command,
+        cwd=folder,
+        env=environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     while not log.exists():
         assert run.poll() is None, f"the run ended without {log}"
         time.sleep(0.1)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from support.artifacts import Training
-from support.grounding_names import split_scored, wildcard_patterns
+from support.grounding_names import split_scored, split_task, study_tasks, wildcard_patterns
 from workflow_copies import Repository
 
 TAUGHT = Training("coco", "no_reg", 3)
@@ -39,10 +39,22 @@ def test_names_are_taken_apart_as_they_were_put_together() -> None:
         ("scored", "gh.coco.other.3", False),
         ("taught", "coco.default.0", True),
         ("lesson", "default", True),
+        ("task", "pointing_game", True),
+        ("task", "bbox_accuracy.absolute", True),
+        ("task", "bbox_accuracy.comparison", False),
+        ("threshold", "meta", False),
     ],
 )
 def test_patterns(wildcard: str, name: str, matches: bool) -> None:
     assert bool(re.fullmatch(PATTERNS[wildcard], name)) == matches
+
+
+def test_tasks_name_the_threshold_that_is_not_configured() -> None:
+    assert split_task("bbox_accuracy.absolute") == ("bbox_accuracy", "absolute")
+    assert split_task("pointing_game") == ("pointing_game", None)
+    for configured, other in (("minmax", "absolute"), ("absolute", "minmax")):
+        tasks = ["pointing_game", "bbox_accuracy", f"bbox_accuracy.{other}"]
+        assert study_tasks(configured) == tasks
 
 
 # No CLIP and no g of ours, so that all is planned from images on.
@@ -93,20 +105,28 @@ def test_a_dataset_in_shards_is_read_as_one(repository: Repository) -> None:
 def test_study_of_five_seeds(repository: Repository) -> None:
     overlay = "workflow/configs/study_grounding.yaml"
     jobs = repository.planned("results/grounding_study.csv", "--configfile", overlay)
-    taught = 5 * (2 + 3)  # five seeds of default on both training sets, and three ablations
+    taught = 5 * 2 * 4  # five seeds of default and three controls, on both training sets
     assert jobs == {
         "render_scenes": 5,
         "extract_training_heatmaps": 2,
         "heatmap_pseudo_boxes": 2,
-        "train_phrase_detector": 5 * 3,
+        "train_phrase_detector": 5 * 2,  # they share h
         "refine_grounder": taught,
         "extract_heatmaps": 3 * (2 + taught),
         "heatmap_boxes": 3 * (2 + taught),
+        "heatmap_boxes_by_threshold": 3 * (2 + taught),
         "predict_phrase_boxes": 3 * 5 * 2,
-        "evaluate_phrases": 3 * (2 * (2 + taught) + 5 * 2),
-        "compare_phrases": 3 * 2 * taught,
+        "evaluate_phrases": 3 * (3 * (2 + taught) + 5 * 2),
+        "compare_phrases": 3 * 3 * taught,
         "tabulate_metrics": 1,
     }
+
+
+def test_trials_share_h_too(repository: Repository) -> None:
+    overlay = "workflow/configs/tune_grounding.yaml"
+    jobs = repository.planned("results/grounding_study.csv", "--configfile", overlay)
+    assert jobs["train_phrase_detector"] == 3 * 2
+    assert jobs["refine_grounder"] == 3 * 2 * 9
 
 
 def test_own_photographs_and_phrases(repository: Repository) -> None:

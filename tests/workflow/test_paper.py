@@ -19,37 +19,59 @@ from workflow_copies import ROOT, Repository
 PAPER = "workflow/configs/paper.yaml"
 RELEASE = "workflow/configs/release.yaml"
 DISCOVERY = {
-    "fetch_voc07": 1, "fetch_voc12": 1, "fetch_coco_train2014": 1, "fetch_coco_annotations": 1,
-    "fetch_coco20k": 1, "index_dataset": 3,
-}  # fmt: skip
+    "fetch_voc07": 1,
+    "fetch_voc12": 1,
+    "fetch_coco_train2014": 1,
+    "fetch_coco_annotations": 1,
+    "fetch_coco20k": 1,
+    "index_dataset": 3,
+}
 GROUNDING_TESTS = {
-    "fetch_visual_genome": 1, "fetch_visual_genome_splits": 1, "fetch_flickr30k": 1,
-    "fetch_flickr30k_entities": 1, "fetch_referit": 1, "fetch_referit_splits": 1,
-}  # fmt: skip
+    "fetch_visual_genome": 1,
+    "fetch_visual_genome_splits": 1,
+    "fetch_flickr30k": 1,
+    "fetch_flickr30k_entities": 1,
+    "fetch_referit": 1,
+    "fetch_referit_splits": 1,
+}
 BOTH_TRAINED = {
-    **GROUNDING_TESTS, "fetch_coco_train2014": 1, "fetch_coco_annotations": 1, "index_dataset": 5,
+    **GROUNDING_TESTS,
+    "fetch_coco_train2014": 1,
+    "fetch_coco_annotations": 1,
+    "index_dataset": 5,
     # CLIP, VGG16 and two g, which are not trained here
-    "fetch_one_weights": 4, "extract_training_heatmaps": 2, "train_phrase_detector": 2,
+    "fetch_one_weights": 4,
+    "extract_training_heatmaps": 2,
+    "train_phrase_detector": 2,
     "refine_grounder": 2,
-}  # fmt: skip
+}
 JOBS: dict[str, dict[str, int]] = {
     "table4": {
         **DISCOVERY,
         # DINO ViT-S/16 and S/8, MOVE's segmenter on the latter, ResNet-50, structured edges
-        "fetch_one_weights": 5, "train_detector": 9, "refine_backbone": 9, "train_cad": 18,
+        "fetch_one_weights": 5,
+        "train_detector": 9,
+        "refine_backbone": 9,
+        "train_cad": 18,
         "evaluate_boxes": 66,
     },
     "table6": {
-        **DISCOVERY, "fetch_one_weights": 2, "train_detector": 12, "refine_backbone": 15,
+        **DISCOVERY,
+        "fetch_one_weights": 2,
+        "train_detector": 12,
+        "refine_backbone": 15,
     },
     "table7": {**DISCOVERY, "fetch_one_weights": 4, "train_detector": 9, "refine_backbone": 9},
     "table1": {**BOTH_TRAINED, "evaluate_phrases": 24},
     "table2": {**BOTH_TRAINED, "evaluate_phrases": 18},
     "table5": {
-        **GROUNDING_TESTS, "fetch_one_weights": 3, "train_phrase_detector": 2,
-        "refine_grounder": 4, "evaluate_phrases": 24,
+        **GROUNDING_TESTS,
+        "fetch_one_weights": 3,
+        "train_phrase_detector": 2,
+        "refine_grounder": 4,
+        "evaluate_phrases": 24,
     },
-}  # fmt: skip
+}
 
 
 def cpu_seconds() -> float:
@@ -177,12 +199,15 @@ def test_what_the_paper_s_section_5_states() -> None:
 @pytest.mark.parametrize(
     ("table", "column", "key"),
     [
-        ("table1", "train", "train"), ("table1", "test", "test"),
-        ("table2", "train", "train"), ("table2", "test", "test"),
-        ("table4", "dataset", "datasets"), ("table6", "dataset", "datasets"),
+        ("table1", "train", "train"),
+        ("table1", "test", "test"),
+        ("table2", "train", "train"),
+        ("table2", "test", "test"),
+        ("table4", "dataset", "datasets"),
+        ("table6", "dataset", "datasets"),
         ("table5", "test", "test"),
     ],
-)  # fmt: skip
+)
 def test_columns_are_those_of_the_published_table(table: str, column: str, key: str) -> None:
     config = paper()
     with open(ROOT / "workflow" / "published" / f"{table}.csv", encoding="utf-8") as lines:

@@ -37,9 +37,12 @@ def test_another_scheduler_gets_what_the_rules_ask_for(
         "QSUB_LOG": str(tmp_path / "log"),
     }
     command = repository.command(
-        "results/tiny/index.json", "--configfile", TINY_FILE,
-        "--workflow-profile", "workflow/profiles/cluster-generic",
-    )  # fmt: skip
+        "results/tiny/index.json",
+        "--configfile",
+        TINY_FILE,
+        "--workflow-profile",
+        "workflow/profiles/cluster-generic",
+    )
     done = subprocess.run(
         command, cwd=repository.root, env=found, capture_output=True, text=True, check=False
     )

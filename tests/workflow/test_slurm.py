@@ -167,8 +167,11 @@ def test_interrupted_and_started_again(left: dict[str, Future[Submitted]]) -> No
 
 def test_shards_and_scores_go_in_packs(left: dict[str, Future[Submitted]]) -> None:
     run = left["interrupted_table"].result()
-    comments = [line.split("|")[1] for line in squeue("%Z|%k").splitlines()
-                if line.startswith(f"{run.root}|")]  # fmt: skip
+    comments = [
+        line.split("|")[1]
+        for line in squeue("%Z|%k").splitlines()
+        if line.startswith(f"{run.root}|")
+    ]
     assert comments.count("rule_boxes_tiny_scenes_vit_pseudo_boxes") == 1
     assert not any(comment.startswith("rule_pseudo_boxes") for comment in comments)
 

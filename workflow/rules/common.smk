@@ -40,6 +40,7 @@ from support.plans import (
     own_images,
     proposals,
     runtime_table,
+    states,
     wwbl,
 )
 
@@ -62,6 +63,7 @@ wildcard_constraints:
         config["datasets"], config["grounding"]["variants"]
     ),
     inputs=artifacts.one_of(["default", *config["heuristics"]]),
+    left=r"\d+",
 
 
 THREADS = config["threads"]

@@ -3,6 +3,7 @@ rule cache_detector_inputs:
     input:
         unpack(of_dataset),
         weights=lambda w: backbones.weights_file(config, w.base),
+        states=lambda w: states.of_inputs(config, w.dataset, w.base, w.inputs),
         code=code("cache_detector_inputs"),
     output:
         inputs="results/{dataset}/{base}/detector_inputs/{inputs}.h5",
@@ -17,7 +18,7 @@ rule cache_detector_inputs:
     resources:
         **on_device(mem_mb=6000, runtime=240),
     params:
-        files=file_options("weights"),
+        files=file_options("weights", "states"),
         backbone=lambda w: backbones.backbone_options(config, w.base),
         seed=lambda w: backbones.initial_seed(config, w.base),
         options=lambda w: options(detectors.inputs_section(config, w.inputs)),
@@ -66,6 +67,22 @@ rule train_detector:
             " --heuristic {wildcards.method} {params.heuristic} --seed {wildcards.seed}"
             " --output {output.detector}"
         )
+
+
+use rule train_detector as train_surrogate with:
+    # A detector taught on all of f's boxes, through which f^h is taught in h's place.
+    output:
+        detector="results/{dataset}/{base}/{method}/{variant}/seed{seed}/surrogate.safetensors",
+    log:
+        "results/logs/{dataset}/{base}/{method}/{variant}/train_surrogate.{seed}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{base}/{method}/{variant}/train_surrogate.{seed}.tsv"
+    params:
+        files=file_options("weights", "init"),
+        backbone=lambda w: backbones.backbone_options(config, w.base),
+        heuristic=lambda w: sections.heuristic_options(config, w.base, w.method),
+        options=lambda w: detectors.surrogate_options(config, w.method, w.variant),
+        precision=config["precision"],
 
 
 rule predict_boxes:

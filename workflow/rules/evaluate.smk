@@ -90,10 +90,11 @@ rule evaluate_phrases:
         **growing(mem_mb=2000, runtime=60),
     params:
         files=file_options("heatmaps", "boxes"),
-        options=lambda w: grounding.scored_options(config, w.dataset, w.scored),
+        task=lambda w: grounding_names.split_task(w.task)[0],
+        options=lambda w: grounding.scored_options(config, w.dataset, w.scored, w.task),
     shell:
         logged(
-            "python stages/evaluate.py --task {wildcards.task} --index {input.index} {params.files}"
+            "python stages/evaluate.py --task {params.task} --index {input.index} {params.files}"
             " {params.options} --output {output.metrics}"
         )
 
@@ -147,7 +148,7 @@ rule evaluate_captions:
         files=file_options("heatmaps", "boxes"),
         area=grounding.area_options(config),
         labels=lambda w: labels.label_options(
-            labels.caption_labels(config, w.dataset, w.maps)
+            labels.caption_labels(config, w.dataset, w.maps, w.task)
         ),
     shell:
         logged(

@@ -3,6 +3,7 @@ rule extract_features:
     input:
         unpack(of_dataset),
         weights=lambda w: backbones.weights_file(config, w.backbone),
+        states=lambda w: states.of_features(config, w.dataset, w.backbone, w.shard),
         code=code("extract_features"),
     output:
         features="results/{dataset}/{backbone}/features/{shard}.h5",
@@ -16,7 +17,7 @@ rule extract_features:
     resources:
         **on_device(mem_mb=6000, runtime=240),
     params:
-        files=file_options("weights"),
+        files=file_options("weights", "states"),
         backbone=lambda w: backbones.backbone_options(config, w.backbone),
         seed=lambda w: backbones.initial_seed(config, w.backbone),
         options=options(config["discovery"]["features"]),
@@ -27,4 +28,37 @@ rule extract_features:
             "python stages/extract_features.py --index {input.index} {params.files}"
             " {params.backbone} {params.seed} {params.options} --shard {params.shard}"
             " --output {output.features}"
+        )
+
+
+rule cache_states:
+    """What the blocks that are trained read: the rest of f, run once for all that begins there."""
+    input:
+        unpack(of_dataset),
+        weights=lambda w: backbones.weights_file(config, w.base),
+        code=code("cache_states"),
+    output:
+        states="results/{dataset}/{base}/states/{left}.{shard}.h5",
+    log:
+        "results/logs/{dataset}/{base}/cache_states.{left}.{shard}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{base}/cache_states.{left}.{shard}.tsv"
+    priority: CHAIN
+    conda:
+        "../../envs/stages.yaml"
+    threads: THREADS
+    resources:
+        **on_device(mem_mb=6000, runtime=240),
+    params:
+        files=file_options("weights"),
+        backbone=lambda w: backbones.backbone_options(config, w.base),
+        seed=lambda w: backbones.initial_seed(config, w.base),
+        options=options(config["discovery"]["features"], config["discovery"]["states"]),
+        shard=shard,
+        precision=config["precision"],
+    shell:
+        with_precision(
+            "python stages/cache_states.py --index {input.index} {params.files}"
+            " {params.backbone} {params.seed} {params.options} --last-blocks {wildcards.left}"
+            " --shard {params.shard} --output {output.states}"
         )

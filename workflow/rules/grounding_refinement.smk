@@ -20,7 +20,7 @@ rule heatmap_boxes:
         **growing(mem_mb=2000, runtime=120),
     params:
         mode="evaluation",
-        options=grounding.contour_options(config),
+        options=lambda w: grounding.contour_options(config, w.get("threshold")),
     shell:
         logged(
             "python stages/heatmap_boxes.py --heatmaps {input.heatmaps} --index {input.index}"
@@ -42,7 +42,17 @@ use rule heatmap_boxes as heatmap_pseudo_boxes with:
         "results/benchmarks/{dataset}/grounding/heatmap_pseudo_boxes.tsv"
     params:
         mode="pseudo",
-        options=grounding.contour_options(config),
+        options=lambda w: grounding.contour_options(config, w.get("threshold")),
+
+
+use rule heatmap_boxes as heatmap_boxes_by_threshold with:
+    output:
+        boxes="results/{dataset}/grounding/{maps}/boxes.{threshold}.json",
+        meta="results/{dataset}/grounding/{maps}/boxes.{threshold}.meta.json",
+    log:
+        "results/logs/{dataset}/grounding/{maps}/heatmap_boxes.{threshold}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/grounding/{maps}/heatmap_boxes.{threshold}.tsv"
 
 
 rule train_phrase_detector:

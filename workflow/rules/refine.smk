@@ -3,7 +3,13 @@ rule refine_backbone:
     input:
         unpack(of_dataset),
         weights=lambda w: backbones.weights_file(config, w.base),
+        states=lambda w: states.of_refinement(
+            config, w.dataset, w.base, w.method, w.variant
+        ),
         detector=lambda w: variants.detector_file(
+            config, w.base, Training(w.dataset, w.variant, int(w.seed), w.method)
+        ),
+        surrogate=lambda w: variants.surrogate_file(
             config, w.base, Training(w.dataset, w.variant, int(w.seed), w.method)
         ),
         boxes="results/{dataset}/{base}/{method}/boxes.json",
@@ -27,7 +33,7 @@ rule refine_backbone:
             * detectors.refinement_devices(config, w.method, w.variant),
         ),
     params:
-        files=file_options("weights"),
+        files=file_options("weights", "states", "surrogate"),
         backbone=lambda w: backbones.backbone_options(config, w.base),
         heuristic=lambda w: sections.heuristic_options(config, w.base, w.method),
         inputs=lambda w: detectors.map_options(config, w.method),

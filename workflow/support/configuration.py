@@ -18,7 +18,7 @@ MINE = "mine"  # the dataset of a user's own photographs
 CUSTOM = "custom"  # the backbone of a user's own weights
 LAYER = "second_layer"  # a heuristic's key that names another backbone
 GROUNDING_TABLES = ("table1", "table2", "table3", "table5")
-NOT_FILES = ("timm", "random", "efficientnet_lite0", "none", "imagenet")
+NOT_FILES = ("timm", "random", "efficientnet_lite0", "dinov2_vits14", "none", "imagenet")
 
 
 def prepare(config: dict[str, Any], schema: Path | str) -> None:

@@ -5,7 +5,8 @@
 {scored}  what is scored: {maps}, the boxes of h as h.{taught}, a classifier's maps as td, random or
           center
 {taught}  how h was trained and g refined: {trained on}.{variant}.{seed}
-{task}    what is measured: one of TASKS
+{task}    pointing_game or bbox_accuracy, the latter from boxes.json, whose threshold is
+          configured; or bbox_accuracy.{threshold}, from boxes.{threshold}.json
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ GAE = "gae"
 TD = "td"
 CONTROLS = ("random", "center")
 TASKS = ("pointing_game", "bbox_accuracy")
+THRESHOLDS = ("minmax", "absolute")
 
 
 class Scored(NamedTuple):
@@ -45,6 +47,18 @@ def split_scored(name: str) -> Scored:
     return Scored(kind, training.dataset, training)
 
 
+def split_task(name: str) -> tuple[str, str | None]:
+    """(task, threshold of the boxes where it is named)."""
+    task, _, threshold = name.partition(".")
+    return task, threshold or None
+
+
+def study_tasks(threshold: str) -> list[str]:
+    """Both metrics, and box accuracy by the thresholds that are not configured."""
+    others = [other for other in THRESHOLDS if other != threshold]
+    return [*TASKS, *(f"bbox_accuracy.{other}" for other in others)]
+
+
 def wildcard_patterns(datasets: Iterable[str], variants: Iterable[str]) -> dict[str, str]:
     """The regular expression of each wildcard, from the names that are configured."""
     dataset, variant = one_of(datasets), one_of(variants)
@@ -52,7 +66,8 @@ def wildcard_patterns(datasets: Iterable[str], variants: Iterable[str]) -> dict[
     maps = rf"{GAE}|g\.(?:{dataset})|gh\.{taught}"
     return {
         "taught": taught,
-        "task": one_of(TASKS),
+        "threshold": one_of(THRESHOLDS),
+        "task": rf"{one_of(TASKS)}|bbox_accuracy\.(?:{one_of(THRESHOLDS)})",
         "lesson": variant,
         "maps": maps,
         "drawn": rf"{maps}|training",

@@ -160,10 +160,10 @@ def _value_schema(each: Described) -> Schema:
         "exclusiveMinimum": about.above, "exclusiveMaximum": about.below,
     }  # fmt: skip
     made: Schema = {"type": kind} | {k: v for k, v in bounds.items() if v is not None}
-    if each.count is not None:
+    if each.amount is not None:
         made = {"type": "array", "items": made}
-        if each.count > 0:
-            made |= {"minItems": each.count, "maxItems": each.count}
+        if each.amount > 0:
+            made |= {"minItems": each.amount, "maxItems": each.amount}
         elif not about.empty:
             made |= {"minItems": 1}
     if each.optional:

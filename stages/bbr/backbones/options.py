@@ -12,9 +12,9 @@ from ..command_line.devices import seed_everything
 from ..command_line.fast_import import large_imports
 from ..errors import InputError
 from ..options import option
-from .base import NORMALIZATIONS, Backbone
+from .base import FACETS, NORMALIZATIONS, PACKAGED, Backbone
 
-_NOT_FILES = ("timm", "random", "efficientnet_lite0")
+_NOT_FILES = ("timm", "random", *PACKAGED)
 
 
 def weights_file(weights: str) -> Path | None:
@@ -41,7 +41,7 @@ def parse_arguments(text: str) -> dict[str, Any]:
 class BackboneOptions:
     """Which backbone f is: its weights, and what overrides the specification in their file."""
 
-    weights: str = option(help="f: a .safetensors file, or timm, random, efficientnet_lite0")
+    weights: str = option(help=f"f: a .safetensors file, or {', '.join(_NOT_FILES)}")
     architecture: str | None = option(None, "a timm model [the weights file's]")
     architecture_args: dict[str, Any] | None = option(
         None, "JSON of overrides for timm.create_model", parse=parse_arguments
@@ -50,15 +50,26 @@ class BackboneOptions:
         None, "of each image's features [the weights file's]", choices=NORMALIZATIONS
     )
     scale: float | None = option(None, "resize images by this factor first [1]", above=0)
+    facet: str | None = option(
+        None,
+        "what heuristics read of a transformer's block [the weights file's; key_without_bias; of"
+        " DINO's key]",
+        choices=FACETS,
+    )
+    block: int | None = option(None, "of which block; -1: the last [the weights file's; -1]")
 
     @property
     def file(self) -> Path | None:
         """The weights file, or None where the weights come from elsewhere."""
         return weights_file(self.weights)
 
-    def recorded(self) -> dict[str, Any]:
-        """What the provenance says; a file is there by its digest, wherever it lies."""
-        return vars(self) | ({} if self.file is None else {"weights": "file"})
+    def recorded(self, backbone: Backbone) -> dict[str, Any]:
+        """What the provenance says, with the facet and the block that are read, given or not.
+
+        A file is there by its digest, wherever it lies.
+        """
+        read = {"facet": backbone.spec.facet, "block": backbone.spec.block}
+        return vars(self) | read | ({} if self.file is None else {"weights": "file"})
 
     def load(self, seed: int = 0) -> Backbone:
         """The backbone in evaluation mode; a random one is initialised from `seed`."""
@@ -72,4 +83,6 @@ class BackboneOptions:
             self.architecture_args,
             self.normalization,
             self.scale,
+            self.facet,
+            self.block,
         )

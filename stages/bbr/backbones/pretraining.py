@@ -54,9 +54,12 @@ class ProjectionHead(nn.Module):
     def __init__(self, dim: int, prototypes: int, hidden: int = 256, bottleneck: int = 64) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(),
+            nn.Linear(dim, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
             nn.Linear(hidden, bottleneck),
-        )  # fmt: skip
+        )
         self.prototypes = nn.Parameter(torch.randn(prototypes, bottleneck))
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -95,6 +98,9 @@ class Distillation(nn.Module):
         tokens = self.student.trainable_forward(seen, depth, (side, side)).tokens
         with torch.no_grad():
             teacher = self.teacher(large).tokens
+        assert tokens is not None, "transformers give tokens"
+        assert teacher is not None
+        with torch.no_grad():
             cls_target = self._targets(teacher[:, 0])
             patch_target = self._targets(teacher[:, 1:][mask])
         # Each large crop's [CLS] must predict what the teacher says of the *other* one,
@@ -149,8 +155,9 @@ class Distillation(nn.Module):
         momentum = 1 - (1 - self.options.momentum) * (math.cos(math.pi * progress) + 1) / 2
         pairs = [(self.teacher, self.student), (self.teacher_head, self.student_head)]
         for teacher, student in pairs:
-            parameters = list(teacher.parameters())
-            torch._foreach_lerp_(parameters, list(student.parameters()), 1 - momentum)
+            of_teacher: list[Tensor] = list(teacher.parameters())
+            of_student: list[Tensor] = list(student.parameters())
+            torch._foreach_lerp_(of_teacher, of_student, 1 - momentum)
 
 
 def cross_entropy(logits: Tensor, target: Tensor, options: PretrainingOptions) -> Tensor:
@@ -220,10 +227,8 @@ def jitter_colors(pixels: Tensor, generator: torch.Generator) -> Tensor:
     cross = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
     cosine, sine = (angle.cos() * saturation), (angle.sin() * saturation)
     matrix = (
-        grey
-        + cosine.view(-1, 1, 1) * (torch.eye(3) - grey)
-        + sine.view(-1, 1, 1) * cross
-    ).to(pixels.device)  # fmt: skip
+        grey + cosine.view(-1, 1, 1) * (torch.eye(3) - grey) + sine.view(-1, 1, 1) * cross
+    ).to(pixels.device)
     mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
     colored = torch.einsum("bij,bjhw->bihw", matrix, pixels)
     contrast, brightness = (

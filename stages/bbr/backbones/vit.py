@@ -1,9 +1,10 @@
-"""f as a vision transformer, read at its last self-attention."""
+"""f as a vision transformer, read at the self-attention of one block, by default the last."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -13,11 +14,15 @@ from .feature_maps import FeatureMaps
 
 
 class TransformerBackbone(Backbone):
-    """A timm `VisionTransformer`, read at its last self-attention."""
+    """A timm `VisionTransformer`; its specification says which facet of which block is read.
+
+    Raises:
+        InputError: it has no [CLS] token or no positional embeddings, or no such block.
+    """
 
     plane_blocks = 1  # a mask head reads the penultimate block's output
 
-    def __init__(self, spec: BackboneSpec, network: VisionTransformer) -> None:
+    def __init__(self, spec: BackboneSpec, network: Any) -> None:
         super().__init__(spec)
         self._require_known_parts(network)
         self.network = network
@@ -25,6 +30,13 @@ class TransformerBackbone(Backbone):
         self.dim = network.embed_dim
         self.plane_channels = network.embed_dim
         self.heads = network.blocks[-1].attn.num_heads
+        if not -self.depth <= spec.block < self.depth:
+            raise InputError(
+                f"block {spec.block} does not exist: {spec.architecture} has {self.depth} blocks,"
+                " from 0 on, and -1 is the last"
+            )
+        self._read = spec.block % self.depth
+        self.reach = self.depth - self._read
 
     def _require_known_parts(self, network: nn.Module) -> None:
         if network.cls_token is None or network.pos_embed is None:
@@ -52,25 +64,31 @@ class TransformerBackbone(Backbone):
         if patch_mask is not None:
             patches = patches * ~patch_mask.unsqueeze(-1)
         tokens = network.norm_pre(self._with_positions(patches, grid))
-        return self._run(network.blocks[: self.depth - last], tokens, grid)
+        return self._run(network.blocks[: self._first(last)], tokens, grid)
 
     def trainable_forward(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
-        """See `Backbone.leave`.
-
-        The keys are those of the last block, so `last` must be at least 1.
-        """
-        network = self.network
-        tokens = self._run(network.blocks[self.depth - last : -1], state, grid)
-        query, key, value = self._attention_inputs(network.blocks[-1], tokens)
-        tokens = network.norm(self._run(network.blocks[-1:], tokens, grid))
+        """See `Backbone.leave`."""
+        network, read = self.network, self._read
+        before = self._run(network.blocks[self._first(last) : read], state, grid)
+        query, key, value = self._attention_inputs(network.blocks[read], before)
+        after = self._run(network.blocks[read : read + 1], before, grid)
+        tokens = network.norm(self._run(network.blocks[read + 1 :], after, grid))
         prefix = network.num_prefix_tokens
         placed = self._placed(key, grid)
         attention = (query[:, :, :1] @ placed.transpose(-2, -1)) * query.shape[-1] ** -0.5
-        q, k, v = (part.transpose(1, 2).flatten(2)[:, prefix:] for part in (query, key, value))
+        facets = {
+            "key": lambda: _side_by_side(key),
+            "key_without_bias": lambda: _side_by_side(
+                self._key_without_bias(network.blocks[read], before)
+            ),
+            "query": lambda: _side_by_side(query),
+            "value": lambda: _side_by_side(value),
+            "token": lambda: network.norm(after),
+        }
         return FeatureMaps(
-            key=self._normalize(k),
-            query=q,
-            value=v,
+            key=self._normalize(facets[self.spec.facet]()[:, prefix:]),
+            query=_side_by_side(query)[:, prefix:],
+            value=_side_by_side(value)[:, prefix:],
             cls_attention=attention.softmax(dim=-1)[:, :, 0, prefix:],
             tokens=torch.cat((tokens[:, :1], tokens[:, prefix:]), dim=1),
             grid=grid,
@@ -83,6 +101,10 @@ class TransformerBackbone(Backbone):
     def plane(self, state: Tensor, grid: tuple[int, int]) -> Tensor:
         """See `Backbone.plane`."""
         return state[:, self.network.num_prefix_tokens :].unflatten(1, grid)
+
+    def _first(self, last: int) -> int:
+        """The block that `trainable_forward` begins with."""
+        return self.depth - max(last, self.reach)
 
     def _run(self, blocks: nn.ModuleList, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         for block in blocks:
@@ -109,13 +131,32 @@ class TransformerBackbone(Backbone):
         return torch.cat((head.expand(len(patches), -1, -1), patches + on_patches), dim=1)
 
     @staticmethod
-    def _attention_inputs(block: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _attention_inputs(block: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q, k, v of a block, each (B, heads, 1 + N, d / heads)."""
         attention = block.attn
         batch, count, _ = tokens.shape
         qkv = attention.qkv(block.norm1(tokens))
         qkv = qkv.reshape(batch, count, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
         return attention.q_norm(qkv[0]), attention.k_norm(qkv[1]), qkv[2]
+
+    @staticmethod
+    def _key_without_bias(block: nn.Module, tokens: Tensor) -> Tensor:
+        """The keys of `_attention_inputs`, had their projection no bias.
+
+        Computed as such: the bias can be many times the rest, and subtracted would leave its
+        rounding behind.
+        """
+        attention: Any = block.attn
+        norm1: Any = block.norm1
+        fused = attention.qkv  # timm's rotary blocks may have three projections in its place
+        weight = attention.k_proj.weight if fused is None else fused.weight.chunk(3)[1]
+        key = functional.linear(norm1(tokens), weight)
+        return attention.k_norm(key.unflatten(2, (attention.num_heads, -1)).transpose(1, 2))
+
+
+def _side_by_side(part: Tensor) -> Tensor:
+    """(B, heads, 1 + N, d / heads) to (B, 1 + N, d)."""
+    return part.transpose(1, 2).flatten(2)
 
 
 def interpolate_positions(

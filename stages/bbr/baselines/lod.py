@@ -62,7 +62,7 @@ def lod_boxes(
     graph = proposal_graph(
         images, nearest_images(np.stack(summaries), options.neighbors), options.matches
     )
-    starts = np.cumsum([0, *map(len, pixels)])
+    starts = np.cumsum([0, *map(len, pixels)]).tolist()
     best = best_of_each(rank_proposals(graph, starts), starts)
     return dict(zip(ids, np.concatenate(pixels)[best], strict=True))
 

@@ -49,8 +49,9 @@ def nearest_images(descriptors: np.ndarray, count: int) -> np.ndarray:
         similarity = unit[start : start + _BLOCK] @ unit.T
         rows = np.arange(len(similarity))
         similarity[rows, start + rows] = -np.inf
-        nearest = np.argpartition(-similarity, count - 1, axis=1)[:, :count] if count else []
-        found[start : start + _BLOCK] = np.sort(nearest, axis=1) if count else 0
+        if count:
+            nearest = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
+            found[start : start + _BLOCK] = np.sort(nearest, axis=1)
     return found
 
 

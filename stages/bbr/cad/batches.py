@@ -118,7 +118,8 @@ class CadBatches:
         mirrored = torch.rand(len(chosen), generator=generator) < _MIRRORED_SHARE
         if self._kept is not None:
             count = len(self.data)
-            return self._of_kept((torch.tensor(chosen) + mirrored * count).tolist(), network)
+            rows = (torch.tensor(chosen) + mirrored * count).tolist()
+            return _of_kept(self._kept, rows, _device(network))
         seen = self._observe(chosen, mirrored.tolist(), network)
         self.data.prefetch(self._positions(step + 1))
         return seen
@@ -126,15 +127,6 @@ class CadBatches:
     def _positions(self, step: int) -> list[int]:
         chosen = batch_indices(len(self.data), self.batch_size, self.seed, step)
         return chosen[self.rank :: self.ranks].tolist()
-
-    def _of_kept(self, rows: list[int], network: Cad) -> Seen:
-        kept, place = self._kept, _device(network)
-        return Seen(
-            kept.features[rows].to(place),
-            [kept.sizes[row] for row in rows],
-            kept.padded,
-            [kept.boxes[row].to(place) for row in rows],
-        )
 
     def _observe(self, positions: list[int], mirrored: list[bool], network: Cad) -> Seen:
         images, boxes = [], []
@@ -155,3 +147,12 @@ def mirror(image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
 
 def _device(network: Cad) -> torch.device:
     return next(network.parameters()).device
+
+
+def _of_kept(kept: Seen, rows: list[int], place: torch.device) -> Seen:
+    return Seen(
+        kept.features[rows].to(place),
+        [kept.sizes[row] for row in rows],
+        kept.padded,
+        [kept.boxes[row].to(place) for row in rows],
+    )

@@ -62,9 +62,12 @@ class Cad(nn.Module):
         at = spec.map_level
         self._sizes = {True: training.train_sizes, False: (prediction.test_size,)}
         self.resize = GeneralizedRCNNTransform(
-            training.train_sizes, spec.max_size, list(levels.mean), list(levels.std),
+            training.train_sizes,
+            spec.max_size,
+            list(levels.mean),
+            list(levels.std),
             size_divisible=levels.strides[at - 1],
-        )  # fmt: skip
+        )
         self.levels = nn.ModuleList(levels.modules[:at])
         self.levels[: spec.frozen_levels].requires_grad_(False)
         channels = levels.channels[at - 1]
@@ -206,7 +209,9 @@ def load_cad(path: Path | str, prediction: CadPrediction) -> Cad:
     tensors, metadata = read_tensors(path)
     if "cad" not in metadata:
         raise InputError(f"{path}: holds no CAD; give a file made by train_cad.py")
-    stored = {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["cad"].items()}
+    stored: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in metadata["cad"].items()
+    }
     spec = CadSpec(**stored)
     network = build_cad(spec, prediction=prediction)
     fit_weights(network, tensors, str(path), f"{spec.network} (CAD)")

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -58,7 +59,7 @@ def build_levels(architecture: str, init: str | None = None) -> Levels:
         network = timm.create_model(architecture, features_only=True, out_indices=range(_LEVELS))
     except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"network {architecture} has no {_LEVELS} levels ({error})") from error
-    information = network.feature_info
+    information: Any = network.feature_info
     levels = _cut(network, information.module_name())
     if not isinstance(network, FeatureListNet | EfficientNetFeatures) or len(levels) != _LEVELS:
         raise InputError(f"network {architecture} is not a plain chain; choose a ResNet")
@@ -66,7 +67,7 @@ def build_levels(architecture: str, init: str | None = None) -> Levels:
         given = read_init(init, architecture)
         _add_counters(network, given)
         fit_weights(network, given, f"--init {init}", architecture)
-    trained = timm.get_pretrained_cfg(architecture)
+    trained: Any = timm.get_pretrained_cfg(architecture)
     return Levels(
         levels,
         information.channels(),

@@ -152,6 +152,8 @@ def save_small_captioner(
 ) -> None:
     """Write a small captioner, without the trunk, which comes from a package."""
     # Some of BLIP's tensors are one tensor under two names, which safetensors does not take.
+    if captioner.spec is None:
+        raise TypeError("only a small captioner, which has a specification, is written")
     tensors = {name: tensor.clone() for name, tensor in captioner.model.state_dict().items()}
     write_tensors(path, tensors, {"captioner": asdict(captioner.spec), "provenance": provenance})
 
@@ -167,9 +169,11 @@ def _load_published(source: str) -> Captioner:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         # Pillow's resizing, as the weights were made with; torchvision's differs a little.
         image_processor = BlipImageProcessorPil.from_pretrained(folder)
-        model, loading = BlipForConditionalGeneration.from_pretrained(
+        # A pair, with output_loading_info, which the annotation does not say.
+        both: Any = BlipForConditionalGeneration.from_pretrained(
             folder, weights_only=True, output_loading_info=True
         )
+        model, loading = both
     except Exception as error:  # hubs, caches and parsers each raise kinds of their own
         raise _unusable(source, error) from error
     missing = sorted(loading["missing_keys"])

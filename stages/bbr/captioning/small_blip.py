@@ -6,6 +6,7 @@ As in the small CLIP, frozen ImageNet features of EfficientNet-Lite0 take the pl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import nn
@@ -56,9 +57,14 @@ def word_tokenizer(spec: SmallCaptionerSpec) -> PreTrainedTokenizerFast:
         single=f"{START} $A {END}", special_tokens=[(t, numbers[t]) for t in (START, END)]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token=PAD, unk_token=UNKNOWN, bos_token=START, eos_token=END,
-        sep_token=END, model_max_length=spec.context_length,
-    )  # fmt: skip
+        tokenizer_object=words,
+        pad_token=PAD,
+        unk_token=UNKNOWN,
+        bos_token=START,
+        eos_token=END,
+        sep_token=END,
+        model_max_length=spec.context_length,
+    )
 
 
 def build_small_captioner(
@@ -75,7 +81,7 @@ def build_small_captioner(
             f"captioner: image_size {spec.image_size} must be a multiple of {trunk.stride}, and"
             f" width {spec.width} of heads {spec.heads}"
         )
-    towers = {
+    towers: dict[str, Any] = {
         "hidden_size": spec.width,
         "intermediate_size": 4 * spec.width,
         "num_hidden_layers": spec.layers,

@@ -36,6 +36,10 @@ class Clip(nn.Module):
         spec: of a small CLIP of ours, else None.
     """
 
+    model: Any  # of several classes, whose parts have no common type
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         model: nn.Module,
@@ -198,6 +202,8 @@ def _load_small(path: Path | None, tensors: dict[str, Tensor], stored: dict[str,
 
 def save_small_clip(path: Path | str, clip: Clip, provenance: dict[str, Any]) -> None:
     """Write a small CLIP, without the trunk, which comes from a package."""
+    if clip.spec is None:
+        raise TypeError("only a small CLIP, which has a specification, is written")
     state = clip.model.state_dict()
     trained = {name: tensor for name, tensor in state.items() if not is_from_package(name)}
     write_tensors(path, trained, {"clip": asdict(clip.spec), "provenance": provenance})

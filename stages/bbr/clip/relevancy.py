@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from open_clip.timm_model import TimmModel
@@ -31,7 +31,7 @@ from .small_network import SmallTower
 class _Site(NamedTuple):
     """The attention that is looked at, and how many tokens come before those of patches."""
 
-    module: nn.Module
+    module: Any  # torch's attention or one of timm's, see `_checked`
     prefix: int
 
 
@@ -42,8 +42,8 @@ class _Record:
     The leaf is the output of torch's attention, and of timm's what its projection reads.
     """
 
-    input: Tensor | None = None
-    leaf: Tensor | None = None
+    input: Tensor = field(init=False)
+    leaf: Tensor = field(init=False)
 
 
 def relevancy_maps(clip: Clip, images: Tensor, texts: Tensor, size: tuple[int, int]) -> Tensor:
@@ -84,7 +84,7 @@ def patch_relevancy(clip: Clip, images: Tensor, texts: Tensor) -> Tensor:
 
 
 @contextmanager
-def _recorded(module: nn.Module) -> Iterator[_Record]:
+def _recorded(module: Any) -> Iterator[_Record]:
     """While the block runs, a call of the module is recorded and cut off from what came before."""
     record = _Record()
 
@@ -154,7 +154,7 @@ def _extras(module: nn.Module) -> list[nn.Module | None]:
     return [getattr(module, name, None) for name in ("norm", "gate")]
 
 
-def _parts(module: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _parts(module: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Query, key and value: (B, heads, N, D / heads) each."""
     heads = module.num_heads
     if isinstance(module, nn.MultiheadAttention):

@@ -13,6 +13,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
+from ..backbones.base import Backbone
 from ..backbones.build import load_backbone
 from ..errors import InputError
 from ..options import option
@@ -50,7 +51,7 @@ class SmallClipSpec:
 class SmallTower(nn.Module):
     """An image tower in two parts: what is frozen, if anything, and what is trained."""
 
-    def __init__(self, trunk: nn.Module | None, transformer: nn.Module) -> None:
+    def __init__(self, trunk: Backbone | None, transformer: nn.Module) -> None:
         super().__init__()
         self.trunk, self.transformer = trunk, transformer
 

@@ -29,23 +29,36 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 # What a full disk, a read-only folder or a wrong path raise: the user's to mend, not a bug.
 _USER_ERRNOS = {
-    errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS,
-    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EFBIG,
-}  # fmt: skip
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EFBIG,
+}
 
 
-def execute(run: Callable[..., Any], description: str | None, argv: list[str] | None = None) -> int:
+def execute(
+    run: Callable[..., Any],
+    description: str | None,
+    argv: list[str] | None = None,
+    program: str | None = None,
+) -> int:
     """Parse `argv` into the options that `run` takes, call it and return the exit status.
 
-    `description` heads the help. `--threads` is applied here and not passed on. 0 is success; 1 is
-    an error that the user can mend, told in one line on stderr; 130 is an interrupt. Anything else
-    is a bug and keeps its traceback.
+    `description` heads the help; `program` is what the user typed, where that is not the script.
+    `--threads` is applied here and not passed on. 0 is success; 1 is an error that the user can
+    mend, told in one line on stderr; 130 is an interrupt. Anything else is a bug and keeps its
+    traceback.
     """
     loaded()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     # A cluster ends jobs with SIGTERM: leave through `finally`, so that no half file stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    parser = build_parser(run, description)
+    parser = build_parser(run, description, program)
     parser.add_argument("--threads", type=_thread_number, help="CPU threads [all]")
     try:
         options, given = parse(run, parser, argv)

@@ -35,9 +35,12 @@ def parameters_of(run: Callable[..., Any]) -> Iterator[Parameter]:
         yield Parameter(name, hints[name], default)
 
 
-def build_parser(run: Callable[..., Any], description: str | None) -> argparse.ArgumentParser:
+def build_parser(
+    run: Callable[..., Any], description: str | None, program: str | None = None
+) -> argparse.ArgumentParser:
     """An argument parser whose help is the stage's docstring and shows every default."""
     parser = argparse.ArgumentParser(
+        prog=program,
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -91,8 +94,11 @@ def _add(group: Any, each: Described) -> None:
         more["action"] = "extend" if each.kind is str else "append"
     if about.choices:
         more["choices"] = about.choices
-    if each.count is not None:
-        more["nargs"] = each.count if each.count > 0 else "*" if about.empty else "+"
+    if each.amount is not None:
+        more["nargs"] = each.amount if each.amount > 0 else "*" if about.empty else "+"
+    if about.positional:
+        group.add_argument(each.name, type=_reader(each), metavar=about.metavar, **more)
+        return
     if each.default is MISSING:
         more["required"] = True
     else:
@@ -152,7 +158,7 @@ def _instance(kind: type, defaults: Any, values: dict[str, Any]) -> Any:
         value = values[each.name]
         if each.option.repeats and value is None:
             value = each.default
-        given[each.name] = value if each.count is None else _as_tuples(value)
+        given[each.name] = value if each.amount is None else _as_tuples(value)
     for name, of_kinds in variants_of(kind):
         given[name] = _variant(of_kinds, given[of_kinds.by], values)
     return kind(**given)

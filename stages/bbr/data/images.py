@@ -15,7 +15,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import InputError
 
-EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"))
+# What Pillow reads only with the package pillow-heif: photographs as many telephones take them.
+_HEIF = (".heic", ".heif")
+EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", *_HEIF))
 # Only these decoders are tried, whatever a file's name says: among Pillow's others are some that
 # run external programs (EPS through Ghostscript).
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
@@ -57,6 +59,20 @@ def read_rgb(path: Path | str) -> np.ndarray:
     """
     with _open_upright(path) as image:
         return _to_rgb(image)
+
+
+def upright_rgb(image: Image.Image) -> np.ndarray:
+    """`read_rgb` of an image that is already open, which stays as it is.
+
+    Raises:
+        UnreadableImage: it cannot be decoded, or is of an unsupported mode or too large.
+    """
+    name = getattr(image, "filename", "") or "image"
+    try:
+        _refuse_unsupported(name, image)
+        return _to_rgb(ImageOps.exif_transpose(image))
+    except OSError as error:
+        raise UnreadableImage(name, _reason(error)) from error
 
 
 def checksum(path: Path | str) -> int:
@@ -113,7 +129,7 @@ def _open_upright(path: Path | str) -> Iterator[Image.Image]:
             raise UnreadableImage(path, "no such file")
         if os.path.getsize(path) == 0:
             raise UnreadableImage(path, "empty file")
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(path, formats=_formats(path)) as image:
             _refuse_unsupported(path, image)
             image.load()
             _turn_upright(image)
@@ -124,6 +140,17 @@ def _open_upright(path: Path | str) -> Iterator[Image.Image]:
     # run over many thousands.
     except Exception as error:
         raise UnreadableImage(path, _reason(error)) from error
+
+
+def _formats(path: Path | str) -> tuple[str, ...]:
+    if Path(path).suffix.lower() not in _HEIF:
+        return _FORMATS
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        raise UnreadableImage(path, "HEIC needs a package: pip install pillow-heif") from None
+    register_heif_opener()
+    return (*_FORMATS, "HEIF")
 
 
 def _refuse_unsupported(path: Path | str, image: Image.Image) -> None:

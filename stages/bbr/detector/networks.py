@@ -47,7 +47,13 @@ class DetectorSpec:
     )
 
 
-class ResNetDetector(nn.Module):
+class Detector(nn.Module):
+    """h, of any kind: maps (B, channels, H, W) to logits (B, k, 2) and boxes (B, k, 4)."""
+
+    spec: DetectorSpec
+
+
+class ResNetDetector(Detector):
     """A torchvision ResNet whose last layer gives 6k numbers: 4 sigmoids and 2 logits a box."""
 
     def __init__(self, spec: DetectorSpec) -> None:
@@ -69,7 +75,7 @@ class ResNetDetector(nn.Module):
         return output[..., 4:], output[..., :4].sigmoid()
 
 
-class VggDetector(nn.Module):
+class VggDetector(Detector):
     """torchvision's VGG16 on a heatmap, repeated to 3 channels; its last layer gives 6k numbers."""
 
     def __init__(self, spec: DetectorSpec) -> None:
@@ -88,7 +94,7 @@ class VggDetector(nn.Module):
         return output[..., 4:], output[..., :4].sigmoid()
 
 
-class AttentionDetector(nn.Module):
+class AttentionDetector(Detector):
     """A small residual network that keeps space as space and reads each box's sides off it.
 
     Each of the k boxes has four attention maps, one a side; a side lies at the mean coordinate of
@@ -150,7 +156,10 @@ class _ResidualBlock(nn.Module):
 
 
 # The layers of h that no pretrained network has.
-_OWN_LAYERS = {ResNetDetector: ("fc.",), VggDetector: ("classifier.6.",)}
+_OWN_LAYERS: dict[type[nn.Module], tuple[str, ...]] = {
+    ResNetDetector: ("fc.",),
+    VggDetector: ("classifier.6.",),
+}
 
 
 def _patch_edges(height: int, width: int, like: Tensor) -> Tensor:
@@ -163,7 +172,7 @@ def _patch_edges(height: int, width: int, like: Tensor) -> Tensor:
     return torch.stack((x, y, x + 1 / width, y + 1 / height)).flatten(1)
 
 
-def build_detector(spec: DetectorSpec) -> nn.Module:
+def build_detector(spec: DetectorSpec) -> Detector:
     """h from its specification, randomly initialised.
 
     Raises:
@@ -184,7 +193,7 @@ def build_detector(spec: DetectorSpec) -> nn.Module:
     raise InputError(_unknown(spec.network))
 
 
-def _torchvision(network: str) -> nn.Module:
+def _torchvision(network: str) -> Any:
     with large_imports():  # network attention does without
         from torchvision import models
 
@@ -197,7 +206,7 @@ def _unknown(network: str) -> str:
     return f"network {network!r} is unknown; choose attention, vgg16 or a torchvision ResNet"
 
 
-def initialize_trunk(detector: nn.Module, path: Path | str) -> None:
+def initialize_trunk(detector: Detector, path: Path | str) -> None:
     """Start a ResNet or VGG h from pretrained weights in torchvision's layout.
 
     The last layer stays as it is, and so does a ResNet's stem where h reads other than 3 channels.
@@ -206,7 +215,7 @@ def initialize_trunk(detector: nn.Module, path: Path | str) -> None:
         InputError: h is neither, or the tensors do not fit.
     """
     own = _OWN_LAYERS.get(type(detector))
-    if own is None:
+    if own is None or not isinstance(detector, ResNetDetector | VggDetector):
         raise InputError(f"--init {path}: only a ResNet or VGG can start from pretrained weights")
     tensors, _ = read_tensors(path)
     expected = detector.network.state_dict()
@@ -217,13 +226,13 @@ def initialize_trunk(detector: nn.Module, path: Path | str) -> None:
     fit_weights(detector.network, trunk, str(path), detector.spec.network)
 
 
-def save_detector(path: Path | str, detector: nn.Module, provenance: dict[str, Any]) -> None:
+def save_detector(path: Path | str, detector: Detector, provenance: dict[str, Any]) -> None:
     """Write h with its specification and provenance as safetensors."""
     metadata = {"detector": asdict(detector.spec), "provenance": provenance}
     write_tensors(path, detector.state_dict(), metadata)
 
 
-def load_detector(path: Path | str) -> nn.Module:
+def load_detector(path: Path | str) -> Detector:
     """h from a file of `save_detector`, in evaluation mode.
 
     Raises:
@@ -238,7 +247,7 @@ def load_detector(path: Path | str) -> nn.Module:
     return detector.eval()
 
 
-def require_channels(detector: nn.Module, shape: tuple[int, int, int], source: Path | str) -> None:
+def require_channels(detector: Detector, shape: tuple[int, int, int], source: Path | str) -> None:
     """Check that h can read maps of (P, N, d) = `shape`.
 
     Raises:

@@ -13,8 +13,12 @@ from ..errors import InputError
 from ..storage.boxes_json import box_xyxy, read_boxes, require_known_images, top_boxes
 
 
-def load_targets(path: Path | str, index: Index) -> tuple[Tensor, Tensor]:
+def load_targets(path: Path | str, index: Index, share: float = 1.0) -> tuple[Tensor, Tensor]:
     """The best-scoring box of each image of the index that has one.
+
+    Args:
+        share: of these images, the ones whose boxes have the highest scores: with the heuristics'
+            scores, those whose object stands out. Of equal scores the first images count.
 
     Returns:
         positions (m,) int64 into `index.images`, ascending, and boxes (m, 4) float32 cxcywh in
@@ -29,6 +33,10 @@ def load_targets(path: Path | str, index: Index) -> tuple[Tensor, Tensor]:
     positions = [i for i, image in enumerate(index.images) if image["id"] in best]
     if not positions:
         raise InputError(f"{path}: holds no boxes to learn from")
+    scores = [best[index.images[i]["id"]]["score"] for i in positions]
+    first = sorted(range(len(positions)), key=lambda n: -scores[n])
+    kept = first[: max(1, round(share * len(positions)))]
+    positions = sorted(positions[n] for n in kept)
     chosen = [index.images[i] for i in positions]
     boxes = torch.tensor([box_xyxy(best[image["id"]]) for image in chosen])
     sizes = torch.tensor([index.image_size(image) for image in chosen])

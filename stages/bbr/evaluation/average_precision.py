@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -103,9 +104,7 @@ def _frame(index: Index) -> dict[str, list[dict[str, object]]]:
     return {"images": images, "categories": [{"id": _CLASS, "name": "object"}]}
 
 
-def _matches(
-    evaluation: object, images: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _matches(evaluation: Any, images: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """pycocotools' matches at IoU 0.5, for objects of all sizes.
 
     Returns:

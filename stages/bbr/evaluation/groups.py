@@ -10,10 +10,32 @@ from .phrase_metrics import Target
 
 # Words for places and parts: a phrase that has one tells its target by something else.
 _RELATIONAL = {
-    "left", "right", "above", "below", "behind", "under", "beneath", "over", "beside", "near",
-    "next", "front", "between", "inside", "on", "in", "at", "by", "with", "of", "top", "bottom",
-    "middle", "holding", "wearing",
-}  # fmt: skip
+    "left",
+    "right",
+    "above",
+    "below",
+    "behind",
+    "under",
+    "beneath",
+    "over",
+    "beside",
+    "near",
+    "next",
+    "front",
+    "between",
+    "inside",
+    "on",
+    "in",
+    "at",
+    "by",
+    "with",
+    "of",
+    "top",
+    "bottom",
+    "middle",
+    "holding",
+    "wearing",
+}
 
 
 def _word_count(target: Target) -> str:
@@ -40,8 +62,10 @@ def target_groups(index: Index, targets: list[Target]) -> dict[str, list[str]]:
     its targets takes; category: where the index has several.
     """
     criteria: dict[str, Callable[[Target], str]] = {
-        "words": _word_count, "kind": _kind, "size": _size,
-    }  # fmt: skip
+        "words": _word_count,
+        "kind": _kind,
+        "size": _size,
+    }
     names: dict[Any, str] = {c.get("id"): str(c.get("name")) for c in index.categories}
     if len({target.phrase.category_id for target in targets}) > 1:
         criteria["category"] = lambda t: names.get(t.phrase.category_id, str(t.phrase.category_id))

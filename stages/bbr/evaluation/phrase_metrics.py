@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ..grounding.heatmaps_h5 import HeatmapFile
 
 MIN_AREA = 0.05
-_BATCH = 64
 
 Unit = tuple[int, int]  # image id and phrase id
 
@@ -99,25 +98,18 @@ def union_ious(targets: list[Target], unions: Mapping[Unit, np.ndarray]) -> np.n
 
 
 def heatmap_points(targets: list[Target], heatmaps: HeatmapFile) -> dict[Unit, tuple[float, float]]:
-    """The centre of the pixel where each map, resized to its image bilinearly, is highest.
-
-    The first in row-major order on ties, so a constant map points to the top left corner.
+    """The peak of each map, as `heatmaps_h5.find_peak` saw it in single precision, in pixels.
 
     Raises:
         InputError: targets have no heatmap, which is then of another index.
     """
     sizes = {target.unit: target.image_size for target in targets}
-    import cv2  # here, since scoring boxes does without it
-
+    units = zip(heatmaps.image_id.tolist(), heatmaps.phrase_id.tolist(), strict=True)
     points = {}
-    for positions, maps in heatmaps.batches(_BATCH):
-        for position, heatmap in zip(positions, maps, strict=True):
-            unit = int(heatmaps.image_id[position]), int(heatmaps.phrase_id[position])
-            if unit in sizes:
-                height, width = sizes[unit]
-                resized = cv2.resize(heatmap, (width, height), interpolation=cv2.INTER_LINEAR)
-                y, x = divmod(int(resized.argmax()), width)
-                points[unit] = (x + 0.5, y + 0.5)
+    for unit, (x, y) in zip(units, heatmaps.peak.tolist(), strict=True):
+        if unit in sizes:
+            height, width = sizes[unit]
+            points[unit] = (x * width, y * height)
     missing = sizes.keys() - points.keys()
     if missing:
         raise InputError(

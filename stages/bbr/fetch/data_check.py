@@ -61,8 +61,11 @@ def _count_boxes(listing: Listing) -> int:
 
 
 def _count_phrases(listing: Listing) -> int:
-    words = {(a["image_id"], a["phrase_id"]): len(a["phrases"])
-             for a in listing.annotations if "phrase_id" in a}  # fmt: skip
+    words = {
+        (a["image_id"], a["phrase_id"]): len(a["phrases"])
+        for a in listing.annotations
+        if "phrase_id" in a
+    }
     return sum(words.values())
 
 

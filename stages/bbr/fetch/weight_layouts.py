@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..detector.networks import DetectorSpec, build_detector
+from ..detector.networks import Detector, DetectorSpec, build_detector
 from ..errors import InputError
 from ..storage.foreign_checkpoints import read_checkpoint, without_prefix
 from ..storage.safe_module_pickle import read_pickled_module
@@ -95,7 +95,7 @@ def _from_detectron(name: str) -> str:
     return f"{_STAGES.get(stage, stage)}{dot}{rest}"
 
 
-def released_detector(tensors: dict[str, Tensor], layout: str, path: Path | str) -> nn.Module:
+def released_detector(tensors: dict[str, Tensor], layout: str, path: Path | str) -> Detector:
     """h of the paper's release from its tensors: a ResNet-50 or VGG16, its last layer of 6k rows.
 
     Args:

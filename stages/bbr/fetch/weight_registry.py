@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from ..backbones.base import BackboneSpec
-from ..backbones.build import build_backbone, load_backbone, save_backbone
+from ..backbones.build import build_backbone, default_facet, load_backbone, save_backbone
+from ..backbones.dinov2 import dinov2_file
 from ..clip.network import new_open_clip
 from ..detector.networks import save_detector
 from ..errors import InputError
@@ -111,6 +112,9 @@ def obtain(entry: WeightEntry, folder: Path) -> tuple[Path, str]:
     Raises:
         InputError: none can be had; the message says what to do by hand.
     """
+    if entry.kind == "package":
+        path = dinov2_file()
+        return path, file_digest(path, "sha256")
     if entry.kind == "folder":
         parts = [_obtain(entry, (source,), folder) for source in entry.sources]
         return parts[-1][0].parent, parts[-1][1]
@@ -166,10 +170,21 @@ def _backbone(
     entry: WeightEntry, path: Path, output: Path, provenance: dict[str, Any], _: Path | None
 ) -> None:
     """A vision transformer under timm's names, which are DINO's."""
-    cfg = timm.get_pretrained_cfg(entry.architecture)
-    backbone = build_backbone(BackboneSpec(entry.architecture, mean=cfg.mean, std=cfg.std))
+    cfg: Any = timm.get_pretrained_cfg(entry.architecture)
+    facet = default_facet(entry.architecture)
+    spec = BackboneSpec(entry.architecture, mean=cfg.mean, std=cfg.std, facet=facet)
+    backbone = build_backbone(spec)
     fit_weights(backbone.network, plain_names(read_foreign(path)), str(path), entry.architecture)
     save_backbone(output, backbone, provenance)
+
+
+def _package(
+    entry: WeightEntry, path: Path, output: Path, provenance: dict[str, Any], _: Path | None
+) -> None:
+    """A backbone that a package brings: the entry's name is its name in `--weights`, too."""
+    if path != dinov2_file():
+        raise InputError(f"{entry.name}: is read from its package; leave {path} out")
+    save_backbone(output, load_backbone(entry.name), provenance)
 
 
 def _trunk(
@@ -251,6 +266,7 @@ def _folder(
 
 KINDS: dict[str, _Converter] = {
     "backbone": _backbone,
+    "package": _package,
     "trunk": _trunk,
     "clip": _clip,
     "grounder": _grounder,

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
 
-from ..backbones.build import EFFICIENTNET, PACKAGED, efficientnet_lite0_tensors
+from ..backbones.build import EFFICIENTNET, efficientnet_lite0_tensors
 from ..errors import InputError
 from ..storage.foreign_checkpoints import read_checkpoint
 from ..storage.safetensors_files import fit_weights
 
 CLASSES = 1000
+LITE0 = "efficientnet_lite0"
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -59,7 +60,7 @@ def load_classifier(name: str, weights: str | None = None) -> Classifier:
     Raises:
         InputError: no such network, or its weights cannot be fetched or do not fit.
     """
-    if name in PACKAGED:
+    if name == LITE0:
         if weights is not None:
             raise InputError(f"--classifier-weights: those of {name} come from a package")
         network = timm.create_model(EFFICIENTNET)
@@ -67,7 +68,7 @@ def load_classifier(name: str, weights: str | None = None) -> Classifier:
         return Classifier(network.eval(), *_HALF)
     if name not in models.list_models(module=models):
         raise InputError(
-            f"--classifier {name!r}: neither {PACKAGED[0]} nor one of torchvision's classifiers"
+            f"--classifier {name!r}: neither {LITE0} nor one of torchvision's classifiers"
         )
     tensors = _download(name) if weights is None else read_checkpoint(weights)[0]
     network = models.get_model(name, weights=None, num_classes=CLASSES)
@@ -81,7 +82,7 @@ def _download(name: str) -> dict[str, Tensor]:
     except OSError as error:
         raise InputError(
             f"the weights of {name} could not be fetched ({type(error).__name__}); give"
-            f" --classifier-weights FILE, or --classifier {PACKAGED[0]}"
+            f" --classifier-weights FILE, or --classifier {LITE0}"
         ) from error
 
 

@@ -5,10 +5,16 @@ and Abe 1985, through OpenCV), and each border gives the smallest box around it.
 the mean of the thresholded map in it. Small boxes, overlapping ones and those of low score are
 dropped.
 
-The answer is defined for any map. Values that are not finite count as 0, and a map without a
-positive value has no box. A constant map has one box, the whole map, where the threshold lets it
-pass. A lone hot pixel is below the least area, hence no box, unless the map is tiny. Peaks of equal
-score are all kept if they lie apart. Borders of the map are borders of the regions that touch them.
+Two thresholds are known (PROTOCOL section 2). The released code has one rule for pseudo-boxes and
+for evaluation: the map is min-max scaled to greys from 0 to 255 and cut at half of the largest, so
+that its level does not matter. The paper's text cuts pseudo-boxes at half of the map's maximum,
+and evaluated maps at 0.5.
+
+The answer is defined for any map. Values that are not finite count as the k_patches possible. A
+constant map has no range and no box by the released rule; by the text's it has one box, the whole
+map, where the threshold lets it pass, and a map without a positive value has none. A lone hot pixel
+is below the least area, hence no box, unless the map is tiny. Peaks of equal score are all kept if
+they lie apart. Borders of the map are borders of the regions that touch them.
 """
 
 from __future__ import annotations
@@ -22,7 +28,9 @@ from ..options import option
 
 MODES = ("pseudo", "evaluation")
 NMS_BOXES = ("xyxy", "xywh")
+THRESHOLDS = ("minmax", "absolute")
 
+_GREYS = 255
 _PSEUDO_SHARE = 0.5  # of the map's maximum
 _EVALUATION_LEVEL = 0.5
 _MIN_AREA = 0.05  # of the map
@@ -34,15 +42,17 @@ _MIN_SCORE = 0.5  # of the best
 class ContourOptions:
     """How boxes are made."""
 
-    mode: str = option(
-        "pseudo",
-        "pseudo: zero below half of the maximum; evaluation: 1 from 0.5 on, 0 below",
-        choices=MODES,
-    )
+    mode: str = option("pseudo", "what the boxes are for", choices=MODES)
     nms_boxes: str = option(
         "xyxy",
         "xywh suppresses boxes as the released code does, which takes their sizes for corners",
         choices=NMS_BOXES,
+    )
+    box_threshold: str = option(
+        "minmax",
+        "minmax, as the released code: greys up to half of the largest are nothing; absolute, as"
+        " the paper's text: pseudo cuts at half of the maximum, evaluation at 0.5",
+        choices=THRESHOLDS,
     )
 
     def __post_init__(self) -> None:
@@ -50,6 +60,9 @@ class ContourOptions:
             raise ValueError(f"mode {self.mode!r}: one of {', '.join(MODES)}")
         if self.nms_boxes not in NMS_BOXES:
             raise ValueError(f"nms_boxes {self.nms_boxes!r}: one of {', '.join(NMS_BOXES)}")
+        if self.box_threshold not in THRESHOLDS:
+            names = ", ".join(THRESHOLDS)
+            raise ValueError(f"box_threshold {self.box_threshold!r}: one of {names}")
 
 
 def heatmap_boxes(
@@ -66,7 +79,7 @@ def heatmap_boxes(
         then the upper, then the left one.
     """
     options = options or ContourOptions()
-    kept = _threshold(heatmap, options.mode)
+    kept = _threshold(heatmap, options)
     boxes = _contour_boxes(kept)
     least = _MIN_AREA * kept.size
     boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).prod(1) >= least]
@@ -79,13 +92,27 @@ def heatmap_boxes(
     return boxes[good], scores[good]
 
 
-def _threshold(heatmap: np.ndarray, mode: str) -> np.ndarray:
-    """(H, W) float64 of values of at least 0; what is not kept is 0."""
+def _threshold(heatmap: np.ndarray, options: ContourOptions) -> np.ndarray:
+    """(H, W) float64 in [0, 1]; what is not kept is 0."""
     values = np.asarray(heatmap, dtype=np.float64)
+    if options.box_threshold == "minmax":
+        greys = _greys(values)
+        # Whole numbers, and what is equal to the threshold goes: of 0 to 255, 128 and more stay.
+        return np.where(greys > greys.max(initial=0) // 2, greys, 0) / _GREYS
     values = np.where(np.isfinite(values), values, 0).clip(min=0)
-    if mode == "evaluation":
+    if options.mode == "evaluation":
         return (values >= _EVALUATION_LEVEL).astype(np.float64)
     return np.where(values >= _PSEUDO_SHARE * values.max(initial=0), values, 0)
+
+
+def _greys(values: np.ndarray) -> np.ndarray:
+    """(H, W) int64: 0 at the k_patches finite value, 255 at the highest; all 0 without a range."""
+    finite = np.isfinite(values)
+    low = values.min(initial=np.inf, where=finite)
+    span = values.max(initial=-np.inf, where=finite) - low
+    if not span > 0:
+        return np.zeros(values.shape, dtype=np.int64)
+    return np.where(finite, (values - low) / span * _GREYS, 0).astype(np.int64)
 
 
 def _contour_boxes(kept: np.ndarray) -> np.ndarray:

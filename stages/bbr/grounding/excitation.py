@@ -112,9 +112,10 @@ class ExcitationNetwork(fx.Interpreter):
         super().__init__(fx.GraphModule(classifier, graph), garbage_collect_values=False)
         self.nodes = [node for node in graph.nodes if node.op != "output"]
         end = self.nodes[-1]
-        self.last = self.fetch_attr(str(end.target)) if end.op == "call_module" else None
-        if not isinstance(self.last, nn.Linear):
+        last = self.fetch_attr(str(end.target)) if end.op == "call_module" else None
+        if not isinstance(last, nn.Linear):
             raise InputError(_refusal(type(classifier)))
+        self.last = last
 
     def observe(self, images: Tensor, stride: int) -> tuple[Tensor, Tensor]:
         """What the classifier makes of normalised images, (B, 3, H, W).
@@ -170,7 +171,10 @@ class ExcitationNetwork(fx.Interpreter):
         layer = self.fetch_attr(str(source.target)) if source.op == "call_module" else None
         if not isinstance(layer, nn.Conv2d):
             raise InputError(_refusal(type(norm)))
-        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        variance = norm.running_var
+        if variance is None or not isinstance(source.args[0], fx.Node):
+            raise InputError(_refusal(type(norm)))
+        scale = norm.weight / (variance + norm.eps).sqrt()
         weight = layer.weight * scale.view(-1, 1, 1, 1)
         return _Win.apply(self.env[source.args[0]], output, weight, _linear(layer))
 
@@ -187,8 +191,9 @@ class ExcitationNetwork(fx.Interpreter):
             return target(*args, **kwargs)
         if target is functional.adaptive_avg_pool2d:
             pool = nn.AdaptiveAvgPool2d(args[1])
-            return _Win.apply(args[0], pool(args[0]), args[0].new_ones(()),
-                              lambda x, one: pool(x) * one)  # fmt: skip
+            return _Win.apply(
+                args[0], pool(args[0]), args[0].new_ones(()), lambda x, one: pool(x) * one
+            )
         raise InputError(_refusal(target))
 
     def call_method(self, target: Any, args: tuple, kwargs: dict) -> Any:
@@ -204,7 +209,7 @@ def _won(seen: Tensor, read: Tensor, chances: Tensor) -> Tensor:
     return won.sum(dim=1).clamp(min=0)
 
 
-def _linear(module: nn.Module) -> Linear:
+def _linear(module: Any) -> Linear:
     """A layer without its bias, as a function of its input and weights."""
     bias = {} if module.bias is None else {"bias": torch.zeros_like(module.bias)}
     return lambda x, weight: functional_call(module, {"weight": weight, **bias}, (x,))

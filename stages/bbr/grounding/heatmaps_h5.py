@@ -1,8 +1,9 @@
 """Heatmaps of phrases on disk: one map for each phrase of each image, in `heatmaps.h5`.
 
-Attributes: schema, provenance, complete; datasets image_id (n,), phrase_id (n,) and maps (n, H, W)
-float16 in [0, 1], chunked by map. Where several sentences share a phrase id, the row is the mean of
-their maps. Reading needs no torch.
+Attributes: schema, provenance, complete; datasets image_id (n,), phrase_id (n,), maps (n, H, W)
+float16 in [0, 1], chunked by map, and peak (n, 2) float64, where each map was highest before it was
+stored in half precision, in which values near 1 are one: x and y in fractions of the image. Where
+several sentences share a phrase id, the row is the mean of their maps. Reading needs no torch.
 """
 
 from __future__ import annotations
@@ -23,10 +24,35 @@ from ..storage.hdf5 import CheckedFile, OutputFile, create_hdf5
 if TYPE_CHECKING:
     from torch import Tensor
 
-SCHEMA = "bbr-heatmaps/1"
+SCHEMA = "bbr-heatmaps/2"
 _ID_ROWS = 1024
 # Half a step of float16 just below 1, so that rounding errors of an average pass.
 _SLACK = 2.0**-12
+
+
+def find_peak(heatmap: Tensor | np.ndarray, image_size: tuple[int, int]) -> tuple[float, float]:
+    """Where a map, resized to its image bilinearly, is highest.
+
+    The first in row-major order on ties, so that a constant map points to the top left corner.
+
+    Args:
+        heatmap: (H, W) in single precision, on any device.
+        image_size: (height, width) in pixels.
+
+    Returns:
+        x and y of the centre of that pixel of the image, in fractions of the image.
+    """
+    import cv2  # here, since reading does without it
+
+    height, width = image_size
+    values = np.asarray(_as_array(heatmap), dtype=np.float32)
+    resized = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
+    y, x = divmod(int(resized.argmax()), width)
+    return (x + 0.5) / width, (y + 0.5) / height
+
+
+def _as_array(heatmap: Tensor | np.ndarray) -> np.ndarray:
+    return heatmap if isinstance(heatmap, np.ndarray) else heatmap.detach().float().cpu().numpy()
 
 
 class HeatmapWriter:
@@ -37,17 +63,33 @@ class HeatmapWriter:
         self._seen: set[tuple[int, int]] = set()
         # Kept open: a dataset that is closed writes out its last, half-filled chunk.
         self._datasets = {
-            name: file.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape),
-                                      chunks=(rows, *shape), fletcher32=True)
+            name: file.create_dataset(
+                name,
+                (0, *shape),
+                dtype,
+                maxshape=(None, *shape),
+                chunks=(rows, *shape),
+                fletcher32=True,
+            )
             for name, dtype, shape, rows in (
                 ("image_id", np.int64, (), _ID_ROWS),
                 ("phrase_id", np.int64, (), _ID_ROWS),
+                ("peak", np.float64, (2,), _ID_ROWS),
                 ("maps", np.float16, size, 1),
             )
-        }  # fmt: skip
+        }
 
-    def append(self, image_id: int, phrase_id: int, heatmap: Tensor | np.ndarray) -> None:
+    def append(
+        self,
+        image_id: int,
+        phrase_id: int,
+        heatmap: Tensor | np.ndarray,
+        peak: tuple[float, float] | None = None,
+    ) -> None:
         """Add the map (H, W), in [0, 1] and on any device, of a phrase of an image.
+
+        Args:
+            peak: of `find_peak`; where it is left out, that of the map at its own size.
 
         Raises:
             InputError: a value is not finite or not in [0, 1], or the phrase is there already.
@@ -59,13 +101,16 @@ class HeatmapWriter:
             raise ValueError(f"{what}: size {tuple(heatmap.shape)}, not {self._size}")
         if (image_id, phrase_id) in self._seen:
             raise InputError(f"{what}: comes twice; each phrase has one map")
-        values = heatmap
-        if not isinstance(heatmap, np.ndarray):
-            values = heatmap.detach().float().cpu().numpy()
+        values = _as_array(heatmap)
         if not ((values >= -_SLACK) & (values <= 1 + _SLACK)).all():  # false for NaN
             raise InputError(f"{what}: holds values outside [0, 1] or NaN; check the weights")
         self._seen.add((image_id, phrase_id))
-        row = {"image_id": image_id, "phrase_id": phrase_id, "maps": values.clip(0, 1)}
+        row = {
+            "image_id": image_id,
+            "phrase_id": phrase_id,
+            "peak": find_peak(values, self._size) if peak is None else peak,
+            "maps": values.clip(0, 1),
+        }
         for name, value in row.items():
             dataset = self._datasets[name]
             dataset.resize(len(self._seen), axis=0)
@@ -95,6 +140,7 @@ class HeatmapFile(CheckedFile):
     Attributes:
         image_id: (n,) int64.
         phrase_id: (n,) int64; the pair of both is unique.
+        peak: (n, 2) float64, x and y in fractions of the image, where each map was highest.
         size: (H, W) of every map.
         provenance: JSON.
 
@@ -110,9 +156,10 @@ class HeatmapFile(CheckedFile):
     def _check(self, attributes: dict[str, Any]) -> None:
         self.image_id: np.ndarray = self._file["image_id"][:]
         self.phrase_id: np.ndarray = self._file["phrase_id"][:]
+        self.peak: np.ndarray = self._file["peak"][:]
         maps = self._file["maps"]
         pairs = set(zip(self.image_id.tolist(), self.phrase_id.tolist(), strict=True))
-        if maps.ndim != 3 or not len(maps) == len(self.image_id) == len(pairs):
+        if maps.ndim != 3 or not len(maps) == len(self.image_id) == len(pairs) == len(self.peak):
             raise self._error(
                 "ids and maps do not fit together, or a phrase is there twice; make it again"
             )

@@ -76,6 +76,55 @@ def _masked_similarities(
     return {name: measure[name](cosine).mean() for name, cosine in cosines.items()}
 
 
+def box_masks(boxes: list[Tensor], size: tuple[int, int]) -> Tensor:
+    """Which pixels have their centre in one of the boxes of their map: (B, H, W) of truth values.
+
+    Args:
+        boxes: B tensors (n_i, 4), cxcywh in fractions of the map; n_i may be 0.
+        size: (H, W).
+    """
+    return torch.stack([_box_mask(to_xyxy(own), size) for own in boxes])
+
+
+def _box_mask(corners: Tensor, size: tuple[int, int]) -> Tensor:
+    inside = []
+    for axis, count in enumerate((size[1], size[0])):
+        centers = (torch.arange(count, device=corners.device) + 0.5) / count
+        low, high = corners[:, axis, None], corners[:, axis + 2, None]
+        inside.append((low <= centers) & (centers < high))  # (n, count)
+    columns, rows = inside
+    return (rows[:, :, None] & columns[:, None, :]).any(dim=0)
+
+
+def mask_loss(logits: Tensor, masks: Tensor, inside_share: float = 0.5) -> Tensor:
+    """Section 3: boxes as foreground masks, and the values of g's output inside and outside them.
+
+    The mean of −log M inside plus the mean of −log(1 − M) outside, for each map, so that a small
+    box weighs as much as what surrounds it; then the mean over the maps. Of a mask without an
+    inside, or without an outside, that part is 0.
+
+    Where it is not certain where a box lies, such a balance makes maps wider than boxes: for boxes
+    that take the share A of the map, M is one half where a pixel is inside with probability A. A
+    lower share of the inside takes that back.
+
+    Args:
+        logits: (B, H, W), of which M is the sigmoid: −log M stays finite where M itself would be
+            rounded to 0 or 1.
+        masks: (B, H, W) of truth values.
+        inside_share: weight of the inside, in (0, 1), against 1 - it of the outside; times 2, so
+            that at 0.5 both weigh 1.
+    """
+    inside = _mean_where(functional.softplus(-logits), masks)
+    outside = _mean_where(functional.softplus(logits), ~masks)
+    return 2 * (inside_share * inside + (1 - inside_share) * outside).mean()
+
+
+def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
+    """The mean over the chosen pixels of each map, 0 where there are none: (B,)."""
+    count = chosen.sum(dim=(1, 2)).clamp(min=1)
+    return values.where(chosen, values.new_zeros(())).sum(dim=(1, 2)) / count
+
+
 def union_box(boxes: Tensor) -> Tensor:
     """The smallest box around all: (n, 4) cxcywh to (1, 4); none of none."""
     if len(boxes) == 0:
@@ -85,17 +134,16 @@ def union_box(boxes: Tensor) -> Tensor:
     return to_cxcywh(around.unsqueeze(0))
 
 
-def toss_unions(
-    targets: list[Tensor], probability: float, generator: torch.Generator
-) -> list[Tensor]:
-    """Equation 7: each image's targets, or with this probability their union in their place.
+def toss_coins(count: int, probability: float, generator: torch.Generator) -> list[bool]:
+    """Equation 7's coin for each image; one number is drawn for each, whatever the probability."""
+    return (torch.rand(count, generator=generator) < probability).tolist()
+
+
+def with_unions(boxes: list[Tensor], coins: list[bool]) -> list[Tensor]:
+    """Equation 7: each image's boxes, or where its coin says so their union in their place.
 
     Args:
-        targets: B tensors (n_i, 4), cxcywh.
-        generator: one number is drawn for each image, whatever the probability.
+        boxes: B tensors (n_i, 4), cxcywh.
+        coins: B of `toss_coins`.
     """
-    tossed = torch.rand(len(targets), generator=generator) < probability
-    return [
-        union_box(boxes) if union else boxes
-        for boxes, union in zip(targets, tossed.tolist(), strict=True)
-    ]
+    return [union_box(own) if coin else own for own, coin in zip(boxes, coins, strict=True)]

@@ -108,6 +108,7 @@ class Decoder(nn.Module):
         # One channel passes a ReLU before the last convolution. Were that to start out negative,
         # as it does by chance half of the time, no pixel could rise above its bias.
         nn.init.constant_(self.up1.conv2.weight, 4 / 9)
+        assert self.up1.conv2.bias is not None  # Conv2d has one if not told otherwise
         nn.init.constant_(self.up1.conv2.bias, -3)
 
     def forward(self, plane: Tensor, texts: Tensor) -> Tensor:
@@ -144,12 +145,16 @@ class Grounder(nn.Module):
             images = functional.interpolate(images, size, mode="bicubic")
         return self.E((images - 0.5) / 0.5)
 
-    def decode(self, planes: Tensor, texts: Tensor, size: tuple[int, int]) -> Tensor:
-        """Heatmaps (B, H, W) in (0, 1) at `size`, from the output of `encode` and (B, d) texts."""
+    def decode_logits(self, planes: Tensor, texts: Tensor, size: tuple[int, int]) -> Tensor:
+        """What `decode` takes the sigmoid of: (B, H, W)."""
         logits = self.D(planes, texts)
         # With corners aligned, as the published weights were trained.
         maps = functional.interpolate(logits, size, mode="bilinear", align_corners=True)
-        return maps.squeeze(1).sigmoid()
+        return maps.squeeze(1)
+
+    def decode(self, planes: Tensor, texts: Tensor, size: tuple[int, int]) -> Tensor:
+        """Heatmaps (B, H, W) in (0, 1) at `size`, from the output of `encode` and (B, d) texts."""
+        return self.decode_logits(planes, texts, size).sigmoid()
 
     def forward(self, images: Tensor, texts: Tensor) -> Tensor:
         """M = g(I, Z_t): (B, 3, H, W) in [0, 1] and (B, d) of unit length to (B, H, W)."""

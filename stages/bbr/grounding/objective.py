@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,11 @@ from ..clip.relevancy import relevancy_maps
 from ..detector.layout import arrange
 from ..detector.set_loss import LossWeights, choose_boxes, set_loss
 from .batches import GroundingBatch
-from .losses import GroundingWeights, grounding_losses
+from .losses import GroundingWeights, box_masks, grounding_losses, mask_loss, union_box
 from .network import Grounder
+
+if TYPE_CHECKING:
+    from ..detector.networks import Detector
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,19 @@ class Teacher:
         detector: h, trained on heatmaps.
         map_size: (H, W) of those.
         weights: of the terms of L_h.
+        detector_weight: of L_h itself; 0 leaves it out.
+        mask_weight: of `mask_loss`; 0 leaves it out.
+        inside_share: of `mask_loss`.
+        flips: own_boxes asks h for the mirrored map as well.
     """
 
-    detector: nn.Module
+    detector: Detector
     map_size: tuple[int, int]
     weights: LossWeights
+    detector_weight: float = 1.0
+    mask_weight: float = 0.0
+    inside_share: float = 0.5
+    flips: bool = False
 
     def detect(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """h's logits (B, k, 2) and boxes (B, k, 4) of maps (B, H, W) of any size."""
@@ -44,16 +55,51 @@ class Teacher:
 
     @torch.no_grad()
     def own_boxes(self, maps: Tensor) -> list[Tensor]:
-        """The boxes that h takes for objects, (n_i, 4) for each map, n_i at least 1."""
-        return [boxes for _, boxes in choose_boxes(*self.detect(maps), several=True)]
+        """The boxes that h takes for objects, (n_i, 4) for each map, n_i at least 1.
+
+        With flips one box a map: the mean of the union of what h finds in it and of what it finds
+        in its mirror image.
+        """
+        found = [boxes for _, boxes in choose_boxes(*self.detect(maps), several=True)]
+        if not self.flips:
+            return found
+        mirrored = choose_boxes(*self.detect(maps.flip(2)), several=True)
+        pairs = zip(found, (boxes for _, boxes in mirrored), strict=True)
+        return [_mean_box(union_box(own), _mirror(union_box(other))) for own, other in pairs]
+
+
+def _mirror(boxes: Tensor) -> Tensor:
+    """Boxes (n, 4), cxcywh in fractions, as they lie in the mirror image."""
+    return torch.cat((1 - boxes[:, :1], boxes[:, 1:]), dim=1)
+
+
+def _mean_box(first: Tensor, second: Tensor) -> Tensor:
+    """The box whose edges lie midway, which in cxcywh is the mean too: (n, 4)."""
+    return (first + second) / 2
+
+
+class Lesson(NamedTuple):
+    """Boxes of each of B maps, (n_i, 4) cxcywh in fractions.
+
+    Attributes:
+        wanted: those that h is to see, by L_h.
+        masks: those whose inside is to be foreground.
+    """
+
+    wanted: list[Tensor]
+    masks: list[Tensor]
+
+
+def draw_logits(grounder: Grounder, batch: GroundingBatch) -> Tensor:
+    """What g's maps are the sigmoid of, at the size of the batch's images: (B, S, S) float32."""
+    planes = grounder.encode(batch.images) if batch.planes is None else batch.planes
+    height, width = batch.images.shape[-2:]
+    return grounder.decode_logits(planes, batch.texts, (height, width)).float()
 
 
 def draw_maps(grounder: Grounder, batch: GroundingBatch) -> Tensor:
     """g's maps of a batch at the size of its images: (B, S, S) float32."""
-    if batch.planes is None:
-        return grounder(batch.images, batch.texts).float()
-    height, width = batch.images.shape[-2:]
-    return grounder.decode(batch.planes, batch.texts, (height, width)).float()
+    return draw_logits(grounder, batch).sigmoid()
 
 
 class GroundingObjective(nn.Module):
@@ -69,7 +115,7 @@ class GroundingObjective(nn.Module):
         super().__init__()
         self.grounder, self.weights, self.teacher = grounder, weights, teacher
         # A list hides the frozen networks from state_dict and checkpoints.
-        self._frozen: list[nn.Module] = [clip]
+        self._frozen: list[Any] = [clip]
         if teacher is not None:
             self._frozen.append(teacher.detector.eval().requires_grad_(False))
 
@@ -82,25 +128,40 @@ class GroundingObjective(nn.Module):
     def forward(
         self,
         batch: GroundingBatch,
-        targets: Callable[[Tensor], list[Tensor]] | None = None,
+        lesson: Callable[[Tensor], Lesson] | None = None,
     ) -> dict[str, Tensor]:
-        """Losses of a batch: `total`, the terms of `grounding_losses` and, of a teacher, `h`.
+        """Losses of a batch: `total`, the terms of `grounding_losses` and, of a teacher, `h` and
+        `mask`, unweighted; a term without weight is left out.
 
         Args:
-            targets: the boxes that h is to see in maps (B, H, W) that g has just drawn, for each
-                (n_i, 4) cxcywh in fractions.
+            lesson: what the teacher wants of maps (B, H, W) that g has just drawn.
         """
-        maps = draw_maps(self.grounder, batch)
+        logits = draw_logits(self.grounder, batch)
+        maps = logits.sigmoid()
         losses = grounding_losses(
             self._frozen[0], batch.images, maps, batch.texts, self._relevancy(batch), self.weights
         )
-        if self.teacher is None:
+        if self.teacher is None or lesson is None:
             return losses
         with torch.no_grad():
-            wanted = targets(maps.detach())
-        logits, boxes = self.teacher.detect(maps)
-        loss_h = set_loss(logits, boxes, wanted, self.teacher.weights)["total"]
-        return losses | {"total": losses["total"] + loss_h, "h": loss_h}
+            taught = lesson(maps.detach())
+        return self._add_teaching(losses, logits, maps, taught)
+
+    def _add_teaching(
+        self, losses: dict[str, Tensor], logits: Tensor, maps: Tensor, taught: Lesson
+    ) -> dict[str, Tensor]:
+        """The losses with those of the teacher, from maps (B, H, W) and their logits."""
+        teacher, total = self.teacher, losses["total"]
+        assert teacher is not None, "there is no teaching without a teacher"
+        if teacher.detector_weight:
+            found = set_loss(*teacher.detect(maps), taught.wanted, teacher.weights)
+            losses = losses | {"h": found["total"]}
+            total = total + teacher.detector_weight * losses["h"]
+        if teacher.mask_weight:
+            masks = box_masks(taught.masks, (maps.shape[1], maps.shape[2]))
+            losses = losses | {"mask": mask_loss(logits, masks, teacher.inside_share)}
+            total = total + teacher.mask_weight * losses["mask"]
+        return losses | {"total": total}
 
     def _relevancy(self, batch: GroundingBatch) -> Tensor:
         height, width = batch.images.shape[-2:]

@@ -54,7 +54,7 @@ def largest_component(masks: Tensor) -> np.ndarray:
 def mask_boxes(masks: np.ndarray) -> np.ndarray:
     """Bounding boxes of (B, h, w) non-empty masks in patches: (B, 4) int64, x1 y1 x2 y2, the
     right and bottom edges exclusive."""
-    columns, rows = masks.any(axis=1), masks.any(axis=2)
+    columns, rows = np.any(masks, axis=1), np.any(masks, axis=2)
     left, top = columns.argmax(axis=1), rows.argmax(axis=1)
     right = columns.shape[1] - columns[:, ::-1].argmax(axis=1)
     bottom = rows.shape[1] - rows[:, ::-1].argmax(axis=1)

@@ -4,10 +4,9 @@ TokenCut in the manner of MaskCut (Wang et al. 2023): the patches found are take
 affinity, and the rest is cut again. LOST: the next seed is the patch of lowest degree outside of
 what is found. Masks of an image do not overlap; their boxes may.
 
-The score says how much an object's patches are alike and differ from the others: half of the mean
-cosine of its own patches to their mean direction, less that of the others, within [0, 1]; but no
-more than the score of the box found before it, so that the method's own box stays first. It orders
-boxes; it is no probability.
+The score says how far an object stands out (`separation`), within [0, 1]; but no more than the
+score of the box found before it, so that the method's own box stays first. It orders boxes, and
+images by how sure their box is; it is no probability.
 """
 
 from __future__ import annotations
@@ -74,24 +73,32 @@ def propose_several(
         flat = torch.from_numpy(masks).flatten(1).to(found.device)
         found[left] |= flat
         boxes = rest.in_pixels(mask_boxes(masks)).astype(float).tolist()
-        scores = contrast(rest.key, flat).tolist()
+        scores = separation(rest.key, flat).tolist()
         for image, box, score in zip(left.tolist(), boxes, scores, strict=True):
             before = proposed[image][-1][1] if proposed[image] else 1.0
             proposed[image].append((box, min(score, before)))
     return proposed
 
 
-def contrast(features: Tensor, masks: Tensor) -> Tensor:
-    """How far the patches of each mask are alike and differ from the others: (B,) in [0, 1].
+def separation(features: Tensor, masks: Tensor) -> Tensor:
+    """How far an object stands out: mean cosine among its patches, less that to all others.
+
+    Negative differences, of patches less like each other than like the rest, become 0. Nothing in
+    it prefers a size.
 
     Args:
         features: (B, N, d) float32.
         masks: (B, N) bool, at least one patch each.
+
+    Returns:
+        (B,) in [0, 1].
     """
     units = functional.normalize(features, dim=2)
     inside = masks.to(units.dtype)
-    direction = functional.normalize((inside.unsqueeze(1) @ units)[:, 0], dim=1)
-    cosine = (units @ direction.unsqueeze(2))[:, :, 0]
-    own = (cosine * inside).sum(dim=1) / inside.sum(dim=1)
-    others = (cosine * (1 - inside)).sum(dim=1) / (1 - inside).sum(dim=1).clamp_min(1)
-    return ((own - others) / 2).clamp(0, 1)
+    count = inside.sum(dim=1)
+    # Sums of unit vectors: their products are sums over all pairs.
+    own = (inside.unsqueeze(1) @ units)[:, 0]
+    others = units.sum(dim=1) - own
+    among = (own * own).sum(dim=1) / count**2
+    across = (own * others).sum(dim=1) / (count * (masks.shape[1] - count).clamp_min(1))
+    return (among - across).clamp(0, 1)

@@ -30,9 +30,18 @@ BOX_EDGES = ("exclusive", "inclusive")
 class LostOptions:
     """Options of LOST."""
 
-    k_patches: int = option(
-        100, "patches of lowest degree that may join the seed (the paper's a)", min=1
+    k_patches: float = option(
+        100,
+        "patches of lowest degree that may join the seed (the paper's a); below 1 their share",
+        above=0,
     )
+
+    def __post_init__(self) -> None:
+        if self.k_patches >= 1 and not float(self.k_patches).is_integer():
+            raise InputError(
+                f"method lost: k_patches is {self.k_patches:g}, must be a whole number of patches,"
+                " or a share of them between 0 and 1"
+            )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,7 @@ def _attention(batch: FeatureMaps, options: DinoSegOptions) -> np.ndarray:
 PATCHES, IMAGE = "patches", "image"
 
 # Each gives one array (r, c) for each image, high where the object is, and says what they cover.
-_MAPS: dict[str, tuple[Callable[[FeatureMaps, Any], Sequence[np.ndarray]], str]] = {
+_MAPS: dict[str, tuple[Callable[[FeatureMaps, Any], np.ndarray | list[np.ndarray]], str]] = {
     "lost": (_inverse_degree, PATCHES),
     "tokencut": (_eigenvector, PATCHES),
     "move": (_mask, IMAGE),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,7 +30,7 @@ class ProjectedDiscriminator(nn.Module):
         super().__init__()
         self.size = size
         # In a list, so that neither state_dict nor train() reaches what never changes.
-        self._features = [features.eval().requires_grad_(False)]
+        self._features: list[Any] = [features.eval().requires_grad_(False)]
         with torch.no_grad():
             planes = features.pyramid(torch.zeros(1, 3, size, size))
         self.within = nn.ModuleList(

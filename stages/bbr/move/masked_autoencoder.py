@@ -68,6 +68,9 @@ class MaskedAutoencoder(nn.Module):
         InputError: the image is not cut evenly into patches, or a width not into heads.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, spec: AutoencoderSpec) -> None:
         super().__init__()
         if spec.image_size % spec.patch_size:
@@ -78,7 +81,7 @@ class MaskedAutoencoder(nn.Module):
         if spec.dim % spec.heads or spec.decoder_dim % spec.decoder_heads:
             raise InputError("inpainter: dim and decoder_dim must be multiples of their heads")
         self.spec = spec
-        norm = partial(nn.LayerNorm, eps=1e-6)
+        norm: Any = partial(nn.LayerNorm, eps=1e-6)  # timm calls it; its annotation says a class
         count = spec.side**2 + 1
         self.patch_embed = _PatchEmbed(spec.patch_size, spec.dim)
         self.cls_token = nn.Parameter(torch.randn(1, 1, spec.dim) * 0.02)

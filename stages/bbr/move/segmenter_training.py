@@ -54,8 +54,11 @@ class SegmenterTraining(nn.Module):
         self.norm, self.head = segmenter.norm, segmenter.head
         self.discriminator = discriminator
         self.weights, self.shift = weights, shift
-        # A list hides what is frozen from state_dict and checkpoints.
-        self._frozen = [segmenter, inpainter.eval().requires_grad_(False)]
+        # A tuple hides what is frozen from state_dict and checkpoints.
+        self._frozen: tuple[Segmenter, MaskedAutoencoder] = (
+            segmenter,
+            inpainter.eval().requires_grad_(False),
+        )
 
     def to(self, *args: Any, **kwargs: Any) -> SegmenterTraining:
         """Move the frozen networks along."""

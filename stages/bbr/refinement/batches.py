@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from ..backbones.states_h5 import FrozenStates
 from ..command_line.cli import log, progress
 from ..data.augmentation import crop_and_flip
 from ..data.loading import SquareImages
+from ..errors import InputError
 from ..training.loop import batch_indices
 from .checkpoint_selection import BestState, SelectionOptions, hold_out
 from .objective import Fixed, Refinement
@@ -23,7 +27,7 @@ class RefinementBatches:
     order of its own: a resumed run then has the same bits.
 
     Attributes:
-        images: the whole dataset.
+        images: the whole dataset, or what f's frozen part has made of it.
         positions: (n,) int64, those of its images that are used.
         targets: (n, 4) cxcywh, the boxes that f^h is to learn; None to augment images and to
             propose boxes anew.
@@ -31,7 +35,7 @@ class RefinementBatches:
 
     def __init__(
         self,
-        images: SquareImages,
+        images: SquareImages | FrozenStates,
         positions: Tensor,
         targets: Tensor | None,
         batch_size: int,
@@ -97,8 +101,14 @@ class RefinementBatches:
         generator: torch.Generator | None,
     ) -> Fixed:
         images = fabric.to_device(self.images.batch(self.positions[chosen]))
+        if isinstance(self.images, FrozenStates):
+            if self.targets is None:
+                raise InputError("augmentation needs the images themselves; leave --states out")
+            return model.observe_states(images, self.images.square_grid, self.targets[chosen])
         if self.targets is not None:
             return model.precompute(images, self.targets[chosen])
+        if generator is None:
+            raise TypeError("images without targets are augmented, which takes a generator")
         return model.precompute(crop_and_flip(images, generator), None)
 
 
@@ -115,21 +125,28 @@ class Selector:
     def compare(
         self, model: Refinement, grid: tuple[int, int], fabric: Fabric, step: int, steps: int
     ) -> None:
-        """Offer the state after `step` of `steps` steps, where it is time to."""
+        """Offer the state after `step` of `steps` steps, where it is time to; 0 is f itself."""
         if not self.options.looks_after(step, steps):
             return
         score = self._agreement(model, grid, fabric)
+        if step == 0 and score < self.options.select_min_agreement:
+            log.info("h and the heuristic agree too little on f (%.4f): f is kept", score)
+            score = math.inf  # no state is offered that is better
         model.best.offer(score, step, model.changing())
         if fabric.is_global_zero:
-            log.info("agreement of h and the heuristic after %d steps: %.4f", step, score)
+            log.info("agreement with h after %d steps: %.4f", step, score)
 
-    def restore(self, model: Refinement) -> dict[str, float]:
+    def restore(self, model: Refinement) -> dict[str, float | None]:
         """Bring the best state back; what the provenance says of it."""
         model.best.restore(model.changing())
-        return {"step": model.best.step.item(), "agreement": round(model.best.score.item(), 6)}
+        step = model.best.step.item()
+        if step == 0:
+            log.info("no state of f^h is nearer to h's boxes than f is: f is kept")
+        score = model.best.score.item()
+        return {"step": step, "agreement": round(score, 6) if math.isfinite(score) else None}
 
     def _agreement(self, model: Refinement, grid: tuple[int, int], fabric: Fabric) -> float:
-        """Mean IoU of h's and the heuristic's box on f^h's maps of images set aside.
+        """Mean IoU of the heuristic's boxes on f^h with h's on f, of the images set aside.
 
         Every process looks at all of them, so that all come to the same number.
         """

@@ -1,10 +1,11 @@
 """Which state of f^h to keep, judged without ground truth.
 
-A fraction of the training images is set aside: h was trained on them, f^h is not. Every few steps,
-and after the last, h's most confident box on f^h's maps of these images is compared with the box
-that the heuristic finds on the same maps; the score of a state is their mean IoU. It tells how far
-the two readers of f^h, the network and the rule, see the same object. It does not tell whether that
-is the right object: no annotation enters.
+A fraction of the training images is set aside: h may have been trained on them, f^h is not. Before
+the first step, every few steps, and after the last, the heuristic's boxes on f^h's maps of these
+images are compared with h's boxes on f's maps; the score of a state is their mean IoU. The state
+before the first step is f itself, so that a run whose f^h comes no nearer to h returns f; and so
+does a run whose h is too far from the heuristic to begin with. It does not tell whether h sees the
+right object: no annotation enters.
 """
 
 from __future__ import annotations
@@ -29,12 +30,16 @@ class SelectionOptions:
 
     select: str = option(
         "last",
-        "state of f^h to keep: the last, or that in which boxes of h and of the heuristic agree"
-        " most on images set aside",
+        "state of f^h to keep: the last, or that in which the heuristic's boxes are nearest to h's"
+        " on images set aside, f included",
         choices=SELECTIONS,
     )
     select_every: int = option(10, "between two looks at that", unit="steps", min=1)
     select_fraction: float = option(0.1, "share of the images that is set aside for it")
+    select_min_agreement: float = option(
+        0.3, "mean IoU of h's and f's boxes below which h is not trusted, and f is kept",
+        min=0, max=1,
+    )  # fmt: skip
 
     def looks_after(self, step: int, steps: int) -> bool:
         """Whether states are compared once `step` of `steps` steps have been taken."""

@@ -56,14 +56,17 @@ class CachedBatches:
 
     def prefetch(self, positions: Tensor) -> None:
         """See `BatchSource`."""
-        reading = self._thread.submit(self.inputs.batch, self.positions[positions])
-        self._coming = positions, reading
+        self._coming = self._read(positions)
+
+    def _read(self, positions: Tensor) -> tuple[Tensor, Future[Tensor]]:
+        return positions, self._thread.submit(self.inputs.batch, self.positions[positions])
 
     def batch(self, positions: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """See `BatchSource`; `positions` count what has a target."""
-        if self._coming is None or not torch.equal(self._coming[0], positions):
-            self.prefetch(positions)
-        maps, self._coming = self._coming[1].result(), None
+        coming, self._coming = self._coming, None
+        if coming is None or not torch.equal(coming[0], positions):
+            coming = self._read(positions)
+        maps = coming[1].result()
         maps = drop_channels(maps, self.channel_dropout, generator)
         maps = arrange(maps, self.inputs.grid, self.layout)
         boxes = self.targets[positions]

@@ -2,6 +2,11 @@
 
 The loss is L_h of h's boxes on f^h's maps, plus L_f = ‖f(I) − f^h(I)‖² (equation 17), which keeps
 f^h near f.
+
+Where h was taught on the boxes that stand out alone, it is better than f's heuristic, but of no use
+as the reader of f^h's maps: asked for its own boxes it has nothing to say. A *surrogate* then reads
+them: a detector like h, taught on all of f's boxes, mistakes included, and so a differentiable
+stand-in for the heuristic. f^h is to change until the surrogate answers as h does.
 """
 
 from __future__ import annotations
@@ -9,7 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +32,10 @@ from ..detector.targets import as_target_list
 from ..errors import InputError
 from ..heuristics.registry import propose_targets
 from ..options import option
-from .checkpoint_selection import evaluating
+from .checkpoint_selection import BestState, evaluating
+
+if TYPE_CHECKING:
+    from ..detector.networks import Detector
 
 TARGETS = ("f", "current", "h")
 REGULARIZERS = ("cls", "tokens", "keys", "mask", "none")
@@ -97,16 +105,19 @@ class Refinement(nn.Module):
         moving: how many of the last blocks of f^h are trained; what comes before them is f's.
     """
 
+    best: BestState  # where states are compared; see `batches.Selector`
+
     def __init__(
         self,
         backbone: Backbone,
-        detector: nn.Module,
+        detector: Detector,
         parts: str,
         method: str,
         method_options: Any,
         options: RefinementOptions,
         weights: LossWeights,
         moves_detector: bool = False,
+        surrogate: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.options, self.weights = options, weights
@@ -116,14 +127,23 @@ class Refinement(nn.Module):
             raise InputError(
                 f"trainable_blocks is {self.moving}, but the backbone has {backbone.depth} blocks"
             )
+        if self.moving < backbone.reach:
+            raise InputError(
+                f"trainable_blocks is {self.moving}, but h reads block {backbone.spec.block}, which"
+                f" comes before those; use at least {backbone.reach}, or 0 for all"
+            )
         self.refined = backbone.requires_grad_(False)
         backbone.trainable(self.moving).requires_grad_(True)
         # In evaluation mode throughout, h's batch norm included: the paper freezes h, and a
         # moving norm would let it drift. A list hides both from state_dict and checkpoints.
-        self._frozen = [
+        self._frozen: list[Any] = [
             copy.deepcopy(backbone).eval().requires_grad_(False),
             detector.eval().requires_grad_(False),
         ]
+        if surrogate is not None:
+            if moves_detector:
+                raise InputError("a surrogate does not move with h; use --rounds 1 or none")
+            self._frozen.append(surrogate.eval().requires_grad_(False))
         if options.reinit_head:
             if not isinstance(backbone, Segmenter):
                 raise InputError("reinit_head: this backbone has no head; give a segmenter")
@@ -167,7 +187,12 @@ class Refinement(nn.Module):
         original = self._frozen[0]
         pixels = original.prepare(images)
         state = original.frozen_forward(pixels, self.moving)
-        maps = original.trainable_forward(state, self.moving, original.patch_grid(pixels))
+        return self.observe_states(state, original.patch_grid(pixels), boxes)
+
+    @torch.no_grad()
+    def observe_states(self, state: Tensor, grid: tuple[int, int], boxes: Tensor | None) -> Fixed:
+        """`precompute`, from what the trained blocks read of the images: (B, ...)."""
+        maps = self._frozen[0].trainable_forward(state, self.moving, grid)
         if self.options.targets == "h":
             boxes = most_confident(*self._detect(maps))[1]
         elif boxes is None:
@@ -185,7 +210,7 @@ class Refinement(nn.Module):
             generator: draws which channels h is shown; None shows all.
         """
         maps = self.refined.trainable_forward(fixed.state, self.moving, grid)
-        logits, predicted = self._detect(maps, generator)
+        logits, predicted = self._detect(maps, generator, through_surrogate=True)
         anew = self._detectors_turn or self.options.targets == "current"
         wanted = self._propose(maps) if anew else fixed.boxes
         loss_h = set_loss(logits, predicted, as_target_list(wanted), self.weights)["total"]
@@ -197,8 +222,9 @@ class Refinement(nn.Module):
 
     @torch.no_grad()
     def agreement(self, fixed: Fixed, grid: tuple[int, int]) -> Tensor:
-        """IoU of h's most confident box with the heuristic's box, both on f^h's maps: (B,).
+        """IoU of the heuristic's box on f^h's maps with h's most confident one on f's: (B,).
 
+        What f^h is asked for does not move with f^h, so that no common drift looks like success.
         See `forward` for the arguments; h is shown all channels, and f^h is in evaluation mode.
         """
         with evaluating(self.refined):
@@ -206,14 +232,22 @@ class Refinement(nn.Module):
         with large_imports():
             from torchvision.ops import box_iou
 
-        own = most_confident(*self._detect(maps))[1]
-        return box_iou(to_xyxy(own), to_xyxy(self._propose(maps))).diagonal()
+        wanted = fixed.boxes
+        if self.options.targets != "h":
+            original = self._frozen[0].trainable_forward(fixed.state, self.moving, grid)
+            wanted = most_confident(*self._detect(original))[1]
+        return box_iou(to_xyxy(wanted), to_xyxy(self._propose(maps))).diagonal()
 
     def _detect(
-        self, maps: FeatureMaps, generator: torch.Generator | None = None
+        self,
+        maps: FeatureMaps,
+        generator: torch.Generator | None = None,
+        through_surrogate: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """h on all channels, or on what `generator` leaves of them."""
+        """h, or the surrogate if there is one, on all channels or what `generator` leaves."""
         detector = self._frozen[1] if len(self._frozen) > 1 else self.detector
+        if through_surrogate and len(self._frozen) > 2:
+            detector = self._frozen[2]
         inputs = stack_parts(maps, self.parts).float()
         if generator is not None:
             inputs = drop_channels(inputs, self.options.channel_dropout, generator)
@@ -240,5 +274,7 @@ def regularized(maps: FeatureMaps, on: str) -> Tensor:
         return maps.mask.flatten(1).unsqueeze(1)
     if on == "none":
         return maps.key.new_zeros(len(maps.key), 0, dtype=torch.float32)
-    chosen = {"keys": maps.key, "tokens": maps.tokens, "cls": maps.tokens[:, :1]}[on]
-    return chosen.float()
+    if on == "keys":
+        return maps.key.float()
+    assert maps.tokens is not None, "a network gives tokens"
+    return (maps.tokens if on == "tokens" else maps.tokens[:, :1]).float()

@@ -15,6 +15,8 @@ from matplotlib.patches import Rectangle
 
 from ..evaluation.corloc import best_ious
 
+Box = Sequence[float] | np.ndarray  # `xyxy` in pixels
+
 # Okabe and Ito's palette, which colour-blind readers can tell apart; strongest contrasts first.
 PALETTE = ("#D55E00", "#56B4E9", "#F0E442", "#009E73", "#CC79A7", "#0072B2", "#E69F00")
 
@@ -149,7 +151,7 @@ def _justify(
     rows = np.minimum((middles / total * row_count).astype(int), row_count - 1)
     places, y, right = [], 0, _MIN_WIDTH - _MARGIN
     for row in np.unique(rows):
-        members = [shapes[i] for i in np.flatnonzero(rows == row)]
+        members = [shapes[i] for i in np.flatnonzero(rows == row).tolist()]
         free = inner - _GAP * (len(members) - 1)
         exact_height = min(free / sum(members), _TALLEST_ROW)
         height = max(1, round(exact_height))
@@ -198,7 +200,7 @@ def _ious_per_line(width: int) -> int:
     return max(1, width // _IOU_WIDTH)
 
 
-def drawn_shares(boxes: Sequence[Sequence[float] | None]) -> list[float]:
+def drawn_shares(boxes: Sequence[Box | None]) -> list[float]:
     """How much of each outline to draw, in dashes: 1 unless methods agree to within a pixel.
 
     They often do on a grid of patches. Among n equal boxes the first is drawn solid and each next
@@ -211,7 +213,7 @@ def drawn_shares(boxes: Sequence[Sequence[float] | None]) -> list[float]:
     return shares
 
 
-def _agree(first: Sequence[float] | None, second: Sequence[float] | None) -> bool:
+def _agree(first: Box | None, second: Box | None) -> bool:
     return first is not None and second is not None and np.allclose(first, second, rtol=0, atol=1)
 
 
@@ -243,7 +245,7 @@ def _draw_swatch(axes: Axes, xyxy: Sequence[float], colour: str, width: float) -
 
 def _draw_box(
     axes: Axes,
-    xyxy: Sequence[float],
+    xyxy: Box,
     colour: str,
     width: float,
     share: float = 1.0,
@@ -255,10 +257,18 @@ def _draw_box(
     # Without snapping, which would shift a line and its edge differently.
     axes.add_patch(
         Rectangle(
-            (x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=width,
-            joinstyle="miter", capstyle="butt", linestyle=style, snap=False,
+            (x1, y1),
+            x2 - x1,
+            y2 - y1,
+            fill=False,
+            edgecolor=colour,
+            linewidth=width,
+            joinstyle="miter",
+            capstyle="butt",
+            linestyle=style,
+            snap=False,
         )
-    )  # fmt: skip
+    )
 
 
 def _write(axes: Axes, x: float, y: float, text: str, size: float, colour: str) -> None:

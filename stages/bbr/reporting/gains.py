@@ -56,8 +56,9 @@ def _name_study_row(row: Key) -> list[str]:
 
 
 def _name_phrases_row(row: Key) -> list[str]:
-    metric, *rest = row
-    return [metric.replace("_", " "), *rest]
+    metric, threshold, *rest = row
+    name = metric.replace("_", " ")
+    return [f"{name}, {threshold}" if threshold else name, *rest]
 
 
 GAIN_LAYOUTS = {
@@ -73,15 +74,16 @@ GAIN_LAYOUTS = {
         "is Student's over seeds.",
     ),
     "phrase_gains": GainLayout(
-        keys=("metric", "train", "test", "ablation"),
+        keys=("metric", "box_threshold", "train", "test", "ablation"),
         heads=("metric", "training set", "test set", "model"),
         name_row=_name_phrases_row,
         networks=("g", "g^h"),
         test="sign-flip p",
-        defaults={},
-        caption="Pointing game and bounding box accuracy in percent of g, g^h and the boxes of h, "
-        "one value per seed; gain of g^h over g in points, and the p-value of the sign-flip test "
-        "of whole images, likewise. The interval of the mean gain is Student's over seeds.",
+        defaults={"box_threshold": ""},
+        caption="Pointing game and bounding box accuracy in percent of g, g^h and the boxes of h; "
+        "maps are cut at half of their range (minmax, the released code) or at 0.5 (absolute, the "
+        "text). One value per seed; gain of g^h over g in points, and the p-value of the sign-flip "
+        "test of whole images, likewise. The interval of the mean gain is Student's over seeds.",
     ),
 }
 
@@ -116,11 +118,19 @@ def gains_table(
                     f"{score.source}: no comparison of {' '.join(key)}, seed {seed or 'unset'}"
                 )
     return Table(
-        header=[*layout.heads, "seeds", *layout.networks, "h", "gain", layout.test,
-                "mean gain", "95 % interval"],
+        header=[
+            *layout.heads,
+            "seeds",
+            *layout.networks,
+            "h",
+            "gain",
+            layout.test,
+            "mean gain",
+            "95 % interval",
+        ],
         rows=[layout.name_row(key) + _gain_cells(rows[key], own.get(key, {})) for key in rows],
         caption=layout.caption,
-    )  # fmt: skip
+    )
 
 
 def _by_row_and_seed(layout: GainLayout, entries: Iterable[Any]) -> dict[Key, dict[str, Any]]:

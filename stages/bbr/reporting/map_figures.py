@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
 from ..heuristics.saliency import MethodMap
-from .contact_sheets import PALETTE, draw_outlines, drawn_shares
+from .contact_sheets import PALETTE, Box, draw_outlines, drawn_shares
 from .phrase_figure import Example
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph
@@ -75,8 +75,8 @@ class Cell:
     """
 
     map: MethodMap
-    heuristic: Sequence[float] | None
-    cad: Sequence[float] | None
+    heuristic: Box | None
+    cad: Box | None
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,11 @@ class Section:
 def phrase_section(example: Example, names: Sequence[str]) -> Section:
     """A phrase with the maps and boxes that the networks called `names` have for it."""
     size = (float(example.image.shape[0]), float(example.image.shape[1]))
-    cells = [Cell(MethodMap(r.heatmap, size), r.box, None) for r in example.results]
+    cells = []
+    for result in example.results:
+        if result.heatmap is None:
+            raise ValueError("a result without a heatmap has no place among maps")
+        cells.append(Cell(MethodMap(result.heatmap, size), result.box, None))
     columns = [Column(f"“{example.phrase}”", name) for name in names]
     return Section(columns, [Row(example.image, example.truths, cells)])
 
@@ -254,5 +258,6 @@ def _text_width(text: str) -> float:
 def _write(
     axes: Axes, x: float, baseline: float, text: str, align: str = "center", math: bool = False
 ) -> None:
-    axes.text(x, baseline, text, fontsize=_TEXT, color=_INK, ha=align, va="baseline",
-              parse_math=math)  # fmt: skip
+    axes.text(
+        x, baseline, text, fontsize=_TEXT, color=_INK, ha=align, va="baseline", parse_math=math
+    )

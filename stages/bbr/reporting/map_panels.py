@@ -63,7 +63,7 @@ def _typed(method: str, texts: dict[str, str]) -> dict[str, Any]:
     defaults = {f.name: f.default for f in fields(heuristic_options(method, {}))}
     typed: dict[str, Any] = {}
     for name, text in texts.items():
-        kind = type(defaults.get(name, ""))
+        kind: type = type(defaults.get(name, ""))
         try:
             typed[name] = text == "True" if kind is bool else kind(text)
         except ValueError:

@@ -19,7 +19,7 @@ from PIL import Image
 
 _JPEG_QUALITY = 85
 # As in the figures: colours that differ in lightness for every eye.
-_PALETTE = (np.array(colormaps["viridis"].colors) * 255).round().astype(np.uint8)
+_PALETTE = (np.array(colormaps["viridis"](np.arange(256))[:, :3]) * 255).round().astype(np.uint8)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -79,7 +80,7 @@ def draw_groundings(examples: Sequence[Example], names: Sequence[str], columns: 
         axes.set_axis_off()
         return axes
 
-    def write(x: float, y: float, text: str, **style: object) -> None:
+    def write(x: float, y: float, text: str, **style: Any) -> None:
         figure.text(x / width, 1 - y / height, text, fontsize=_FONT, parse_math=False, **style)
 
     for column in range(columns):
@@ -96,8 +97,14 @@ def draw_groundings(examples: Sequence[Example], names: Sequence[str], columns: 
             result = example.results[position - 1] if position else None
             _draw_cell(place(x, top), example, result)
             if result is not None:
-                write(x + _CELL / 2, top + _CELL + _NOTE / 2, _note(example, result),
-                      ha="center", va="center", color="#555555")  # fmt: skip
+                write(
+                    x + _CELL / 2,
+                    top + _CELL + _NOTE / 2,
+                    _note(example, result),
+                    ha="center",
+                    va="center",
+                    color="#555555",
+                )
     png = io.BytesIO()
     figure.savefig(png, format="png", metadata={"Software": None})
     return png.getvalue()

@@ -10,6 +10,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from ..evaluation.statistics import mean_and_deviation
@@ -92,7 +93,8 @@ def parse_job(words: Sequence[str]) -> Job:
         raise InputError(f"--job: {wrong[0]}: unknown or missing; a job has {', '.join(known)}")
     if not given.get("shards", "1").isdecimal():
         raise InputError(f"--job: shards is {given['shards']}, not a number")
-    return Job(**{**given, "shards": int(given.get("shards", 1))})
+    named: dict[str, Any] = {**given, "shards": int(given.get("shards", 1))}
+    return Job(**named)
 
 
 def read_published(path: Path | str) -> list[Published]:

@@ -76,14 +76,20 @@ def _star(rng: np.random.Generator) -> list[Part]:
 def _mug(rng: np.random.Generator) -> list[Part]:
     taper, height = rng.uniform(0.0, 0.12), rng.uniform(0.8, 1.0)
     right, lip = 0.55, 0.17
-    body = np.concatenate([
-        polygon((-1, -height + lip), (right, -height + lip)),
-        arc((right - 1) / 2, height - lip, (right + 1) / 2 - taper, lip, 0, 180, 14),
-    ])  # fmt: skip
+    body = np.concatenate(
+        [
+            polygon((-1, -height + lip), (right, -height + lip)),
+            arc((right - 1) / 2, height - lip, (right + 1) / 2 - taper, lip, 0, 180, 14),
+        ]
+    )
     middle = (right - 1) / 2
     level = rng.uniform(-0.1, 0.25)
-    stripe = polygon((-1 + taper / 2, level), (right - taper / 2, level),
-                     (right - taper / 2, level + 0.32), (-1 + taper / 2, level + 0.32))  # fmt: skip
+    stripe = polygon(
+        (-1 + taper / 2, level),
+        (right - taper / 2, level),
+        (right - taper / 2, level + 0.32),
+        (-1 + taper / 2, level + 0.32),
+    )
     return [
         Part(band(right - 0.1, 0.0, 0.6, 0.58, 0.2, -85, 85), "accent", tone=0.9),
         Part(body, relief="barrel"),
@@ -101,7 +107,7 @@ def _bottle(rng: np.random.Generator) -> list[Part]:
     )
     right = polygon((neck, -0.8), (neck, shoulder - 0.22), (half, shoulder + 0.1), (half, 0.92))
     right = np.concatenate([right, polygon((half - 0.08, 1.0))])
-    left = right[::-1] * np.float32([-1, 1])
+    left = right[::-1] * np.array([-1, 1], dtype=np.float32)
     low = rng.uniform(0.5, 0.7)
     return [
         Part(np.concatenate([right, left]), relief="barrel"),
@@ -128,8 +134,13 @@ def _house(rng: np.random.Generator) -> list[Part]:
 
 def _tree(rng: np.random.Generator) -> list[Part]:
     trunk = rng.uniform(0.1, 0.16)
-    parts = [Part(polygon((-trunk, 0.2), (trunk, 0.2), (trunk * 1.5, 1), (-trunk * 1.5, 1)),
-                  "accent", "barrel")]  # fmt: skip
+    parts = [
+        Part(
+            polygon((-trunk, 0.2), (trunk, 0.2), (trunk * 1.5, 1), (-trunk * 1.5, 1)),
+            "accent",
+            "barrel",
+        )
+    ]
     for y, radius in ((0.1, 0.72), (-0.3, 0.56), (-0.66, 0.36)):
         foot = arc(0, y + 0.22, radius, 0.16, 0, 180, 12)
         tier = np.concatenate([foot, polygon((0, y - 0.5 * radius - 0.2))])

@@ -177,7 +177,7 @@ def _rim(alpha: np.ndarray) -> np.ndarray:
 def shadow(alpha: np.ndarray, light: np.ndarray) -> np.ndarray:
     """The soft shadow an object throws on what is behind it, (h, w) float32 darkening in [0, 1]."""
     reach = 0.03 * max(alpha.shape)
-    shift = np.float32([[1, 0, -light[0] * reach], [0, 1, -light[1] * reach]])
-    moved = cv2.warpAffine(alpha, shift, alpha.shape[::-1])
+    shift = np.array([[1, 0, -light[0] * reach], [0, 1, -light[1] * reach]], dtype=np.float32)
+    moved = cv2.warpAffine(alpha, shift, (alpha.shape[1], alpha.shape[0]))
     blurred = cv2.GaussianBlur(moved, (0, 0), 0.4 * reach + 0.5)
     return blurred.astype(np.float32) * np.float32(0.5 / 255)

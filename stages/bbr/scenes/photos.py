@@ -12,11 +12,27 @@ from .palette import jittered, random_name
 from .pixels import mean_rgb, ramp
 
 _PHOTOS = (
-    "astronaut", "chelsea", "coffee", "hubble_deep_field", "immunohistochemistry", "retina",
-    "rocket", "stereo_motorcycle", "brick", "camera", "cell", "coins", "grass", "gravel", "moon",
-    "page", "text",
-    "coffee", "stereo_motorcycle", "stereo_motorcycle",  # the richest ones come more often
-)  # fmt: skip
+    "astronaut",
+    "chelsea",
+    "coffee",
+    "hubble_deep_field",
+    "immunohistochemistry",
+    "retina",
+    "rocket",
+    "stereo_motorcycle",
+    "brick",
+    "camera",
+    "cell",
+    "coins",
+    "grass",
+    "gravel",
+    "moon",
+    "page",
+    "text",
+    "coffee",
+    "stereo_motorcycle",
+    "stereo_motorcycle",  # the richest ones come more often
+)
 _SIDES = (512, 256, 128)  # shorter sides of the stored copies, pixels
 _MIN_EXTENT, _MAX_EXTENT = 0.3, 1.0  # a window's side over the photograph's shorter side
 

@@ -57,12 +57,32 @@ PRESETS: dict[str, SceneStyle] = {
     style.name: style
     for style in (
         _SCENES07,
-        replace(_SCENES07, name="scenes12", count_weights=(0.62, 0.3, 0.08),
-                min_area=0.08, max_area=0.43, clutter=3.0),
-        replace(_SCENES07, name="scenes20k", count_weights=(0.3, 0.4, 0.3),
-                min_area=0.05, max_area=0.33, small_bias=1.8, clutter=3.0, occlusion=0.4),
-        replace(_SCENES07, name="pretrain", count_weights=(0.45, 0.37, 0.18),
-                min_area=0.05, max_area=0.44, clutter=10.0),
+        replace(
+            _SCENES07,
+            name="scenes12",
+            count_weights=(0.62, 0.3, 0.08),
+            min_area=0.08,
+            max_area=0.43,
+            clutter=3.0,
+        ),
+        replace(
+            _SCENES07,
+            name="scenes20k",
+            count_weights=(0.3, 0.4, 0.3),
+            min_area=0.05,
+            max_area=0.33,
+            small_bias=1.8,
+            clutter=3.0,
+            occlusion=0.4,
+        ),
+        replace(
+            _SCENES07,
+            name="pretrain",
+            count_weights=(0.45, 0.37, 0.18),
+            min_area=0.05,
+            max_area=0.44,
+            clutter=10.0,
+        ),
         replace(_SCENES07, name="tune"),
         # Phrase grounding: what plays COCO and Visual Genome in training, and three test sets.
         replace(_GROUNDING, name="captions", phrases="captions"),
@@ -71,4 +91,4 @@ PRESETS: dict[str, SceneStyle] = {
         replace(_GROUNDING, name="entities_test", phrases="entities", camouflage=0.7),
         replace(_GROUNDING, name="expressions_test", phrases="expressions", clutter=3.5),
     )
-}  # fmt: skip
+}

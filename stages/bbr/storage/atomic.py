@@ -10,8 +10,12 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 @contextlib.contextmanager
@@ -117,15 +121,15 @@ class PatientFile(io.FileIO):
 
     failure: OSError | None = None
 
-    def write(self, content: bytes | memoryview) -> int:
+    def write(self, content: Buffer) -> int:
         """Write all of `content`; nothing more after a failure."""
-        rest = memoryview(content)
+        whole = rest = memoryview(content)
         while len(rest) and self.failure is None:
             try:
                 rest = rest[super().write(rest) :]
             except OSError as error:
                 self.failure = error
-        return len(content)
+        return len(whole)
 
     def check(self) -> None:
         """See whether all was written.

@@ -64,6 +64,41 @@ def create_hdf5(path: Path | str) -> Iterator[OutputFile]:
         file.check()
 
 
+class GrowingFile:
+    """Datasets of a file being written that grow by rows, each with checksums.
+
+    Attributes:
+        file: the open file.
+        datasets: by name; kept open, since a dataset that is closed writes out its last,
+            half-filled chunk.
+    """
+
+    def __init__(self, file: OutputFile) -> None:
+        self.file = file
+        self.datasets: dict[str, h5py.Dataset] = {}
+
+    def create(
+        self, name: str, dtype: Any, shape: tuple[int, ...], rows: int, **storage: Any
+    ) -> None:
+        """A new, empty dataset of rows of this shape, `rows` of them in a chunk."""
+        self.datasets[name] = self.file.create_dataset(
+            name,
+            shape=(0, *shape),
+            maxshape=(None, *shape),
+            chunks=(rows, *shape),
+            dtype=dtype,
+            fletcher32=True,
+            **storage,
+        )
+
+    def append_rows(self, name: str, rows: np.ndarray) -> None:
+        """Add rows at the end."""
+        dataset = self.datasets[name]
+        start = len(dataset)
+        dataset.resize(start + len(rows), axis=0)
+        dataset[start:] = rows
+
+
 def read_rows(dataset: h5py.Dataset, positions: Sequence[int]) -> np.ndarray:
     """Rows at these positions, in their order, repeats allowed: (len(positions), ...).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -17,7 +17,10 @@ from ..command_line.devices import choose_device
 from ..command_line.fast_import import loaded
 from ..errors import InputError
 
-_FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed"}
+_FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {
+    "fp32": "32-true",
+    "bf16": "bf16-mixed",
+}
 
 
 def launch(device: str, precision: str, devices: int = 1) -> Fabric:
@@ -47,7 +50,8 @@ def run_in_processes(fabric: Fabric, work: Callable[..., None], *arguments: Any)
         InputError: one of the processes did.
     """
     try:
-        fabric.launch(_work_in_process, torch.get_num_threads(), work, *arguments)
+        # Its annotation leaves out what it hands on.
+        fabric.launch(_work_in_process, torch.get_num_threads(), work, *arguments)  # type: ignore[arg-type]
     except ProcessRaisedException as error:
         # Other processes' exceptions arrive as text, the last line of which names the kind.
         kind, _, message = str(error).strip().splitlines()[-1].partition(": ")

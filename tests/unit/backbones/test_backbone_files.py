@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from bbr.backbones.base import BackboneSpec
 from bbr.backbones.build import build_backbone, load_backbone, save_backbone
 from bbr.backbones.options import BackboneOptions, parse_arguments, weights_file
 from bbr.errors import InputError
-from bbr.storage.safetensors_files import read_tensors
+from bbr.storage.safetensors_files import read_tensors, write_tensors
 
 NAME = "vit_tiny_patch16_224"
 
@@ -22,7 +23,9 @@ NAME = "vit_tiny_patch16_224"
 @pytest.fixture
 def backbone():
     torch.manual_seed(0)
-    spec = BackboneSpec(NAME, TINY_VIT, "center", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 2.0)
+    spec = BackboneSpec(
+        NAME, TINY_VIT, "center", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 2.0, facet="value", block=0
+    )
     return build_backbone(spec).eval()
 
 
@@ -55,6 +58,18 @@ class TestOurFiles:
         assert (loaded.spec.normalization, loaded.spec.scale) == ("layernorm", 1.0)
         assert loaded.spec.mean == (0.1, 0.2, 0.3)
 
+    def test_facet_and_block_may_be_overridden(self, path):
+        loaded = load_backbone(path, facet="query", block=-1)
+        assert (loaded.spec.facet, loaded.spec.block) == ("query", -1)
+
+    def test_files_from_before_facets_are_read_at_their_keys_as_ever(self, backbone, tmp_path):
+        old = asdict(backbone.spec)
+        del old["facet"], old["block"]
+        file = tmp_path / "old.safetensors"
+        write_tensors(file, backbone.network.state_dict(), {"backbone": old})
+        spec = load_backbone(str(file)).spec
+        assert (spec.facet, spec.block) == ("key", -1)
+
     def test_a_convolutional_backbone(self, tmp_path):
         torch.manual_seed(0)
         backbone = build_backbone(BackboneSpec("resnet18", normalization="layernorm")).eval()
@@ -78,9 +93,9 @@ class TestForeignFiles:
         save_file(backbone.network.state_dict(), file)
         loaded = load_backbone(file, NAME, TINY_VIT)
         assert same_weights(loaded.network, backbone.network)
-        # What timm knows of the architecture; keys as they are, as LOST reads them.
+        # What timm knows of the architecture; keys without their bias, else as they are.
         assert loaded.spec.mean == (0.5, 0.5, 0.5)
-        assert loaded.spec.normalization == "none"
+        assert (loaded.spec.normalization, loaded.spec.facet) == ("none", "key_without_bias")
 
     def test_without_an_architecture(self, backbone, tmp_path):
         file = str(tmp_path / "timm.safetensors")
@@ -135,10 +150,10 @@ class TestNamedSources:
 
 class TestOptions:
     def test_a_file_s_place_is_not_recorded(self, path):
-        assert BackboneOptions(path).recorded()["weights"] == "file"
-        assert BackboneOptions("timm", scale=2.0).recorded() == vars(
-            BackboneOptions("timm", scale=2.0)
-        )
+        options = BackboneOptions(path)
+        recorded = options.recorded(options.load())
+        assert recorded["weights"] == "file"
+        assert (recorded["facet"], recorded["block"]) == ("value", 0)
 
     def test_home_folder(self, path, monkeypatch):
         monkeypatch.setenv("HOME", str(Path(path).parent))
@@ -148,6 +163,7 @@ class TestOptions:
     def test_sources_are_no_files(self):
         assert weights_file("timm") is None
         assert weights_file("efficientnet_lite0") is None
+        assert weights_file("dinov2_vits14") is None
 
     def test_arguments(self):
         assert parse_arguments(json.dumps(TINY_VIT)) == TINY_VIT

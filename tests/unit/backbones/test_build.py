@@ -12,8 +12,8 @@ import torch
 from tiny_vit import TINY_VIT
 
 from bbr.backbones import build
-from bbr.backbones.base import BackboneSpec
-from bbr.backbones.build import build_backbone, load_backbone
+from bbr.backbones.base import FACETS, BackboneSpec
+from bbr.backbones.build import build_backbone, default_facet, load_backbone
 from bbr.backbones.vit import interpolate_positions
 from bbr.errors import InputError
 
@@ -38,7 +38,8 @@ CONVOLUTIONAL = {
 def vit(**changes):
     """A tiny transformer in evaluation mode whose layers all matter, positions included."""
     torch.manual_seed(0)
-    spec = {"normalization": changes.pop("normalization", "none")}
+    names = ("normalization", "facet", "block")
+    spec = {name: changes.pop(name) for name in names if name in changes}
     backbone = build_backbone(BackboneSpec("vit_tiny_patch16_224", TINY | changes, **spec)).eval()
     with torch.no_grad():
         for parameter in backbone.parameters():
@@ -152,8 +153,11 @@ class TestTransformer:
         assert not state.requires_grad
         maps = backbone.trainable_forward(state, 2, (4, 4))
         (maps.tokens.sum() + maps.key.sum()).backward()
-        moving = {n.split(".")[1] for n, p in backbone.network.named_parameters()
-                  if p.grad is not None and n.startswith("blocks")}  # fmt: skip
+        moving = {
+            n.split(".")[1]
+            for n, p in backbone.network.named_parameters()
+            if p.grad is not None and n.startswith("blocks")
+        }
         assert moving == {"1", "2"}
         assert backbone.network.norm.weight.grad is not None
 
@@ -169,6 +173,123 @@ class TestTransformer:
         ]
         assert torch.equal(*states)
         assert not torch.equal(states[0], backbone.frozen_forward(pixels(), 3))
+
+
+def literal_facet(model, images, facet, block):
+    """Patches of one facet of timm's model, from what passes through its modules."""
+    seen = {}
+    chosen = model.blocks[block]
+    chosen.norm1.register_forward_hook(lambda _, __, out: seen.update(input=out))
+    chosen.register_forward_hook(lambda _, __, out: seen.update(output=out))
+    model(images)
+    weight, bias = chosen.attn.qkv.weight, chosen.attn.qkv.bias
+    rows = {"query": slice(0, 32), "key": slice(32, 64), "value": slice(64, 96)}
+    if facet == "token":
+        found = model.norm(seen["output"])
+    elif facet == "key_without_bias":
+        found = seen["input"] @ weight[rows["key"]].T
+    else:
+        found = seen["input"] @ weight[rows[facet]].T + bias[rows[facet]]
+    return found[:, model.num_prefix_tokens :]
+
+
+class TestFacets:
+    @torch.no_grad()
+    @pytest.mark.parametrize("block", [-1, -2, 0])
+    @pytest.mark.parametrize("facet", FACETS)
+    @pytest.mark.parametrize("registers", [{}, {"reg_tokens": 3}], ids=["plain", "registers"])
+    def test_equals_the_literal_one(self, facet, block, registers):
+        backbone = vit(facet=facet, block=block, **registers)
+        expected = literal_facet(timm_vit(backbone, **registers), pixels(), facet, block)
+        torch.testing.assert_close(backbone(pixels()).key, expected, **CLOSE)
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("facet", FACETS)
+    def test_only_what_heuristics_read_changes(self, facet):
+        plain, read = vit()(pixels()), vit(facet=facet)(pixels())
+        for name in ("query", "value", "cls_attention", "tokens"):
+            assert torch.equal(getattr(plain, name), getattr(read, name))
+        assert torch.equal(plain.key, read.key) == (facet == "key")
+
+    @torch.no_grad()
+    def test_a_key_bias_of_zero_leaves_the_network_as_it_is(self):
+        """Softmax takes no notice of what it adds to each query's scores: rounding alone."""
+        with_bias, without = vit(facet="key_without_bias"), vit()
+        for block in without.network.blocks:
+            block.attn.qkv.bias[32:64] = 0
+        one, other = with_bias(pixels()), without(pixels())
+        torch.testing.assert_close(one.tokens, other.tokens, **CLOSE)
+        torch.testing.assert_close(one.cls_attention, other.cls_attention, **CLOSE)
+        torch.testing.assert_close(one.key, other.key, **CLOSE)
+        assert not torch.allclose(vit()(pixels()).key, other.key, atol=0.05)
+
+    @torch.no_grad()
+    def test_normalised_keys_lose_their_bias_before_they_are_normalised(self):
+        backbone, without = vit(qk_norm=True, facet="key_without_bias"), vit(qk_norm=True)
+        without.network.blocks[-1].attn.qkv.bias[32:64] = 0
+        torch.testing.assert_close(backbone(pixels()).key, without(pixels()).key, **CLOSE)
+
+    @torch.no_grad()
+    def test_attention_is_that_of_the_block(self):
+        backbone = vit(block=-2)
+        shallow = vit(depth=2)
+        weights = backbone.network.state_dict()
+        shallow.network.load_state_dict({k: weights[k] for k in shallow.network.state_dict()})
+        assert torch.equal(backbone(pixels()).cls_attention, shallow(pixels()).cls_attention)
+        assert torch.equal(backbone(pixels()).query, shallow(pixels()).query)
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("block", [-1, -2, 0])
+    @pytest.mark.parametrize("facet", ["key_without_bias", "token"])
+    def test_leave_after_enter_is_forward_wherever_the_block_lies(self, facet, block):
+        backbone = vit(facet=facet, block=block)
+        whole = backbone(pixels())
+        for last in range(1, 4):
+            maps = backbone.trainable_forward(backbone.frozen_forward(pixels(), last), last, (4, 4))
+            for name in ("key", "query", "value", "cls_attention", "tokens"):
+                assert torch.equal(getattr(maps, name), getattr(whole, name))
+
+    @torch.no_grad()
+    def test_normalization_comes_after_the_facet(self):
+        plain = vit(facet="value")(pixels()).key
+        centered = vit(facet="value", normalization="center")(pixels()).key
+        assert torch.equal(centered, plain - plain.mean(dim=1, keepdim=True))
+
+    @pytest.mark.parametrize(
+        ("name", "facet"),
+        [
+            ("vit_small_patch16_224.dino", "key"),
+            ("vit_small_patch8_224.dino", "key"),
+            ("vit_small_patch14_dinov2", "key_without_bias"),
+            ("vit_tiny_patch16_224", "key_without_bias"),
+            ("deit_tiny_patch16_224", "key_without_bias"),
+            ("resnet18", "key"),
+        ],
+    )
+    def test_default_by_architecture(self, name, facet):
+        assert default_facet(name) == facet
+
+    def test_asked_for_goes_before_the_default(self):
+        assert load_backbone("random", "vit_tiny_patch16_224", TINY).spec.facet == (
+            "key_without_bias"
+        )
+        spec = load_backbone("random", "vit_tiny_patch16_224", TINY, facet="value", block=1).spec
+        assert (spec.facet, spec.block) == ("value", 1)
+
+    @pytest.mark.parametrize(
+        ("name", "spec", "message"),
+        [
+            ("vit_tiny_patch16_224", {"facet": "keys"}, "facet 'keys' is unknown"),
+            ("vit_tiny_patch16_224", {"block": 3}, "block 3 does not exist: .* has 3 blocks"),
+            ("vit_tiny_patch16_224", {"block": -4}, "block -4 does not exist"),
+            ("resnet18", {"facet": "value"}, "facet value, block -1: resnet18 is convolutional"),
+            ("resnet18", {"block": 0}, "facet key, block 0: resnet18 is convolutional"),
+        ],
+    )
+    def test_what_does_not_exist_is_refused_in_one_line(self, name, spec, message):
+        arguments = TINY if name.startswith("vit") else {}
+        with pytest.raises(InputError, match=message):
+            build_backbone(BackboneSpec(name, arguments, **spec))
 
 
 class TestConvolutional:
@@ -229,7 +350,7 @@ class TestBadArchitectures:
             build_backbone(BackboneSpec(name, arguments))
 
     @pytest.mark.parametrize("error", [OSError("offline"), RuntimeError("no weights")])
-    def test_weights_that_cannot_be_fetched_name_the_embedded_backbone(self, monkeypatch, error):
+    def test_weights_that_cannot_be_fetched_name_the_packaged_backbone(self, monkeypatch, error):
         def fail(*_, **__):
             raise error
 
@@ -239,6 +360,6 @@ class TestBadArchitectures:
             load_backbone("timm", "vit_small_patch16_224.dino")
         message = str(caught.value)
         assert message.startswith("the weights of vit_small_patch16_224.dino could not be fetched")
-        assert "--config backbone=efficientnet_lite0" in message
+        assert "--config backbone=dinov2_vits14" in message
         assert "--config weights=FILE" in message
         assert "--weights FILE" in message

@@ -21,7 +21,8 @@ BIASES = {"qkv_bias": True}
 def rotary(**changes):
     """A small DINOv3 in evaluation mode whose layers all matter."""
     torch.manual_seed(0)
-    backbone = build_backbone(BackboneSpec(DINOV3, SMALL | changes)).eval()
+    facet = changes.pop("facet", "key")
+    backbone = build_backbone(BackboneSpec(DINOV3, SMALL | changes, facet=facet)).eval()
     with torch.no_grad():
         for parameter in backbone.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
@@ -52,6 +53,23 @@ def test_keys_tokens_and_attention_equal_timm_s(changes):
     key = seen["key"].transpose(1, 2).flatten(2)
     torch.testing.assert_close(maps.key, key[:, first:], **CLOSE)
     torch.testing.assert_close(maps.cls_attention, seen["attention"][:, :, 0, first:], **CLOSE)
+
+
+@torch.no_grad()
+def test_keys_without_bias_are_those_of_a_network_without_it():
+    read, plain = rotary(**BIASES, facet="key_without_bias"), rotary(**BIASES)
+    for backbone in (read, plain):
+        backbone.network.blocks[-1].attn.k_bias.fill_(0.5)  # timm's is zero, and not trained
+    torch.testing.assert_close(read(pixels()).key, plain(pixels()).key - 0.5, **CLOSE)
+    # The network itself keeps it: behind rotary positions softmax does see it.
+    assert torch.equal(read(pixels()).tokens, plain(pixels()).tokens)
+    assert torch.equal(read(pixels()).cls_attention, plain(pixels()).cls_attention)
+
+
+@torch.no_grad()
+def test_where_keys_have_no_bias_there_is_none_to_leave_out():
+    plain, without = rotary()(pixels()).key, rotary(facet="key_without_bias")(pixels()).key
+    torch.testing.assert_close(without, plain, **CLOSE)
 
 
 @pytest.mark.parametrize("last", [1, 2, 3])

@@ -72,6 +72,18 @@ class TestRoundTrip:
             else:
                 assert batch.cls_attention is None
 
+    def test_facet_and_block_are_recorded(self, tmp_path):
+        with create(tmp_path / "f.h5", facet="value", block=-2):
+            pass
+        with FeatureFile(tmp_path / "f.h5") as file:
+            assert (file.facet, file.block) == ("value", -2)
+
+    def test_files_from_before_facets_hold_keys_of_the_last_block(self, path):
+        with h5py.File(path, "r+") as file:
+            del file.attrs["facet"], file.attrs["block"]
+        with FeatureFile(path) as file:
+            assert (file.facet, file.block) == ("key", -1)
+
     def test_float16_rounds_to_11_bits(self, tmp_path):
         key = torch.tensor([[1 + 2**-10, 1 + 2**-12, 0.1, -3.7e3, 6e-5]])
         with create(tmp_path / "f.h5", dim=5, dtype="float16") as writer:
@@ -90,9 +102,13 @@ class TestRoundTrip:
             assert json.loads(file.attrs["provenance"]) == {"stage": "test"}
             assert file["offset"][:].tolist() == [0, 4, 7, 11, 12]
             assert {name: str(data.dtype) for name, data in file.items()} == {
-                "image_id": "int64", "image_size": "int32", "grid": "int32", "offset": "int64",
-                "key": "float32", "cls_attention": "float32",
-            }  # fmt: skip
+                "image_id": "int64",
+                "image_size": "int32",
+                "grid": "int32",
+                "offset": "int64",
+                "key": "float32",
+                "cls_attention": "float32",
+            }
             assert file["cls_attention"].shape == (12, HEADS)
 
     def test_no_images(self, tmp_path):

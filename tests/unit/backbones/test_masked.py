@@ -128,6 +128,12 @@ def test_upsamplings_beyond_the_input_are_refused():
         build_backbone(replace(VIT, segmenter=SegmenterSpec(4)))
 
 
+def test_a_segmenter_reads_the_last_block():
+    spec = replace(VIT, block=-2, segmenter=SegmenterSpec(upsamplings=3, min_width=4))
+    with pytest.raises(InputError, match="block -2: a segmenter reads the last one, -1"):
+        build_backbone(spec)
+
+
 class TestPublished:
     """A checkpoint in the layout of MOVE's training, written here."""
 
@@ -165,8 +171,9 @@ class TestPublished:
             assert torch.equal(tensor, published[f"feature_extractor.norm.{name}"])
         head = segmenter.head.state_dict()
         assert {f"segmenter_head.{k}" for k in head} | {
-            "feature_extractor.norm.weight", "feature_extractor.norm.bias",
-        } == set(published)  # fmt: skip
+            "feature_extractor.norm.weight",
+            "feature_extractor.norm.bias",
+        } == set(published)
         assert all(torch.equal(t, published[f"segmenter_head.{k}"]) for k, t in head.items())
 
     def test_f_of_the_file_replaces_ours(self, f, published, tmp_path):

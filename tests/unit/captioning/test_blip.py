@@ -63,8 +63,11 @@ def test_lengths(least: int, greatest: int) -> None:
     lengths = [(row != 0).sum().item() for row in tokens]
     assert max(lengths) <= greatest
     # A sentence that was not cut short has its end, before which the least length was reached.
-    assert all(len_ > least for row, len_ in zip(tokens, lengths, strict=True)
-               if ends in row.tolist() and least < greatest)  # fmt: skip
+    assert all(
+        len_ > least
+        for row, len_ in zip(tokens, lengths, strict=True)
+        if ends in row.tolist() and least < greatest
+    )
     options = CaptionOptions(min_length=least, max_length=greatest)
     assert captioner.generate(observed, options) == [
         " ".join(text.split())

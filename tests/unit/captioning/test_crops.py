@@ -23,12 +23,18 @@ def index(*mentions: tuple[list[int], int, list[str]], images: int = 1) -> Index
             for i in range(images)
             for box, p, texts in mentions
         ],
-        [], {}, Path("index.json"),
-    )  # fmt: skip
+        [],
+        {},
+        Path("index.json"),
+    )
 
 
-TWO = index((MUG, 1, ["A red mug"]), (MUG, 2, ["red mug with a blue handle"]),
-            (DISC, 3, ["a disc", "disc"]), images=60)  # fmt: skip
+TWO = index(
+    (MUG, 1, ["A red mug"]),
+    (MUG, 2, ["red mug with a blue handle"]),
+    (DISC, 3, ["a disc", "disc"]),
+    images=60,
+)
 
 
 def share(box: tuple[int, ...], xywh: list[int]) -> float:
@@ -70,10 +76,14 @@ def test_what_shows_most_is_named_first() -> None:
 
 def test_words_for_places_and_groups_are_left_out() -> None:
     said = index(
-        (MUG, 1, ["the mug left of the disc"]), (MUG, 2, ["a mug"]), (MUG, 3, ["mug on the top"]),
-        (MUG, 4, ["mug with a black top"]), (DISC, 5, ["disc below the mug"]),
-        (MUG, 6, ["two things"]), (DISC, 6, ["two things"]),
-    )  # fmt: skip
+        (MUG, 1, ["the mug left of the disc"]),
+        (MUG, 2, ["a mug"]),
+        (MUG, 3, ["mug on the top"]),
+        (MUG, 4, ["mug with a black top"]),
+        (DISC, 5, ["disc below the mug"]),
+        (MUG, 6, ["two things"]),
+        (DISC, 6, ["two things"]),
+    )
     texts = {t for c in draw_crops(said, 9, 9, 0) for of_object in c.texts for t in of_object}
     assert texts == {"a mug", "mug with a black top"}
 

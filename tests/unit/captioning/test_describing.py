@@ -38,9 +38,13 @@ class Speaker:
 def describer(say: Callable[[np.ndarray], str], **changes: object) -> Describer:
     settings = {"proposals": WINDOWS, "same_iou": None, "batch_size": 3} | changes
     return Describer(
-        captioner=Speaker(say), clip=tiny_clip(), captions=CaptionOptions(),
-        communities=CommunityOptions(), image_size=SIDE, **settings,
-    )  # fmt: skip
+        captioner=Speaker(say),
+        clip=tiny_clip(),
+        captions=CaptionOptions(),
+        communities=CommunityOptions(),
+        image_size=SIDE,
+        **settings,
+    )
 
 
 def halves(height: int = SIDE, width: int = SIDE) -> np.ndarray:
@@ -81,8 +85,12 @@ def test_images_share_batches_and_keep_their_captions() -> None:
     assert set(full) == {3}
     assert last <= 3
     assert set(together.seconds) == {
-        "proposals", "crops for the captioner", "captions", "embeddings of captions", "communities",
-    }  # fmt: skip
+        "proposals",
+        "crops for the captioner",
+        "captions",
+        "embeddings of captions",
+        "communities",
+    }
 
 
 def test_regions_that_are_nearly_the_same_are_described_once() -> None:

@@ -84,9 +84,14 @@ def timm_clip(**arguments):
     torch.manual_seed(0)
     tower = TimmModel("vit_tiny_patch16_224", DIM, image_size=SIDE, pool="", proj="linear")
     tower.trunk = timm.create_model(
-        "vit_tiny_patch16_224", num_classes=0, img_size=SIDE, embed_dim=32, depth=2, num_heads=2,
+        "vit_tiny_patch16_224",
+        num_classes=0,
+        img_size=SIDE,
+        embed_dim=32,
+        depth=2,
+        num_heads=2,
         **arguments,
-    )  # fmt: skip
+    )
     tower.head = nn.Linear(32, DIM)
     model = nn.Module()
     model.visual = tower.eval()
@@ -135,9 +140,10 @@ def test_siglip_as_open_clip_builds_it(tmp_path, monkeypatch):
     torch.save(model.state_dict(), tmp_path / "siglip.pt")
     numbers = {"image of a mug": 7, "image of a disc": 8}
     monkeypatch.setattr(
-        open_clip, "get_tokenizer",
+        open_clip,
+        "get_tokenizer",
         lambda _: lambda texts: torch.tensor([[numbers[t]] * 64 for t in texts]),
-    )  # fmt: skip
+    )
     clip = load_clip(str(tmp_path / "siglip.pt"), name)
     for key, tensor in model.state_dict().items():
         assert torch.equal(clip.model.state_dict()[key], tensor), key

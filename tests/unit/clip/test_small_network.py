@@ -25,8 +25,15 @@ def test_words_become_numbers():
 
 def test_words_of_a_text():
     assert words_of("Image of a RED-striped disc, no. 2") == [
-        "image", "of", "a", "red", "striped", "disc", "no", "2",
-    ]  # fmt: skip
+        "image",
+        "of",
+        "a",
+        "red",
+        "striped",
+        "disc",
+        "no",
+        "2",
+    ]
     assert prompt("A Disc") == "image of a disc"
 
 

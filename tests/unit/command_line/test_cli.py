@@ -125,8 +125,11 @@ class TestExecute:
 class TestThreads:
     def test_given(self):
         seen = []
-        stage(lambda number: seen.append((torch.get_num_threads(), cli.thread_count())),
-              "--threads", "1")  # fmt: skip
+        stage(
+            lambda number: seen.append((torch.get_num_threads(), cli.thread_count())),
+            "--threads",
+            "1",
+        )
         assert seen == [(1, 1)]
 
     def test_default_is_what_the_process_may_use(self):

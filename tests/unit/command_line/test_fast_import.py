@@ -14,16 +14,40 @@ import pytest
 from bbr.command_line import fast_import
 
 STAGES = Path(__file__).parents[3] / "stages"
-LARGE = ("torch", "torchvision", "timm", "torch._dynamo", "lightning_fabric", "pandas",
-         "matplotlib", "open_clip", "tqdm")  # fmt: skip
+LARGE = (
+    "torch",
+    "torchvision",
+    "timm",
+    "torch._dynamo",
+    "lightning_fabric",
+    "pandas",
+    "matplotlib",
+    "open_clip",
+    "tqdm",
+)
 
 # By stage, what it may import; what counts and prints, and reads and writes boxes, nothing.
-COUNTING = ["evaluate", "compare_metrics", "merge_boxes", "tabulate_metrics", "tabulate_runtime",
-            "propose_regions", "render_scenes", "index_dataset", "fetch_dataset",
-            "check_data"]  # fmt: skip
+COUNTING = [
+    "evaluate",
+    "compare_metrics",
+    "merge_boxes",
+    "tabulate_metrics",
+    "tabulate_runtime",
+    "propose_regions",
+    "render_scenes",
+    "index_dataset",
+    "fetch_dataset",
+    "check_data",
+]
 # torch, which has tqdm with it.
-RUNNING = ["pseudo_boxes", "discover_objects", "predict_boxes", "extract_features",
-           "cache_detector_inputs"]  # fmt: skip
+RUNNING = [
+    "pseudo_boxes",
+    "discover_objects",
+    "predict_boxes",
+    "extract_features",
+    "cache_detector_inputs",
+    "cache_states",
+]
 
 SCRIPT = """
 import importlib, json, sys

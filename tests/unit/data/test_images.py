@@ -1,5 +1,6 @@
 """bbr.data.images: pixel modes by hand-worked values, orientations, each kind of bad file."""
 
+import importlib.util
 import pickle
 import struct
 import zlib
@@ -8,7 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bbr.data.images import UnreadableImage, checksum, image_size, read_indexed, read_rgb
+from bbr.data.images import (
+    UnreadableImage,
+    checksum,
+    image_size,
+    read_indexed,
+    read_rgb,
+    upright_rgb,
+)
 from bbr.errors import InputError
 
 # What EXIF orientation 1..8 asks for, as operations on the stored (H, W, 3) array.
@@ -287,3 +295,26 @@ class TestIndexed:
             read_indexed(path, record)
         with pytest.raises(UnreadableImage, match="decodes to 5x4, but was indexed as 4x5"):
             read_indexed(path, {"width": 4, "height": 5})
+
+
+def test_an_open_image_is_as_its_file(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(Image.fromarray(pixels(5, 7)), tmp_path / "turned.png", exif=exif)
+    with Image.open(path) as image:
+        assert (upright_rgb(image) == read_rgb(path)).all()
+    with pytest.raises(UnreadableImage, match="floating-point"):
+        upright_rgb(Image.fromarray(np.zeros((2, 2), dtype=np.float32)))
+
+
+def test_heic_is_read_or_says_what_it_needs(tmp_path):
+    path = tmp_path / "photo.heic"
+    if importlib.util.find_spec("pillow_heif") is None:
+        path.write_bytes(b"anything")
+        assert "pip install pillow-heif" in reason(path)
+        return
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    Image.new("RGB", (64, 48), "red").save(path)
+    assert image_size(path) == read_rgb(path).shape[:2] == (48, 64)

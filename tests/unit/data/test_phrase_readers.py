@@ -51,8 +51,11 @@ class TestFlickr30k:
         ]
         named = {category["id"]: category["name"] for category in listing.categories}
         assert [named[a["category_id"]] for a in listing.annotations] == [
-            "people", "animals", "animals", "other",
-        ]  # fmt: skip
+            "people",
+            "animals",
+            "animals",
+            "other",
+        ]
         assert listing.root == root / "flickr30k_images"
         assert listing.images[0]["captions"][0] == "A man with two dogs in a park"
 
@@ -65,10 +68,16 @@ class TestFlickr30k:
             (12, "has no entry in the annotations"),
         }
         assert listing.count_phrases() == {
-            "phrase_ids": 3, "phrases": 6, "boxes": 4,
-            "left_out": {"has no box": 1, "has no entry in the annotations": 1,
-                         "is of the whole scene": 1, "names nothing to be seen": 1},
-        }  # fmt: skip
+            "phrase_ids": 3,
+            "phrases": 6,
+            "boxes": 4,
+            "left_out": {
+                "has no box": 1,
+                "has no entry in the annotations": 1,
+                "is of the whole scene": 1,
+                "names nothing to be seen": 1,
+            },
+        }
         assert listing.only([]).left_out == []
 
     def test_annotations_elsewhere(self, root, tmp_path_factory):
@@ -84,15 +93,18 @@ class TestFlickr30k:
         ("file", "content", "message"),
         [
             ("flickr30k_entities/Annotations/5.xml", "<annotation>", "not an annotation of Flickr"),
-            ("flickr30k_entities/Annotations/5.xml", "<a><object><name>x</name></object></a>",
-             "not an annotation of Flickr"),
+            (
+                "flickr30k_entities/Annotations/5.xml",
+                "<a><object><name>x</name></object></a>",
+                "not an annotation of Flickr",
+            ),
             ("flickr30k_entities/Sentences/5.txt", None, "cannot be read"),
             ("flickr30k_entities/Annotations/5.xml", None, "cannot be read"),
             ("flickr30k_images/5.jpg", None, "no photograph 5.jpg"),
             ("test.txt", None, "no list of images test.txt"),
             ("test.txt", " ", "lists no images"),
         ],
-    )  # fmt: skip
+    )
     def test_mistakes(self, root, file, content, message):
         (root / file).unlink() if content is None else (root / file).write_text(content)
         with pytest.raises(InputError, match=message):
@@ -101,36 +113,75 @@ class TestFlickr30k:
     @pytest.mark.skipif(not SAMPLE.is_dir(), reason="the sample of Flickr30k is not here")
     @pytest.mark.parametrize(
         ("split", "counts"),
-        [("test", (285, 1447, 3868, 2035)), ("val", (80, 412, 1079, 649)),
-         ("train", (420, 2009, 5392, 2876)),
-         ("train+val+test", (785, 3868, 10339, 5560))],
-    )  # fmt: skip
+        [
+            ("test", (285, 1447, 3868, 2035)),
+            ("val", (80, 412, 1079, 649)),
+            ("train", (420, 2009, 5392, 2876)),
+            ("train+val+test", (785, 3868, 10339, 5560)),
+        ],
+    )
     def test_a_real_sample_completely(self, split, counts):
         listing = read_flickr30k(SAMPLE, split)
         found = listing.count_phrases()
         assert (len(listing.images), *list(found.values())[:3]) == counts
         assert set(found["left_out"]) == {
-            "has no box", "is of the whole scene", "names nothing to be seen",
-        }  # fmt: skip
+            "has no box",
+            "is of the whole scene",
+            "names nothing to be seen",
+        }
         assert all(len(image["captions"]) == 5 for image in listing.images)
         assert all((listing.root / image["file_name"]).is_file() for image in listing.images)
 
 
 class TestVisualGenome:
     REGIONS: ClassVar = [
-        {"id": 3, "regions": [
-            {"region_id": 30, "image_id": 3, "phrase": "a red  door ", "x": 2, "y": 1, "width": 30,
-             "height": 5},
-            {"region_id": 31, "image_id": 3, "phrase": "sky", "x": 25, "y": 0, "width": 3,
-             "height": 3},
-            {"region_id": 32, "image_id": 3, "phrase": " ", "x": 0, "y": 0, "width": 3,
-             "height": 3},
-        ]},
-        {"id": 1, "regions": [
-            {"region_id": 10, "image_id": 1, "phrase": "a cat", "x": -1, "y": 0, "width": 4,
-             "height": 4},
-        ]},
-    ]  # fmt: skip
+        {
+            "id": 3,
+            "regions": [
+                {
+                    "region_id": 30,
+                    "image_id": 3,
+                    "phrase": "a red  door ",
+                    "x": 2,
+                    "y": 1,
+                    "width": 30,
+                    "height": 5,
+                },
+                {
+                    "region_id": 31,
+                    "image_id": 3,
+                    "phrase": "sky",
+                    "x": 25,
+                    "y": 0,
+                    "width": 3,
+                    "height": 3,
+                },
+                {
+                    "region_id": 32,
+                    "image_id": 3,
+                    "phrase": " ",
+                    "x": 0,
+                    "y": 0,
+                    "width": 3,
+                    "height": 3,
+                },
+            ],
+        },
+        {
+            "id": 1,
+            "regions": [
+                {
+                    "region_id": 10,
+                    "image_id": 1,
+                    "phrase": "a cat",
+                    "x": -1,
+                    "y": 0,
+                    "width": 4,
+                    "height": 4,
+                },
+            ],
+        },
+    ]
     DATA: ClassVar = [
         {"image_id": 3, "width": 20, "height": 10},
         {"image_id": 1, "width": 20, "height": 10},
@@ -146,11 +197,13 @@ class TestVisualGenome:
         data = dump(tmp_path / "image_data.json", self.DATA)
         listing = read_visual_genome(regions, tmp_path, data)
         assert phrases(listing) == [
-            (3, 30, ["a red door"], [2, 1, 18, 5]), (1, 10, ["a cat"], [0, 0, 3, 4]),
-        ]  # fmt: skip
+            (3, 30, ["a red door"], [2, 1, 18, 5]),
+            (1, 10, ["a cat"], [0, 0, 3, 4]),
+        ]
         assert Counter(entry["reason"] for entry in listing.left_out) == {
-            "its boxes are empty or outside the image": 1, "has no words": 1,
-        }  # fmt: skip
+            "its boxes are empty or outside the image": 1,
+            "has no words": 1,
+        }
         assert listing.images == [
             {"id": 3, "file_name": "VG_100K_2/3.jpg", "height": 10, "width": 20},
             {"id": 1, "file_name": "VG_100K/1.jpg", "height": 10, "width": 20},
@@ -182,11 +235,22 @@ class TestVisualGenome:
 class TestFewTexts:
     def test_so_many_of_each_image_and_always_the_same(self, tmp_path):
         regions = [
-            {"id": image, "regions": [
-                {"region_id": 100 * image + i, "phrase": f"thing {i}",
-                 "x": i, "y": 0, "width": 2, "height": 2} for i in range(count)
-            ]} for image, count in ((1, 9), (2, 3))
-        ]  # fmt: skip
+            {
+                "id": image,
+                "regions": [
+                    {
+                        "region_id": 100 * image + i,
+                        "phrase": f"thing {i}",
+                        "x": i,
+                        "y": 0,
+                        "width": 2,
+                        "height": 2,
+                    }
+                    for i in range(count)
+                ],
+            }
+            for image, count in ((1, 9), (2, 3))
+        ]
         path = dump(tmp_path / "region_descriptions.json", regions)
         listing = read_visual_genome(path, tmp_path)
         few = listing.with_texts(4)
@@ -210,11 +274,13 @@ class TestCocoCaptions:
     }
 
     def test_images_carry_their_captions(self, tmp_path):
-        captions = {"annotations": [
-            {"id": 1, "image_id": 1, "caption": "A dog\n runs. "},
-            {"id": 2, "image_id": 9, "caption": "Elsewhere."},
-            {"id": 3, "image_id": 1, "caption": "A cat."},
-        ]}  # fmt: skip
+        captions = {
+            "annotations": [
+                {"id": 1, "image_id": 1, "caption": "A dog\n runs. "},
+                {"id": 2, "image_id": 9, "caption": "Elsewhere."},
+                {"id": 3, "image_id": 1, "caption": "A cat."},
+            ]
+        }
         files = [dump(tmp_path / f"{i}.json", c) for i, c in enumerate((self.INSTANCES, captions))]
         listing = read_coco(files[0], tmp_path, captions=files[1])
         assert [image.get("captions") for image in listing.images] == [

@@ -20,15 +20,17 @@ def index(annotations, images=({"id": 1}, {"id": 2})):
 
 def test_boxes_of_one_id_are_one_phrase_and_ids_are_of_their_image():
     phrases = index_phrases(
-        index([
-            box(2, [0, 0, 4, 4], 5),
-            box(1, [1, 2, 3, 4], 5, ["two dogs", "dogs"]),
-            box(1, [9, 9, 1, 1], 6),
-            box(1, [5, 5, 2, 2], 5, ["two dogs", "dogs"]),
-            box(1, [5, 5, 2, 2]),
-            box(1, [5, 5, 2, 2], 7, iscrowd=1),
-        ])
-    )  # fmt: skip
+        index(
+            [
+                box(2, [0, 0, 4, 4], 5),
+                box(1, [1, 2, 3, 4], 5, ["two dogs", "dogs"]),
+                box(1, [9, 9, 1, 1], 6),
+                box(1, [5, 5, 2, 2], 5, ["two dogs", "dogs"]),
+                box(1, [5, 5, 2, 2]),
+                box(1, [5, 5, 2, 2], 7, iscrowd=1),
+            ]
+        )
+    )
     assert [(p.image_id, p.phrase_id) for p in phrases] == [(1, 5), (1, 6), (2, 5)]
     assert phrases[0].boxes.tolist() == [[1, 2, 4, 6], [5, 5, 7, 7]]
     assert phrases[0].texts == ("two dogs", "dogs")
@@ -60,8 +62,9 @@ def test_phrases_asked_of_an_image_have_no_boxes():
     images = [{"id": 1, "phrases": ["a dog", "a cat"]}, {"id": 2, "phrases": []}]
     phrases = index_phrases(index([], images))
     assert [(p.image_id, p.phrase_id, p.texts) for p in phrases] == [
-        (1, 1, ("a dog",)), (1, 2, ("a cat",)),
-    ]  # fmt: skip
+        (1, 1, ("a dog",)),
+        (1, 2, ("a cat",)),
+    ]
     assert phrases[0].boxes.shape == (0, 4)
     with pytest.raises(InputError, match="phrases of image 1"):
         index_phrases(index([], [{"id": 1, "phrases": "a dog"}]))

@@ -39,8 +39,14 @@ class TestFolder:
         (tmp_path / "jpg").write_text("no ending")
         listing = read_folder(tmp_path)
         assert names(listing) == [
-            "B.jpeg", "a.webp", "a/b/c.TiFF", "a/z.png", "b.JPG", "c.bmp", "d.gif",
-        ]  # fmt: skip
+            "B.jpeg",
+            "a.webp",
+            "a/b/c.TiFF",
+            "a/z.png",
+            "b.JPG",
+            "c.bmp",
+            "d.gif",
+        ]
         assert [image["id"] for image in listing.images] == [1, 2, 3, 4, 5, 6, 7]
         assert listing.annotations == []
 
@@ -125,9 +131,17 @@ class TestVoc:
         listing = read_voc(root, "trainval")
         assert listing.images == [{"id": 1, "file_name": "000005.jpg", "width": 20, "height": 10}]
         assert listing.annotations == [
-            {"id": 1, "image_id": 1, "bbox": [0, 0, 20, 10], "area": 200, "iscrowd": 0,
-             "difficult": 0, "truncated": 0, "category_id": 12}
-        ]  # fmt: skip
+            {
+                "id": 1,
+                "image_id": 1,
+                "bbox": [0, 0, 20, 10],
+                "area": 200,
+                "iscrowd": 0,
+                "difficult": 0,
+                "truncated": 0,
+                "category_id": 12,
+            }
+        ]
         assert listing.categories[11] == {"id": 12, "name": "dog"}
         assert listing.root == root / "JPEGImages"
 
@@ -234,19 +248,38 @@ class TestCoco:
             tmp_path,
             [{"id": 900, "file_name": "z.jpg", "width": 20, "height": 10, "license": 3}],
             [
-                {"id": 5, "image_id": 900, "category_id": 18, "bbox": [1.25, 2, 3, 4.5],
-                 "area": 9.5, "iscrowd": 0, "segmentation": [[1, 2, 3, 4, 5, 6]]},
+                {
+                    "id": 5,
+                    "image_id": 900,
+                    "category_id": 18,
+                    "bbox": [1.25, 2, 3, 4.5],
+                    "area": 9.5,
+                    "iscrowd": 0,
+                    "segmentation": [[1, 2, 3, 4, 5, 6]],
+                },
                 {"id": 6, "image_id": 900, "category_id": 18, "bbox": [0, 0, 9, 9], "iscrowd": 1},
             ],
-        )  # fmt: skip
+        )
         listing = read_coco(path, tmp_path)
         assert listing.images == [{"id": 900, "file_name": "z.jpg", "width": 20, "height": 10}]
         assert listing.annotations == [
-            {"id": 5, "image_id": 900, "category_id": 18, "bbox": [1.25, 2, 3, 4.5], "area": 9.5,
-             "iscrowd": 0},
-            {"id": 6, "image_id": 900, "category_id": 18, "bbox": [0, 0, 9, 9], "iscrowd": 1,
-             "area": 81},
-        ]  # fmt: skip
+            {
+                "id": 5,
+                "image_id": 900,
+                "category_id": 18,
+                "bbox": [1.25, 2, 3, 4.5],
+                "area": 9.5,
+                "iscrowd": 0,
+            },
+            {
+                "id": 6,
+                "image_id": 900,
+                "category_id": 18,
+                "bbox": [0, 0, 9, 9],
+                "iscrowd": 1,
+                "area": 81,
+            },
+        ]
         assert listing.categories == [{"id": 18, "name": "dog", "supercategory": "animal"}]
 
     def test_rounding_is_of_corners_half_to_even(self, tmp_path):

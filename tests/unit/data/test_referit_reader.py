@@ -68,13 +68,28 @@ class TestRefClef:
         ],
     }
     REFS: ClassVar = [
-        {"ref_id": 2, "ann_id": "25_1", "image_id": 25, "split": "test",
-         "sentences": [{"sent": "man left"}, {"sent": "guy"}, {"sent": "guy"}]},
-        {"ref_id": 1, "ann_id": "7_1", "image_id": 7, "split": "test",
-         "sentences": [{"sent": "sky"}]},
-        {"ref_id": 3, "ann_id": "7_9", "image_id": 7, "split": "test",
-         "sentences": [{"sent": "tree"}]},
-    ]  # fmt: skip
+        {
+            "ref_id": 2,
+            "ann_id": "25_1",
+            "image_id": 25,
+            "split": "test",
+            "sentences": [{"sent": "man left"}, {"sent": "guy"}, {"sent": "guy"}],
+        },
+        {
+            "ref_id": 1,
+            "ann_id": "7_1",
+            "image_id": 7,
+            "split": "test",
+            "sentences": [{"sent": "sky"}],
+        },
+        {
+            "ref_id": 3,
+            "ann_id": "7_9",
+            "image_id": 7,
+            "split": "test",
+            "sentences": [{"sent": "tree"}],
+        },
+    ]
 
     @pytest.fixture
     def folder(self, tmp_path):

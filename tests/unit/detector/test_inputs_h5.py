@@ -123,9 +123,15 @@ def test_interrupted_writing_leaves_nothing(tmp_path, maps):
 
     def start_and_stop():
         with create_detector_inputs(
-            tmp_path / "inputs.h5", count=COUNT, shape=maps.shape[1:], grid=GRID, image_size=32,
-            parts="qkv", dtype="float32", provenance={},
-        ):  # fmt: skip
+            tmp_path / "inputs.h5",
+            count=COUNT,
+            shape=maps.shape[1:],
+            grid=GRID,
+            image_size=32,
+            parts="qkv",
+            dtype="float32",
+            provenance={},
+        ):
             raise Stop
 
     with pytest.raises(Stop):

@@ -23,11 +23,11 @@ def index(tmp_path):
 
 @pytest.fixture
 def load(tmp_path, index):
-    def load(*boxes):
+    def load(*boxes, share=1.0):
         records = [{"image_id": i, "bbox": bbox, "score": score} for i, bbox, score in boxes]
         path = tmp_path / "boxes.json"
         path.write_text(json.dumps(records))
-        return load_targets(path, index)
+        return load_targets(path, index, share)
 
     return load
 
@@ -88,3 +88,11 @@ def test_an_index_without_sizes_is_refused(tmp_path):
     boxes.write_text('[{"image_id": 1, "bbox": [0, 0, 1, 1], "score": 1.0}]')
     with pytest.raises(InputError, match="image 1 has no width and height"):
         load_targets(boxes, index)
+
+
+def test_a_share_is_of_the_boxes_that_score_highest(load):
+    boxes = [(7, [0, 0, 9, 9], 0.5), (3, [0, 0, 9, 9], 0.9), (9, [0, 0, 9, 9], 0.5)]
+    assert load(*boxes, share=1 / 3)[0].tolist() == [1]
+    # Of equal scores the first image of the index counts; positions stay in its order.
+    assert load(*boxes, share=0.67)[0].tolist() == [0, 1]
+    assert load(*boxes, share=0.01)[0].tolist() == [1]  # at least one

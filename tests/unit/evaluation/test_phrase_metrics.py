@@ -18,7 +18,7 @@ from bbr.evaluation.phrase_metrics import (
     require_phrases,
     union_ious,
 )
-from bbr.grounding.heatmaps_h5 import HeatmapFile, create_heatmaps
+from bbr.grounding.heatmaps_h5 import HeatmapFile, create_heatmaps, find_peak
 
 # Image 1 is 20 wide and 10 high: 5 % are 10 pixels.
 IMAGES = [{"id": 1, "width": 20, "height": 10}, {"id": 2, "width": 8, "height": 8}]
@@ -93,9 +93,11 @@ def test_boxes_of_no_phrase():
 
 
 def write_heatmaps(path, rows, size):
+    sizes = {image["id"]: (image["height"], image["width"]) for image in IMAGES}
     with create_heatmaps(path, size=size, provenance={}) as writer:
         for (image_id, phrase_id), heatmap in rows.items():
-            writer.append(image_id, phrase_id, torch.tensor(heatmap))
+            peak = find_peak(heatmap, sizes.get(image_id, size))
+            writer.append(image_id, phrase_id, torch.tensor(heatmap), peak)
     return path
 
 

@@ -40,8 +40,13 @@ def test_parts_are_put_where_they_belong_and_the_rest_is_dropped(write, tmp_path
     extract(archive, {"VOC/a": "data/images", "VOC/b.txt": "lists/b.txt"}, tmp_path / "out")
     found = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*")}
     assert found == {
-        "data", "data/images", "data/images/1.jpg", "data/images/2.jpg", "lists", "lists/b.txt",
-    }  # fmt: skip
+        "data",
+        "data/images",
+        "data/images/1.jpg",
+        "data/images/2.jpg",
+        "lists",
+        "lists/b.txt",
+    }
     assert (tmp_path / "out/data/images/2.jpg").read_text() == "two"
 
 

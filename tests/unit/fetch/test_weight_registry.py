@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import open_clip
+import pytest
 import timm
+import torch
 from torchvision import models
 
-from bbr.fetch.weight_registry import KINDS, read_registry
+from bbr.backbones.build import load_backbone
+from bbr.errors import InputError
+from bbr.fetch.weight_registry import KINDS, convert, obtain, read_registry
 
 ROOT = Path(__file__).parents[3]
 
@@ -39,3 +43,16 @@ def test_the_registry_agrees_with_the_libraries():
     own, hub = registry["clip_vitb32"].sources
     assert (f"{(hub.hub or [None])[0]}/", own.url) == (clip["hf_hub"], clip["url"])
     assert (hub.hub or [None])[1] == "open_clip_model.safetensors"
+
+
+def test_an_entry_of_a_package_becomes_a_file_of_ours(tmp_path):
+    entry = read_registry(ROOT / "workflow" / "sources" / "weights.yaml")["dinov2_vits14"]
+    path, sha256 = obtain(entry, tmp_path)
+    assert sha256 == entry.sources[0].sha256
+    convert(entry, path, tmp_path / "f.safetensors", {}, None)
+    ours, packaged = load_backbone(str(tmp_path / "f.safetensors")), load_backbone(entry.name)
+    assert ours.spec == packaged.spec
+    expected = packaged.network.state_dict()
+    assert all(torch.equal(t, expected[name]) for name, t in ours.network.state_dict().items())
+    with pytest.raises(InputError, match=r"is read from its package; leave .*other out"):
+        convert(entry, tmp_path / "other", tmp_path / "g.safetensors", {}, None)

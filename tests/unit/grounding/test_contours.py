@@ -1,15 +1,18 @@
-"""Boxes from heatmaps: worked by hand, on adversarial maps, and against torchvision's NMS."""
+"""Boxes from heatmaps: worked by hand, on adversarial maps, and against literal versions."""
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from torchvision.ops import nms
 
 from bbr.grounding.contours import ContourOptions, _suppress, heatmap_boxes
 
-EVALUATION = ContourOptions("evaluation")
+MINMAX = ContourOptions()
+PSEUDO = ContourOptions("pseudo", box_threshold="absolute")
+EVALUATION = ContourOptions("evaluation", box_threshold="absolute")
 RELEASE = ContourOptions("evaluation", "xywh")
 
 
@@ -22,7 +25,7 @@ def canvas(*patches, size=(20, 20)):
 
 
 def test_one_region():
-    boxes, scores = heatmap_boxes(canvas(((2, 8, 3, 10), 0.8)))
+    boxes, scores = heatmap_boxes(canvas(((2, 8, 3, 10), 0.8)), PSEUDO)
     assert boxes.tolist() == [[3, 2, 10, 8]]
     assert scores == pytest.approx([0.8])
 
@@ -30,18 +33,91 @@ def test_one_region():
 def test_the_two_thresholds():
     """Of a region at 0.4 with a core at 1.0 half of the maximum keeps the core, and so does 0.5."""
     heatmap = canvas(((2, 12, 2, 12), 0.4), ((4, 10, 4, 10), 1.0))
-    for options in (ContourOptions(), EVALUATION):
+    for options in (MINMAX, PSEUDO, EVALUATION):
         assert heatmap_boxes(heatmap, options)[0].tolist() == [[4, 4, 10, 10]]
     # at half the brightness only the relative threshold still finds something
     assert heatmap_boxes(heatmap * 0.45, EVALUATION)[0].shape == (0, 4)
-    boxes, scores = heatmap_boxes(heatmap * 0.45)
-    assert boxes.tolist() == [[4, 4, 10, 10]]
-    assert scores == pytest.approx([0.45])
+    for options, score in ((PSEUDO, 0.45), (MINMAX, 1.0)):
+        boxes, scores = heatmap_boxes(heatmap * 0.45, options)
+        assert boxes.tolist() == [[4, 4, 10, 10]]
+        assert scores == pytest.approx([score])
+
+
+def test_the_level_and_the_contrast_of_a_map_do_not_matter():
+    """What 0.6 and 0.7 are told apart by is neither half of the maximum nor 0.5."""
+    heatmap = canvas(((4, 10, 4, 10), 1.0))
+    for options in (MINMAX, RELEASE):
+        boxes, scores = heatmap_boxes(heatmap * 0.1 + 0.6, options)
+        assert boxes.tolist() == [[4, 4, 10, 10]]
+        assert scores == pytest.approx([1.0])
+    for options in (PSEUDO, EVALUATION):
+        assert heatmap_boxes(heatmap * 0.1 + 0.6, options)[0].tolist() == [[0, 0, 20, 20]]
+
+
+def test_of_256_greys_the_upper_half_stays():
+    """Grey 127, the whole part of half of the largest, goes; 128 stays."""
+    for grey, edge in ((127, 5), (128, 10)):
+        heatmap = canvas(((0, 10, 0, 10), grey / 255 + 1e-6), ((0, 5, 0, 10), 1.0))
+        assert heatmap_boxes(heatmap)[0].tolist() == [[0, 0, 10, edge]]
+
+
+def literal_boxes(heatmap, xywh):
+    """The released rule, pixel by pixel, with regions and holes by another library."""
+    height, width = heatmap.shape
+    values = [[float(v) for v in row] for row in heatmap]
+    low, high = min(map(min, values)), max(map(max, values))
+    if high == low:
+        return []
+    greys = [[int((v - low) / (high - low) * 255) for v in row] for row in values]
+    half = int(0.5 * max(map(max, greys)))
+    kept = np.array([[grey if grey > half else 0 for grey in row] for row in greys])
+    regions, count = ndimage.label(kept > 0, structure=np.ones((3, 3)))
+    around = [np.argwhere(regions == i + 1) for i in range(count)]
+    # A hole is a 4-connected part of the rest that does not reach the border; the border that is
+    # followed is that of the pixels around it.
+    holes, count = ndimage.label(np.pad(kept == 0, 1, constant_values=True))
+    for i in range(count):
+        hole = np.argwhere(holes == i + 1) - 1
+        if (-1, -1) not in set(map(tuple, hole.tolist())):
+            around.append(np.concatenate((hole - 1, hole + 1)))
+    boxes = set()
+    for pixels in around:
+        (y1, x1), (y2, x2) = pixels.min(axis=0).tolist(), pixels.max(axis=0).tolist()
+        boxes.add((x1, y1, x2 + 1, y2 + 1))
+    scored = [
+        (kept[y1:y2, x1:x2].sum() / 255 / ((y2 - y1) * (x2 - x1)), (x1, y1, x2, y2))
+        for x1, y1, x2, y2 in boxes
+        if (y2 - y1) * (x2 - x1) >= 0.05 * height * width
+    ]
+    scored.sort(key=lambda s: (-s[0], -(s[1][2] - s[1][0]) * (s[1][3] - s[1][1]), s[1][1], s[1][0]))
+    corners = [
+        (x1, y1, x2 - x1, y2 - y1) if xywh else (x1, y1, x2, y2) for _, (x1, y1, x2, y2) in scored
+    ]
+    scores = torch.tensor([score for score, _ in scored], dtype=torch.float64)
+    chosen = nms(torch.tensor(corners, dtype=torch.float64).view(-1, 4), scores, 0.05).tolist()
+    return [scored[i] for i in chosen if scored[i][0] >= 0.5 * scored[0][0]]
+
+
+@pytest.mark.parametrize("convention", ["xyxy", "xywh"])
+@pytest.mark.parametrize("mode", ["pseudo", "evaluation"])
+def test_the_released_rule_is_the_literal_one(mode, convention):
+    rng = np.random.default_rng(0)
+    options = ContourOptions(mode, convention)
+    several = 0
+    for trial in range(150):
+        blurred = ndimage.gaussian_filter(rng.random((24, 32)), sigma=1 + trial % 4)
+        heatmap = (blurred * rng.uniform(0.1, 1)).astype(np.float32)
+        boxes, scores = heatmap_boxes(heatmap, options)
+        literal = literal_boxes(heatmap, convention == "xywh")
+        assert boxes.tolist() == [list(box) for _, box in literal]
+        np.testing.assert_allclose(scores, [score for score, _ in literal], rtol=1e-6)
+        several += len(boxes) > 1
+    assert several > 10
 
 
 def test_thresholds_are_inclusive():
     heatmap = canvas(((0, 10, 0, 10), 0.5), ((0, 5, 0, 10), 1.0))
-    assert heatmap_boxes(heatmap)[0].tolist() == [[0, 0, 10, 10]]
+    assert heatmap_boxes(heatmap, PSEUDO)[0].tolist() == [[0, 0, 10, 10]]
     assert heatmap_boxes(heatmap, EVALUATION)[0].tolist() == [[0, 0, 10, 10]]
 
 
@@ -53,9 +129,10 @@ def test_least_area_is_a_twentieth_of_the_map():
 def test_score_is_the_mean_of_what_the_threshold_left():
     """An L in a box of 6 × 6: 11 of 36 pixels; a second region filled by 0.6 comes first."""
     heatmap = canvas(((0, 6, 0, 1), 1.0), ((5, 6, 0, 6), 1.0), ((10, 16, 10, 16), 0.6))
-    boxes, scores = heatmap_boxes(heatmap)
-    assert boxes.tolist() == [[10, 10, 16, 16], [0, 0, 6, 6]]
-    assert scores == pytest.approx([0.6, 11 / 36])
+    for options, score in ((PSEUDO, 0.6), (MINMAX, 153 / 255)):
+        boxes, scores = heatmap_boxes(heatmap, options)
+        assert boxes.tolist() == [[10, 10, 16, 16], [0, 0, 6, 6]]
+        assert scores == pytest.approx([score, 11 / 36])
     # as 0 and 1, the L is below half of the other's score and dropped
     assert heatmap_boxes(heatmap, EVALUATION)[0].tolist() == [[10, 10, 16, 16]]
 
@@ -94,7 +171,7 @@ def test_suppression_is_that_of_torchvision(corners):
     assert _suppress(boxes) == nms(torch.from_numpy(boxes), scores, 0.05).tolist()
 
 
-@pytest.mark.parametrize("options", [ContourOptions(), EVALUATION, RELEASE])
+@pytest.mark.parametrize("options", [MINMAX, PSEUDO, EVALUATION, RELEASE])
 @pytest.mark.parametrize(
     "heatmap",
     [
@@ -114,10 +191,12 @@ def test_maps_without_a_box(heatmap, options):
 
 
 def test_a_constant_map_is_one_box():
-    for value, options, score in ((0.7, EVALUATION, 1.0), (0.7, None, 0.7), (0.01, None, 0.01)):
+    """It has no range, and so no box by the released rule."""
+    for value, options, score in ((0.7, EVALUATION, 1.0), (0.7, PSEUDO, 0.7), (0.01, PSEUDO, 0.01)):
         boxes, scores = heatmap_boxes(np.full((9, 12), value, np.float32), options)
         assert boxes.tolist() == [[0, 0, 12, 9]]
         assert scores == pytest.approx([score])
+        assert len(heatmap_boxes(np.full((9, 12), value, np.float32))[0]) == 0
     assert len(heatmap_boxes(np.full((9, 12), 0.4), EVALUATION)[0]) == 0
 
 
@@ -128,19 +207,23 @@ def test_one_pixel_of_a_tiny_map():
 def test_nan_is_no_evidence():
     heatmap = canvas(((2, 8, 3, 10), 0.8))
     heatmap[0], heatmap[4, 5] = np.nan, np.inf
-    boxes, scores = heatmap_boxes(heatmap)
-    assert boxes.tolist() == [[3, 2, 10, 8]]
-    assert scores == pytest.approx([0.8 * 41 / 42])
+    for options, peak in ((PSEUDO, 0.8), (MINMAX, 1.0)):
+        boxes, scores = heatmap_boxes(heatmap, options)
+        assert boxes.tolist() == [[3, 2, 10, 8]]
+        assert scores == pytest.approx([peak * 41 / 42])
 
 
 def test_two_equal_peaks_are_both_kept_in_a_fixed_order():
     """Equal scores: the larger first, then the upper, then the left."""
     heatmap = canvas(((12, 18, 1, 7), 1.0), ((2, 8, 12, 18), 1.0), ((2, 8, 1, 7), 1.0))
     heatmap[12:19, 10:18] = 1.0
-    for options in (ContourOptions(), EVALUATION):
+    for options in (MINMAX, PSEUDO, EVALUATION):
         assert heatmap_boxes(heatmap, options)[0].tolist() == [
-            [10, 12, 18, 19], [1, 2, 7, 8], [12, 2, 18, 8], [1, 12, 7, 18],
-        ]  # fmt: skip
+            [10, 12, 18, 19],
+            [1, 2, 7, 8],
+            [12, 2, 18, 8],
+            [1, 12, 7, 18],
+        ]
 
 
 def test_regions_at_every_border():
@@ -171,3 +254,5 @@ def test_unknown_options():
         ContourOptions("train")
     with pytest.raises(ValueError, match="nms_boxes"):
         ContourOptions(nms_boxes="cxcywh")
+    with pytest.raises(ValueError, match="box_threshold"):
+        ContourOptions(box_threshold="otsu")

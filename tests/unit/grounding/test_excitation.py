@@ -128,8 +128,10 @@ def test_chances_below_a_sum_and_folded_norms(small):
 
     x, b, y = flat(stem), flat(bottleneck), flat(summed)
     assert min(b) < 0
-    shares = [literal_winners([[1.0, 1.0]], (p, q), (s,), (c,))
-              for p, q, s, c in zip(x, b, y, flat(chances), strict=True)]  # fmt: skip
+    shares = [
+        literal_winners([[1.0, 1.0]], (p, q), (s,), (c,))
+        for p, q, s, c in zip(x, b, y, flat(chances), strict=True)
+    ]
     squeezed = matrix_of(lambda t: small.norm2(small.squeeze(t)), stem.detach())
     through = literal_winners(squeezed, x, b, [share[1] for share in shares])
     expected = [share[0] + other for share, other in zip(shares, through, strict=True)]

@@ -53,8 +53,16 @@ def test_a_heatmap_is_a_map_of_one_channel(heatmaps):
 
 def test_other_inputs_open_as_before(tmp_path):
     path = tmp_path / "inputs.h5"
-    with create_detector_inputs(path, count=1, shape=(1, 4, 3), grid=(2, 2), image_size=8,
-                                parts="k", dtype="float32", provenance={}) as file:  # fmt: skip
+    with create_detector_inputs(
+        path,
+        count=1,
+        shape=(1, 4, 3),
+        grid=(2, 2),
+        image_size=8,
+        parts="k",
+        dtype="float32",
+        provenance={},
+    ) as file:
         file["image_id"][:] = [1]
         file["maps"][:] = np.zeros((1, 1, 4, 3))
     with open_inputs(path) as inputs:
@@ -72,8 +80,12 @@ def write_boxes(path, *records):
 
 
 def test_all_boxes_of_a_phrase_are_its_targets(tmp_path, index):
-    path = write_boxes(tmp_path / "boxes.json", (2, 5, [0, 0, 20, 10], 0.9),
-                       (1, 6, [0, 0, 10, 10], 0.5), (1, 6, [10, 5, 10, 5], 0.8))  # fmt: skip
+    path = write_boxes(
+        tmp_path / "boxes.json",
+        (2, 5, [0, 0, 20, 10], 0.9),
+        (1, 6, [0, 0, 10, 10], 0.5),
+        (1, 6, [10, 5, 10, 5], 0.8),
+    )
     positions, targets = load_phrase_targets(path, index, ROWS)
     assert positions.tolist() == [1, 2]
     assert targets.shape == (2, 2, 4)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bbr.errors import InputError
-from bbr.grounding.heatmaps_h5 import HeatmapFile, create_heatmaps
+from bbr.grounding.heatmaps_h5 import HeatmapFile, create_heatmaps, find_peak
 
 SIZE = (5, 7)
 ROWS = [(3, 10), (3, 11), (1, 10)]
@@ -48,6 +48,50 @@ def test_positions_in_any_order_and_twice(path):
         np.testing.assert_array_equal(file.read(np.array([2, 0, 2])), every[[2, 0, 2]])
 
 
+def near_one():
+    """A broad top of 0.99985, and one pixel of 0.9999 far from it."""
+    heatmap = np.full((40, 40), 0.1, np.float32)
+    heatmap[4:12, 4:12] = 0.99985
+    heatmap[30, 20] = 0.9999
+    return heatmap
+
+
+def test_a_peak_is_found_before_half_precision_levels_it(tmp_path):
+    """In float16 both are 1, and the first pixel of the broad top would be taken."""
+    heatmap = near_one()
+    assert divmod(int(heatmap.astype(np.float16).argmax()), 40) == (4, 4)
+    for given in (heatmap, torch.from_numpy(heatmap)):
+        write(tmp_path / "h.h5", [((1, 2), given)], size=(40, 40))
+        with HeatmapFile(tmp_path / "h.h5") as file:
+            assert file.read(np.array([0]))[0].max() == 1
+            np.testing.assert_allclose(file.peak, [[20.5 / 40, 30.5 / 40]])
+
+
+def test_a_peak_is_that_of_the_map_at_the_size_of_its_image():
+    """Bilinear interpolation, pixel by pixel: centres at (i + 0.5) / n, edges held."""
+    heatmap = np.random.default_rng(1).random((5, 7)).astype(np.float32)
+    height, width = 11, 9
+    best, place = -1.0, None
+    for y in range(height):
+        for x in range(width):
+            v = min(max((y + 0.5) * 5 / height - 0.5, 0), 4)
+            u = min(max((x + 0.5) * 7 / width - 0.5, 0), 6)
+            top, left = min(int(v), 3), min(int(u), 5)
+            a, b = v - top, u - left
+            (p, q), (r, s) = heatmap[top : top + 2, left : left + 2].tolist()
+            value = (1 - a) * ((1 - b) * p + b * q) + a * ((1 - b) * r + b * s)
+            if value > best:
+                best, place = value, ((x + 0.5) / width, (y + 0.5) / height)
+    assert find_peak(heatmap, (height, width)) == pytest.approx(place)
+
+
+def test_a_given_peak_is_kept(tmp_path):
+    with create_heatmaps(tmp_path / "h.h5", size=SIZE, provenance={}) as writer:
+        writer.append(1, 2, torch.zeros(SIZE), (0.25, 0.75))
+    with HeatmapFile(tmp_path / "h.h5") as file:
+        assert file.peak.tolist() == [[0.25, 0.75]]
+
+
 def test_same_maps_same_bytes(path, maps):
     first = path.read_bytes()
     write(path, zip(ROWS, maps, strict=True))
@@ -85,6 +129,7 @@ def set_attribute(file, name, value):
         (lambda file: set_attribute(file, "complete", False), "not marked complete"),
         (lambda file: set_attribute(file, "schema", "x"), "schema is 'x'"),
         (lambda file: file.__delitem__("maps"), "documented layout"),
+        (lambda file: file.__delitem__("peak"), "documented layout"),
         (lambda file: file["image_id"].write_direct(np.array([3, 3, 3])), "there twice"),
     ],
 )
@@ -103,7 +148,7 @@ def test_missing_and_damaged(tmp_path, path):
     with pytest.raises(InputError, match="truncated or damaged"):
         HeatmapFile(path)
     with h5py.File(tmp_path / "x.h5", "w") as file:
-        file.attrs["schema"] = "bbr-heatmaps/1"
+        file.attrs["schema"] = "bbr-heatmaps/2"
     with pytest.raises(InputError, match="not marked complete"):
         HeatmapFile(tmp_path / "x.h5")
 

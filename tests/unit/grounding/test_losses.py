@@ -1,5 +1,8 @@
 """The losses of g, each against what the paper and docs/protocol.md say, written out."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from grounding_data import DIM, SIDE, noise, small_grounder, tiny_clip, unit_vectors
@@ -9,8 +12,16 @@ from bbr.clip.relevancy import relevancy_maps
 from bbr.detector.networks import DetectorSpec, build_detector
 from bbr.detector.set_loss import LossWeights, set_loss
 from bbr.grounding.batches import GroundingBatch
-from bbr.grounding.losses import GroundingWeights, grounding_losses, toss_unions, union_box
-from bbr.grounding.objective import GroundingObjective, Teacher, draw_maps
+from bbr.grounding.losses import (
+    GroundingWeights,
+    box_masks,
+    grounding_losses,
+    mask_loss,
+    toss_coins,
+    union_box,
+    with_unions,
+)
+from bbr.grounding.objective import GroundingObjective, Lesson, Teacher, draw_logits, draw_maps
 
 # Float32 sums of a few thousand terms in another order.
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
@@ -44,9 +55,12 @@ def test_each_term_is_the_literal_one(pairs):
         background += abs(literal_cosine(clip, (1 - heatmap) * image, text)) / 3
         foreground += (1 - literal_cosine(clip, heatmap * image, text)) / 3
     literal = {
-        "size": size, "relevancy": relevance, "background": background, "foreground": foreground,
+        "size": size,
+        "relevancy": relevance,
+        "background": background,
+        "foreground": foreground,
         "total": 0.3 * size + 5 * relevance + 0.7 * background + 1.1 * foreground,
-    }  # fmt: skip
+    }
     assert set(found) == set(literal)
     for name, value in literal.items():
         assert float(found[name]) == pytest.approx(value, rel=1e-4), name
@@ -76,18 +90,78 @@ def test_the_union_of_boxes():
 def test_the_coin_falls_for_each_image_as_often_as_it_should():
     boxes = torch.tensor([[0.2, 0.2, 0.1, 0.1], [0.8, 0.8, 0.1, 0.1]])
     targets = [boxes] * 4000
-    tossed = toss_unions(targets, 0.5, torch.Generator().manual_seed(1))
-    unions = sum(len(t) == 1 for t in tossed)
-    assert abs(unions - 2000) < 160  # five standard deviations
-    assert all(torch.equal(t, boxes) or torch.equal(t, union_box(boxes)) for t in tossed)
-    assert len(toss_unions(targets[:3], 1, torch.Generator())[2]) == 1
-    assert len(toss_unions(targets[:3], 0, torch.Generator())[2]) == 2
+    coins = toss_coins(4000, 0.5, torch.Generator().manual_seed(1))
+    assert abs(sum(coins) - 2000) < 160  # five standard deviations
+    for found, coin in zip(with_unions(targets, coins), coins, strict=True):
+        assert torch.equal(found, union_box(boxes) if coin else boxes)
+    assert toss_coins(3, 1, torch.Generator()) == [True] * 3
+    assert toss_coins(3, 0, torch.Generator()) == [False] * 3
 
 
-def objective(teacher=True, frozen=False, **weights):
+def literal_mask(boxes, height, width):
+    """Pixel by pixel: in a box if its centre is."""
+    mask = [[False] * width for _ in range(height)]
+    for y in range(height):
+        for x in range(width):
+            for cx, cy, w, h in boxes.tolist():
+                right = cx - w / 2 <= (x + 0.5) / width < cx + w / 2
+                mask[y][x] |= right and cy - h / 2 <= (y + 0.5) / height < cy + h / 2
+    return mask
+
+
+def random_boxes(count, generator):
+    sizes = torch.rand(count, 2, generator=generator) * 0.6
+    return torch.cat((torch.rand(count, 2, generator=generator), sizes), dim=1)
+
+
+def test_masks_and_their_term_are_the_literal_ones():
+    generator = torch.Generator().manual_seed(0)
+    boxes = [random_boxes(count, generator) for count in (1, 3, 2)]
+    logits = torch.randn(3, 9, 14, generator=generator) * 3
+    masks = box_masks(boxes, (9, 14))
+    wanted = 0.0
+    for own, plane, mask in zip(boxes, logits.double().tolist(), masks.tolist(), strict=True):
+        assert mask == literal_mask(own, 9, 14)
+        inside, outside = [], []
+        for values, row in zip(plane, mask, strict=True):
+            for value, chosen in zip(values, row, strict=True):
+                m = 1 / (1 + math.exp(-value))
+                (inside if chosen else outside).append(-math.log(m if chosen else 1 - m))
+        wanted += sum(inside) / len(inside) + sum(outside) / len(outside)
+    assert float(mask_loss(logits, masks)) == pytest.approx(wanted / 3, rel=1e-5)
+
+
+def test_the_share_of_the_inside():
+    logits = torch.full((1, 4, 4), 1.0)
+    masks = box_masks([torch.tensor([[0.25, 0.5, 0.5, 1.0]])], (4, 4))
+    for share in (0.2, 0.5):
+        wanted = 2 * (share * math.log(1 + 1 / math.e) + (1 - share) * math.log(1 + math.e))
+        assert float(mask_loss(logits, masks, share)) == pytest.approx(wanted)
+
+
+def test_a_mask_without_an_inside_or_an_outside():
+    boxes = [torch.zeros(0, 4), torch.tensor([[0.5, 0.5, 2.0, 2.0]])]
+    masks = box_masks(boxes, (4, 4))
+    assert [float(m.float().mean()) for m in masks] == [0, 1]
+    logits = torch.full((2, 4, 4), 1.0)
+    wanted = (math.log(1 + math.e) + math.log(1 + 1 / math.e)) / 2
+    assert float(mask_loss(logits, masks)) == pytest.approx(wanted)
+
+
+def test_the_mask_term_is_finite_where_a_map_is_0_or_1():
+    """M itself would be rounded, and its logarithm infinite."""
+    logits = torch.tensor([[[200.0, -200.0]], [[-200.0, 200.0]]], requires_grad=True)
+    masks = torch.tensor([[[True, False]], [[True, False]]])
+    loss = mask_loss(logits, masks)
+    loss.backward()
+    assert loss.item() == pytest.approx(200)
+    assert logits.grad.tolist() == [[[0, 0]], [[-0.5, 0.5]]]
+
+
+def objective(teacher=True, frozen=False, teaching=(1.0, 0.0), **weights):
     torch.manual_seed(1)
     detector = build_detector(DetectorSpec("attention", "spatial", 1, num_boxes=3, width=8, cell=8))
-    asked = Teacher(detector, (32, 32), LossWeights()) if teacher else None
+    asked = Teacher(detector, (32, 32), LossWeights(), *teaching) if teacher else None
     given = GroundingWeights(**weights)
     return GroundingObjective(small_grounder(frozen=frozen), tiny_clip(), given, asked).eval()
 
@@ -96,10 +170,10 @@ def batch_of(count):
     return GroundingBatch(noise(count), None, unit_vectors(count, DIM))
 
 
-def test_the_objective_adds_l_h_to_the_terms():
-    model, batch = objective(), batch_of(2)
+def test_the_objective_adds_l_h_and_the_masks_to_the_terms():
+    model, batch = objective(teaching=(0.3, 2.0)), batch_of(2)
     targets = [torch.tensor([[0.5, 0.5, 0.4, 0.4]]), torch.tensor([[0.2, 0.2, 0.2, 0.2]] * 2)]
-    found = model(batch, lambda _: targets)
+    found = model(batch, lambda _: Lesson(targets, targets[::-1]))
     maps = model.grounder(batch.images, batch.texts)
     clip = model._frozen[0]
     relevancy = relevancy_maps(clip, batch.images, batch.texts, (SIDE, SIDE))
@@ -107,13 +181,32 @@ def test_the_objective_adds_l_h_to_the_terms():
     half = torch.nn.functional.interpolate(maps.unsqueeze(1), (32, 32), mode="bilinear")
     loss_h = set_loss(*model.teacher.detector(half), targets, LossWeights())["total"]
     torch.testing.assert_close(found["h"], loss_h, **CLOSE)
-    torch.testing.assert_close(found["total"], terms["total"] + loss_h, **CLOSE)
+    of_masks = mask_loss(torch.logit(maps), box_masks(targets[::-1], (SIDE, SIDE)))
+    torch.testing.assert_close(found["mask"], of_masks, **CLOSE)
+    whole = terms["total"] + 0.3 * loss_h + 2 * of_masks
+    torch.testing.assert_close(found["total"], whole, **CLOSE)
+
+
+def test_what_has_no_weight_is_left_out():
+    for teaching, left_out in (((0.0, 1.0), "h"), ((1.0, 0.0), "mask")):
+        model = objective(teaching=teaching)
+        boxes = [torch.tensor([[0.5, 0.5, 0.4, 0.4]])] * 2
+        assert left_out not in model(batch_of(2), lambda _, b=boxes: Lesson(b, b))
+
+
+def test_logits_are_those_of_the_maps():
+    model, batch = objective(teacher=False), batch_of(2)
+    with torch.no_grad():
+        logits, maps = draw_logits(model.grounder, batch), draw_maps(model.grounder, batch)
+        torch.testing.assert_close(logits.sigmoid(), maps)
+        torch.testing.assert_close(maps, model.grounder(batch.images, batch.texts))
 
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_gradients_reach_g_and_nothing_else(frozen):
     model, batch = objective(frozen=frozen), batch_of(2)
-    model(batch, lambda _: [torch.tensor([[0.5, 0.5, 0.4, 0.4]])] * 2)["total"].backward()
+    boxes = [torch.tensor([[0.5, 0.5, 0.4, 0.4]])] * 2
+    model(batch, lambda _: Lesson(boxes, boxes))["total"].backward()
     clip, detector = model._frozen
     assert all(p.grad is None for network in (clip, detector) for p in network.parameters())
     reached = {name for name, p in model.grounder.named_parameters() if p.grad is not None}
@@ -131,6 +224,19 @@ def test_each_term_alone_moves_g(term):
     losses["total"].backward()
     torch.testing.assert_close(losses["total"], losses[term])
     assert model.grounder.D.up0.conv1.weight.grad.abs().max() > 0
+
+
+def test_flips_give_mirrored_boxes_of_mirrored_maps():
+    model, batch = objective(), batch_of(3)
+    teacher = replace(model.teacher, flips=True)
+    with torch.no_grad():
+        maps = draw_maps(model.grounder, batch)
+    for found, mirrored in zip(
+        teacher.own_boxes(maps), teacher.own_boxes(maps.flip(2)), strict=True
+    ):
+        assert found.shape == (1, 4)
+        assert found[0, 0].item() == pytest.approx(1 - mirrored[0, 0].item(), abs=1e-5)
+        torch.testing.assert_close(found[0, 1:], mirrored[0, 1:], **CLOSE)
 
 
 def test_h_names_its_own_boxes():

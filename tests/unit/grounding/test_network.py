@@ -24,8 +24,18 @@ def paper_g():
 
 def test_parameters_at_paper_scale(paper_g):
     # 3×3 convolutions of VGG16 up to the fourth block, in and out channels.
-    vgg = [(3, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 256),
-           (256, 512), (512, 512), (512, 512)]  # fmt: skip
+    vgg = [
+        (3, 64),
+        (64, 64),
+        (64, 128),
+        (128, 128),
+        (128, 256),
+        (256, 256),
+        (256, 256),
+        (256, 512),
+        (512, 512),
+        (512, 512),
+    ]
     trunk = sum(9 * i * o + o for i, o in vgg)
     wide = 9 * 512 * 512 + 512 + 2 * 512  # a convolution to 512 channels and its batch norm
     last = 9 * 512 + 1 + 2 + 9 + 1
@@ -61,9 +71,17 @@ def test_the_published_layout_loads(tmp_path):
 
 def test_the_keys_of_the_published_layout(paper_g):
     keys = set(paper_g.state_dict())
-    assert {"E.Org_model.0.weight", "E.Org_model.21.bias", "D.bottleneck.conv1.weight",
-            "D.bottleneck.BN2.running_var", "D.up0.conv2.weight", "D.up0.BN2.weight",
-            "D.up1.conv1.weight", "D.up1.BN1.weight", "D.up1.conv2.bias"} <= keys  # fmt: skip
+    assert {
+        "E.Org_model.0.weight",
+        "E.Org_model.21.bias",
+        "D.bottleneck.conv1.weight",
+        "D.bottleneck.BN2.running_var",
+        "D.up0.conv2.weight",
+        "D.up0.BN2.weight",
+        "D.up1.conv1.weight",
+        "D.up1.BN1.weight",
+        "D.up1.conv2.bias",
+    } <= keys
 
 
 def test_the_decoder_is_the_literal_one():

@@ -11,8 +11,12 @@ from bbr.grounding.texts import Entry, by_image, draw_entry, draw_text, entries
 @pytest.fixture
 def index(tmp_path):
     def box(image, phrase, *phrases):
-        return {"image_id": image, "bbox": [0, 0, 9, 9], "phrase_id": phrase,
-                "phrases": list(phrases)}  # fmt: skip
+        return {
+            "image_id": image,
+            "bbox": [0, 0, 9, 9],
+            "phrase_id": phrase,
+            "phrases": list(phrases),
+        }
 
     return Index(
         images=[
@@ -20,10 +24,16 @@ def index(tmp_path):
             {"id": 3, "file_name": "b.jpg", "width": 20, "height": 10, "captions": ["One", "Two"]},
             {"id": 5, "file_name": "c.jpg", "width": 20, "height": 10},
         ],
-        annotations=[box(3, 4, "a mug"), box(7, 1, "A disc", "the disc"), box(7, 2, "a cube"),
-                     box(7, 1, "A disc", "the disc")],
-        categories=[], info={}, path=tmp_path / "index.json",
-    )  # fmt: skip
+        annotations=[
+            box(3, 4, "a mug"),
+            box(7, 1, "A disc", "the disc"),
+            box(7, 2, "a cube"),
+            box(7, 1, "A disc", "the disc"),
+        ],
+        categories=[],
+        info={},
+        path=tmp_path / "index.json",
+    )
 
 
 def test_phrases_are_one_entry_an_id(index):
@@ -63,5 +73,6 @@ def test_words_of_captions_are_dropped():
     texts = [draw_text(entry, generator) for _ in range(200)]
     kept = sum(len(text.split()) - 2 for text in texts)
     assert abs(kept - 8000) < 200  # five standard deviations of a binomial with p = 4/5
-    assert all(draw_text(Entry(0, 1, 0, ("One",), True), generator) == "image of one"
-               for _ in range(20))  # fmt: skip
+    assert all(
+        draw_text(Entry(0, 1, 0, ("One",), True), generator) == "image of one" for _ in range(20)
+    )

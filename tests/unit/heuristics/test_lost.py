@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from literal import lost_box
 
-from bbr.heuristics.lost import lost_boxes, lost_masks, patch_degrees
+from bbr.heuristics.lost import candidate_count, lost_boxes, lost_masks, patch_degrees
 
 
 def literal_boxes(features, grid, k_patches):
@@ -29,9 +29,7 @@ class TestByHand:
     # Channel 1 tells the object (+) from the background (-): the fewer patches of one kind, the
     # lower the degree of each.
     GRID = (3, 4)
-    OBJECT = ("-", "-", "-", "+",
-              "-", "+", "+", "-",
-              "-", "-", "+", "-")  # fmt: skip
+    OBJECT = ("-", "-", "-", "+", "-", "+", "+", "-", "-", "-", "+", "-")
 
     def test_component_of_the_seed(self):
         features = features_of(*([1.0] if c == "+" else [-1.0] for c in self.OBJECT))
@@ -99,6 +97,30 @@ def test_equals_the_literal_version_on_ties_and_zeros(batch, k_patches):
     features, grid = batch
     expected = without_zero_seed(features, grid, k_patches)
     assert lost_boxes(features, grid, k_patches).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("k_patches", "patches", "count"),
+    [
+        (100, 144, 100),
+        (7.0, 144, 7),
+        (1, 144, 1),
+        (0.1, 144, 14),
+        (0.1, 1000, 100),
+        (0.999, 10, 10),
+        (0.001, 10, 1),
+    ],
+)
+def test_a_number_of_patches_or_a_share_of_them(k_patches, patches, count):
+    assert candidate_count(k_patches, patches) == count
+
+
+def test_a_share_is_of_each_image_s_own_grid():
+    rng = np.random.default_rng(0)
+    for grid, count in (((4, 5), 5), ((8, 10), 20)):
+        features = torch.from_numpy(rng.normal(size=(3, grid[0] * grid[1], 6))).float()
+        got = lost_boxes(features, grid, 0.25)
+        assert got.tolist() == literal_boxes(features, grid, count)
 
 
 @pytest.mark.parametrize("grid", [(7, 9), (4, 16), (11, 5)])

@@ -72,9 +72,13 @@ def test_as_pixel_by_pixel(seed):
 
 def batch_of(masks, sizes):
     return FeatureMaps(
-        image_sizes=np.array(sizes), grid=(1, 1),
-        key=torch.zeros(len(masks), 1, 1), cls_attention=None, patch_size=8.0, image_masks=masks,
-    )  # fmt: skip
+        image_sizes=np.array(sizes),
+        grid=(1, 1),
+        key=torch.zeros(len(masks), 1, 1),
+        cls_attention=None,
+        patch_size=8.0,
+        image_masks=masks,
+    )
 
 
 def test_boxes_are_in_pixels_of_the_image():

@@ -6,7 +6,7 @@ import torch
 
 from bbr.backbones.feature_maps import FeatureMaps
 from bbr.errors import InputError
-from bbr.heuristics.multi_box import SEVERAL, contrast, propose_several
+from bbr.heuristics.multi_box import SEVERAL, propose_several, separation
 from bbr.heuristics.registry import heuristic_options, propose_boxes
 
 
@@ -83,12 +83,31 @@ def test_a_method_of_one_box_is_refused():
         propose(random_batch(), "center", 2)
 
 
-def test_contrast_by_hand():
-    features = torch.tensor([[[2.0, 0.0], [1.0, 0.0], [-3.0, 0.0], [0.0, 1.0]]])
-    masks = torch.tensor([[True, True, False, False]])
-    # Own cosines 1 and 1, the others' -1 and 0: (1 + 0.5) / 2.
-    assert contrast(features, masks).tolist() == [0.75]
-    assert contrast(features, torch.ones(1, 4, dtype=torch.bool)).item() == pytest.approx(
-        # All in: the mean direction is that of (-1 + 1 + 1, 1), and nothing is subtracted.
-        np.mean([1, 1, -1, 1]) / np.sqrt(2) / 2
-    )
+def literal_separation(features, mask):
+    """Mean cosine over pairs of patches inside, less that of pairs across, pair by pair."""
+    units = features / np.linalg.norm(features, axis=1, keepdims=True)
+    inside, outside = np.flatnonzero(mask), np.flatnonzero(~mask)
+    among = np.mean([units[i] @ units[j] for i in inside for j in inside])
+    across = np.mean([units[i] @ units[j] for i in inside for j in outside])
+    return min(max(among - across, 0.0), 1.0)
+
+
+def test_separation_by_hand():
+    features = torch.tensor([[[2.0, 0.0], [0.0, 1.0], [-3.0, 0.0], [0.0, -1.0]]])
+    # Among the first two: cosines 1, 0, 0, 1; across: -1, 0, 0, -1.
+    assert separation(features, torch.tensor([[True, True, False, False]])).item() == 1.0
+    # Among the first and third: 1, -1, -1, 1; across: all 0.
+    assert separation(features, torch.tensor([[True, False, True, False]])).item() == 0.0
+    # All in: nothing is subtracted.
+    assert separation(features, torch.ones(1, 4, dtype=torch.bool)).item() == 0.0
+
+
+def test_separation_against_literal_version():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(6, 20, 8, generator=generator) + 1
+    masks = torch.rand(6, 20, generator=generator) < 0.4
+    expected = [
+        literal_separation(*pair) for pair in zip(features.numpy(), masks.numpy(), strict=True)
+    ]
+    # Sums in float32 against float64 pair by pair.
+    np.testing.assert_allclose(separation(features, masks).numpy(), expected, atol=1e-6)

@@ -59,6 +59,10 @@ class TestOptions:
         [
             ("lost", "k_patches", 0),
             ("dino_seg", "head", -1),
+            ("lost", "k_patches", -0.1),
+            ("lost", "k_patches", 2.5),
+            ("lost", "k_patches", float("nan")),
+            ("lost", "k_patches", float("inf")),
             ("dino_seg", "attention_mass", 0.0),
             ("dino_seg", "attention_mass", 1.5),
             ("dino_seg", "attention_mass", float("nan")),
@@ -92,6 +96,7 @@ class TestBoxes:
         features = batch(keys, (1, 3), [(16, 48)])
         assert propose(features, "lost", k_patches=2) == [[0, 0, 32, 16]]
         assert propose(features, "lost", k_patches=3) == [[0, 0, 48, 16]]
+        assert propose(features, "lost", k_patches=0.67) == [[0, 0, 32, 16]]
 
     def test_center_and_whole_image(self):
         features = batch(self.CORNER[None], (2, 3), [(20, 40)])

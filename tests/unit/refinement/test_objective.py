@@ -204,11 +204,12 @@ def literal_iou(first, second):
     return common / (sum(areas) - common)
 
 
-def test_agreement_is_the_iou_of_both_readers_of_f_h(images, boxes):
-    model = refinement(channel_dropout=0.5)
+@pytest.mark.parametrize("targets", ["f", "h"])
+def test_agreement_is_of_the_heuristic_on_f_h_with_h_on_f(images, boxes, targets):
+    model = refinement(channel_dropout=0.5, targets=targets)
     shake(model)
-    refined = both_maps(model, images, tiny_backbone())[1]
-    pair = (most_confident_boxes(model, refined), heuristic_boxes(refined))
+    original, refined = both_maps(model, images, tiny_backbone())
+    pair = (most_confident_boxes(model, original), heuristic_boxes(refined))
     own, proposed = (box_convert(found, "cxcywh", "xyxy").tolist() for found in pair)
     expected = [literal_iou(*pair) for pair in zip(own, proposed, strict=True)]
     assert min(expected) > 0.01
@@ -288,6 +289,26 @@ def test_kept_observations_give_the_same_losses(images, boxes, blocks):
 def test_there_are_only_so_many_blocks(blocks):
     with pytest.raises(InputError, match=r"the backbone has 3 blocks"):
         refinement(trainable_blocks=blocks)
+
+
+@pytest.mark.parametrize(
+    ("block", "moving", "refused"), [(-2, 1, True), (-2, 2, False), (0, 2, True)]
+)
+def test_the_block_that_h_reads_must_be_among_or_behind_those_that_move(block, moving, refused):
+    torch.manual_seed(0)
+    backbone = build_backbone(BackboneSpec("vit_tiny_patch16_224", TINY, block=block))
+    detector = build_detector(DetectorSpec("attention", "spatial", DIM, num_boxes=3, width=16))
+
+    def make():
+        options = RefinementOptions(trainable_blocks=moving)
+        return Refinement(backbone, detector, "k", "lost", LOST, options, LossWeights())
+
+    if refused:
+        message = rf"trainable_blocks is {moving}, but h reads block {block}, which"
+        with pytest.raises(InputError, match=message):
+            make()
+    else:
+        assert make().moving == moving
 
 
 def test_convolutional_backbone(boxes):

@@ -31,11 +31,18 @@ def test_gains_list_every_seed_and_the_mean():
     detectors = [score(45.0, method="Ours (LOST)", images="train", seed="2", output="h")]
     row = dict(zip(*_header_and_row(discovery_gains(gains, detectors)), strict=True))
     assert row == {
-        "dataset": "scenes07", "images": "train", "method": "Ours (LOST)", "seeds": "0, 2, 10",
-        "f": "60.00", "f^h": "63.00, 61.00, 62.00", "h": "–, 45.00, –",
-        "gain": "+3.00, +1.00, +2.00", "McNemar p": "0.012, 0.012, 0.012", "mean gain": "+2.00",
+        "dataset": "scenes07",
+        "images": "train",
+        "method": "Ours (LOST)",
+        "seeds": "0, 2, 10",
+        "f": "60.00",
+        "f^h": "63.00, 61.00, 62.00",
+        "h": "–, 45.00, –",
+        "gain": "+3.00, +1.00, +2.00",
+        "McNemar p": "0.012, 0.012, 0.012",
+        "mean gain": "+2.00",
         "95 % interval": "[-0.48, +4.48]",
-    }  # fmt: skip
+    }
 
 
 def _header_and_row(table):
@@ -77,9 +84,13 @@ def test_gains_need_their_labels():
 
 def phrase_labels(**labels):
     return {
-        "metric": "bbox_accuracy", "train": "captions", "test": "regions", "ablation": "Ours",
-        "seed": "0", **labels,
-    }  # fmt: skip
+        "metric": "bbox_accuracy",
+        "train": "captions",
+        "test": "regions",
+        "ablation": "Ours",
+        "seed": "0",
+        **labels,
+    }
 
 
 def test_gains_of_phrases():
@@ -89,19 +100,76 @@ def test_gains_of_phrases():
         for d, own in (
             (2.0, {}),
             (1.0, {"metric": "pointing_game"}),
+            (3.0, {"box_threshold": "absolute"}),
             (-1.0, {"ablation": "w/o reg."}),
         )
     ]
     detectors = [Score(phrase_labels(output="h"), 30.0, "h.json")]
     table = gains_table(GAIN_LAYOUTS["phrase_gains"], gains, detectors)
     assert table.header[:7] == [
-        "metric", "training set", "test set", "model", "seeds", "g", "g^h",
-    ]  # fmt: skip
+        "metric",
+        "training set",
+        "test set",
+        "model",
+        "seeds",
+        "g",
+        "g^h",
+    ]
     assert table.rows == [
-        ["bbox accuracy", "captions", "regions", "Ours", "0", "20.00", "22.00", "30.00", "+2.00",
-         "0.5", "+2.00", "–"],
-        ["pointing game", "captions", "regions", "Ours", "0", "20.00", "21.00", "–", "+1.00",
-         "0.5", "+1.00", "–"],
-        ["bbox accuracy", "captions", "regions", "w/o reg.", "0", "20.00", "19.00", "–", "-1.00",
-         "0.5", "-1.00", "–"],
-    ]  # fmt: skip
+        [
+            "bbox accuracy",
+            "captions",
+            "regions",
+            "Ours",
+            "0",
+            "20.00",
+            "22.00",
+            "30.00",
+            "+2.00",
+            "0.5",
+            "+2.00",
+            "–",
+        ],
+        [
+            "pointing game",
+            "captions",
+            "regions",
+            "Ours",
+            "0",
+            "20.00",
+            "21.00",
+            "–",
+            "+1.00",
+            "0.5",
+            "+1.00",
+            "–",
+        ],
+        [
+            "bbox accuracy, absolute",
+            "captions",
+            "regions",
+            "Ours",
+            "0",
+            "20.00",
+            "23.00",
+            "–",
+            "+3.00",
+            "0.5",
+            "+3.00",
+            "–",
+        ],
+        [
+            "bbox accuracy",
+            "captions",
+            "regions",
+            "w/o reg.",
+            "0",
+            "20.00",
+            "19.00",
+            "–",
+            "-1.00",
+            "0.5",
+            "-1.00",
+            "–",
+        ],
+    ]

@@ -18,9 +18,13 @@ from bbr.reporting.runtime import (
 
 TASK = "object discovery, LOST"
 WORDS = [
-    "network=h", f"task={TASK}", "dataset=VOC07", "stage=train_detector", "artifact=h.json",
+    "network=h",
+    f"task={TASK}",
+    "dataset=VOC07",
+    "stage=train_detector",
+    "artifact=h.json",
     "benchmark=h.tsv",
-]  # fmt: skip
+]
 
 
 def job(network="h", stage="train_detector", dataset="VOC07", seed="", **more):
@@ -107,13 +111,18 @@ def test_stages_add_up_beside_the_published_sum():
         (job("f^h", "refine_backbone", dataset="VOC12"), cost(2.0)),
     ]
     published = [
-        Published("f", TASK, 72.6, 16), Published("h", TASK, 0.5, 1),
+        Published("f", TASK, 72.6, 16),
+        Published("h", TASK, 0.5, 1),
         Published("h", "phrase grounding", 0.5, 1),
-    ]  # fmt: skip
+    ]
     table = runtime_table(costs, published)
     assert table.header == [
-        "network", "stage", f"{TASK}: VOC07", f"{TASK}: VOC12", f"{TASK}, published",
-    ]  # fmt: skip
+        "network",
+        "stage",
+        f"{TASK}: VOC07",
+        f"{TASK}: VOC12",
+        f"{TASK}, published",
+    ]
     assert table.rows == [
         ["f", "in all", "", "", "72.6 x [16]"],
         ["h", "in all", "0.75 x [1 NVIDIA H200, 1 cpu]", "", "0.5 x [1]"],

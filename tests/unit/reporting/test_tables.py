@@ -78,8 +78,12 @@ def test_rows_follow_the_paper_then_ours_then_the_controls():
     methods = ["Whole image", "Mine", "Centre box", "Ours (LOST)", "LOST"]
     table = discovery([score(1.0, method=method) for method in methods], PUBLISHED)
     assert [row[0] for row in table.rows] == [
-        "LOST", "Ours (LOST)", "Mine", "Centre box", "Whole image",
-    ]  # fmt: skip
+        "LOST",
+        "Ours (LOST)",
+        "Mine",
+        "Centre box",
+        "Whole image",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -126,8 +130,12 @@ def test_ablations_by_heuristic_and_dataset():
     ]
     table = paper_table(LAYOUTS["6"], measured, published)
     assert table.header == [
-        "ablation", "TokenCut VOC07", "TokenCut VOC07 published", "LOST scenes07", "source",
-    ]  # fmt: skip
+        "ablation",
+        "TokenCut VOC07",
+        "TokenCut VOC07 published",
+        "LOST scenes07",
+        "source",
+    ]
     assert table.rows == [
         ["w/o reg.", "60.00", "70.00", "", "measured"],
         ["k=1", "", "", "52.25 ± 1.41", "measured"],
@@ -163,9 +171,13 @@ def test_untrained_rows_alone_take_the_published_training_sets():
     measured = [grounding(26.26, method="Random", backbone="Random", train="any", test="Flickr30k")]
     table = paper_table(LAYOUTS["1"], measured, published)
     assert table.header == [
-        "model", "VG Flickr30k", "VG Flickr30k published", "COCO Flickr30k",
-        "COCO Flickr30k published", "source",
-    ]  # fmt: skip
+        "model",
+        "VG Flickr30k",
+        "VG Flickr30k published",
+        "COCO Flickr30k",
+        "COCO Flickr30k published",
+        "source",
+    ]
     assert table.rows == [
         ["Random", "26.26", "27.24", "26.26", "27.24", "measured"],
         ["MG (CLIP)", "", "", "", "53.29", "published"],

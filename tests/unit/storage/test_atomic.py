@@ -77,10 +77,12 @@ class TestAtomicPath:
         path = tmp_path / "a [1].json"
         path.write_text("old")
         process = subprocess.Popen(
-            [sys.executable, "-c", HALF, str(path)], text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-c", HALF, str(path)],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             env={"PYTHONPATH": str(atomic.__file__).rsplit("/bbr/", 1)[0]},
-        )  # fmt: skip
+        )
         with process:
             left = tmp_path / process.stdout.readline().strip()
             process.send_signal(signal.SIGKILL)

@@ -62,6 +62,8 @@ def test_a_full_disk_is_an_os_error_and_nothing_else(tmp_path, way):
     folder = str(hdf5.__file__).rsplit("/bbr/", 1)[0]
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path / "a.h5"), way],
-        env={"PYTHONPATH": folder}, capture_output=True, text=True,
-    )  # fmt: skip
+        env={"PYTHONPATH": folder},
+        capture_output=True,
+        text=True,
+    )
     assert (done.returncode, done.stderr) == (0, "")

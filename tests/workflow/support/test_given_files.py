@@ -11,8 +11,11 @@ def test_only_files_are_inputs() -> None:
     assert given_file("~/x") == os.path.expanduser("~/x")
     assert (optional_file(None), optional_file("x")) == ([], "x")
     assert [weights_file(w) for w in (None, "timm", "random", "x.safetensors")] == [
-        [], [], [], "x.safetensors",
-    ]  # fmt: skip
+        [],
+        [],
+        [],
+        "x.safetensors",
+    ]
 
 
 def test_a_key_stays_an_option_unless_it_names_a_file() -> None:

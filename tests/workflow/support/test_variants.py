@@ -66,6 +66,9 @@ def test_the_order_of_variants_changes_no_path() -> None:
 def test_one_training_for_each_dataset_heuristic_and_seed() -> None:
     found = [str(t) for t in trainings(CONFIG, ["a", "b"], ["lost"], "k10")]
     assert found == [
-        "a.lost.default.0", "a.lost.default.1", "b.lost.default.0", "b.lost.default.1",
-    ]  # fmt: skip
+        "a.lost.default.0",
+        "a.lost.default.1",
+        "b.lost.default.0",
+        "b.lost.default.1",
+    ]
     assert [str(t) for t in grounding_trainings(CONFIG, ["a"], "k1")] == ["a.k1.0", "a.k1.1"]

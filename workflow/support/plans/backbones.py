@@ -40,7 +40,7 @@ def given_weights(config: Config, base: str) -> str | list[str]:
 
 def given_options(config: Config, base: str) -> str:
     """The options for a configured backbone as its section gives it, but for a file of weights."""
-    section = without(config["backbones"][base], "heuristics", "seed", "checkpoint")
+    section = without(config["backbones"][base], "heuristics", "seed", "checkpoint", "cache_states")
     return options(without_file(section, "weights"))
 
 

@@ -41,10 +41,18 @@ def init_file(config: Config, method: str, variant: str) -> str | list[str]:
 
 def training_options(config: Config, section: str, method: str, variant: str) -> str:
     """The options of `detector` or `refinement`, and of the losses."""
+    given = without_file(variant_section(config, section, method, variant), "init")
+    # Whether there is a surrogate: its file is among the inputs of a job that has one.
     return options(
-        without_file(variant_section(config, section, method, variant), "init"),
-        variant_section(config, "loss_weights", method, variant),
+        without(given, "surrogate"), variant_section(config, "loss_weights", method, variant)
     )
+
+
+def surrogate_options(config: Config, method: str, variant: str) -> str:
+    """The options of h's training, but on all boxes of f."""
+    given = without_file(variant_section(config, "detector", method, variant), "init")
+    losses = variant_section(config, "loss_weights", method, variant)
+    return options({**given, "target_share": 1}, losses)
 
 
 def refinement_devices(config: Config, method: str, variant: str) -> int:

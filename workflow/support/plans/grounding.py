@@ -13,7 +13,7 @@ from .. import given_files
 from ..artifacts import GROUNDING
 from ..command_line import options
 from ..given_files import given_file, optional_file, without, without_file
-from ..grounding_names import CONTROLS, GAE, split_scored
+from ..grounding_names import CONTROLS, GAE, split_scored, split_task
 from ..sections import Config, grounding_section
 from ..variants import grounding_trainings
 from . import datasets
@@ -81,9 +81,17 @@ def classifier_options(config: Config) -> str:
     return options(given, {"size": config["grounding"]["heatmaps"]["size"]})
 
 
-def contour_options(config: Config) -> str:
-    """How boxes are made of maps."""
-    return options({"nms_boxes": config["grounding"]["nms_boxes"]})
+def contour_options(config: Config, threshold: str | None = None) -> str:
+    """How boxes are made of maps; by the configured threshold where none is named."""
+    return options(_contours(config, threshold))
+
+
+def _contours(config: Config, threshold: str | None = None) -> dict[str, Any]:
+    settings = config["grounding"]
+    return {
+        "nms_boxes": settings["nms_boxes"],
+        "box_threshold": threshold or settings["box_threshold"],
+    }
 
 
 def detector_init_file(config: Config, variant: str) -> str | list[str]:
@@ -104,7 +112,7 @@ def refinement_options(config: Config, variant: str) -> str:
     return options(
         grounding_section(config, "refinement", variant),
         grounding_section(config, "loss_weights", variant),
-        {"nms_boxes": config["grounding"]["nms_boxes"]},
+        _contours(config),
     )
 
 
@@ -116,19 +124,22 @@ def scored_file(folder: str, name: str, task: str) -> dict[str, str]:
     """
     if name in CONTROLS:
         return {}
-    if task == "pointing_game":
+    measured, threshold = split_task(task)
+    if measured == "pointing_game":
         return {"heatmaps": f"{folder}/{name}/heatmaps.h5"}
-    boxes = f"{folder}/{name}/boxes.json"
+    boxes = (
+        f"{folder}/{name}/boxes.{threshold}.json" if threshold else f"{folder}/{name}/boxes.json"
+    )
     return {"boxes": boxes, "meta": meta_files([boxes])[0]}
 
 
-def scored_options(config: Config, dataset: str, name: str) -> str:
+def scored_options(config: Config, dataset: str, name: str, task: str) -> str:
     """What is scored, and the labels that place it in tables."""
     return " ".join(
         [
             options({"control": name if name in CONTROLS else None}),
             area_options(config),
-            label_options(phrase_labels(config, dataset, name)),
+            label_options(phrase_labels(config, dataset, name, task)),
         ]
     )
 

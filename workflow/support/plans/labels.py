@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from .. import artifacts
 from ..command_line import options
-from ..grounding_names import split_scored
+from ..grounding_names import split_scored, split_task
 from ..sections import Config, method_name
 from . import datasets
 
@@ -46,7 +46,7 @@ def box_labels(config: Config, dataset: str, backbone: str, boxes: str) -> dict[
     return found
 
 
-def phrase_labels(config: Config, dataset: str, name: str) -> dict[str, object]:
+def phrase_labels(config: Config, dataset: str, name: str, task: str) -> dict[str, object]:
     """What a score of phrase grounding is of; `name` is that of the maps or boxes."""
     scored = split_scored(name)
     own = config["grounding"]["label"]
@@ -66,6 +66,9 @@ def phrase_labels(config: Config, dataset: str, name: str) -> dict[str, object]:
         "backbone": backbone,
         "output": "h" if scored.kind == "h" else "map",
     }
+    measured, threshold = split_task(task)
+    if measured == "bbox_accuracy":
+        found["box_threshold"] = threshold or config["grounding"]["box_threshold"]
     if scored.training is not None:
         variant = scored.training.variant
         found |= {
@@ -76,7 +79,7 @@ def phrase_labels(config: Config, dataset: str, name: str) -> dict[str, object]:
     return found
 
 
-def caption_labels(config: Config, dataset: str, maps: str) -> dict[str, object]:
+def caption_labels(config: Config, dataset: str, maps: str, task: str) -> dict[str, object]:
     """What a score of captions is of: as of phrases on these maps, without the ablation's row."""
-    labels = phrase_labels(config, dataset, maps)
+    labels = phrase_labels(config, dataset, maps, task)
     return {key: value for key, value in labels.items() if key != "ablation"}

@@ -8,16 +8,18 @@ from typing import Any, NamedTuple
 from ..artifacts import Training, refined_backbone
 from ..command_line import options
 from ..sections import Config, backbone_of
-from ..variants import training_of_h, trainings
-from . import datasets, detectors
+from ..variants import surrogate_file, training_of_h, trainings
+from . import datasets, detectors, states
 from .proposals import meta_files
 
 # The rules whose jobs are counted.
 RULES = (
+    "cache_states",
     "extract_features",
     "pseudo_boxes",
     "cache_detector_inputs",
     "train_detector",
+    "train_surrogate",
     "refine_backbone",
 )
 
@@ -62,10 +64,15 @@ def _steps(
     place = {"dataset": training.dataset, "base": base, "method": training.method, "seed": seed}
     shared = {**place, "variant": training_of_h(config, training).variant}
     inputs = detectors.inputs_name(config, training.method)
+    left = states.states_left(config, training.dataset, base)
+    if left is not None:
+        yield "h", "cache_states", "", {**place, "left": left}
     yield "h", "extract_features", "", {**place, "backbone": base}
     yield "h", "pseudo_boxes", "", {**place, "backbone": base}
     yield "h", "cache_detector_inputs", "", {**place, "inputs": inputs}
     yield "h", "train_detector", seed, shared
+    if surrogate_file(config, base, training):
+        yield "h", "train_surrogate", seed, shared
     yield "f^h or g^h", "refine_backbone", seed, {**place, "variant": training.variant}
     yield "boxes of f^h", "extract_features", seed, {**place, "backbone": refined}
     yield "boxes of f^h", "pseudo_boxes", seed, {**place, "backbone": refined}

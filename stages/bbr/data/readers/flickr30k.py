@@ -43,11 +43,13 @@ def read_flickr30k(
     photographs = _photographs(root, names[0])
     images, found = [], PhraseAnnotations()
     for image_id, name in enumerate(names, 1):
-        images.append({
-            "id": image_id,
-            "file_name": f"{name}.jpg",
-            "captions": _captions(entities / "Sentences" / f"{name}.txt"),
-        })  # fmt: skip
+        images.append(
+            {
+                "id": image_id,
+                "file_name": f"{name}.jpg",
+                "captions": _captions(entities / "Sentences" / f"{name}.txt"),
+            }
+        )
         _add_phrases(found, image_id, entities, name)
     return Listing(
         photographs,
@@ -127,6 +129,9 @@ def _add_phrases(found: PhraseAnnotations, image_id: int, entities: Path, name: 
         )
 
 
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
 def _boxes(path: Path) -> tuple[dict[int, list[list[float]]], dict[int, str]]:
     """`xywh` boxes of each entity, and why others have none.
 
@@ -137,14 +142,14 @@ def _boxes(path: Path) -> tuple[dict[int, list[list[float]]], dict[int, str]]:
         boxes: dict[int, list[list[float]]] = {}
         reasons: dict[int, str] = {}
         for item in root.iter("object"):
-            names = [int(name.text) for name in item.findall("name")]
+            names = [int(name.text or "") for name in item.findall("name")]
             box = item.find("bndbox")
             if box is None:
                 scene = item.findtext("scene") == "1"
                 reason = "is of the whole scene" if scene else "has no box"
                 reasons.update(dict.fromkeys(names, reason))
                 continue
-            x1, y1, x2, y2 = (float(box.findtext(k)) for k in ("xmin", "ymin", "xmax", "ymax"))
+            x1, y1, x2, y2 = (float(box.findtext(k) or "") for k in _SIDES)
             for entity in names:
                 boxes.setdefault(entity, []).append([x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1])
     except OSError as error:

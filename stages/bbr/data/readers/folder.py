@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePath
+from typing import Any
 
 from ...command_line.cli import existing_file
 from ...errors import InputError
@@ -31,7 +32,7 @@ def read_folder(source: Path | str, phrases: Path | str | None = None) -> Listin
     if not names:
         endings = " ".join(sorted(ending[1:] for ending in EXTENSIONS))
         raise InputError(f"{root}: no images in it or below (looked for {endings})")
-    images = [{"id": i, "file_name": name} for i, name in enumerate(names, 1)]
+    images: list[dict[str, Any]] = [{"id": i, "file_name": name} for i, name in enumerate(names, 1)]
     if phrases is None:
         return Listing(root, images)
     path = existing_file(phrases, "--phrases")

@@ -47,16 +47,18 @@ class PhraseAnnotations:
             self.left_out.append({"image_id": image_id, "phrase_id": phrase_id, "reason": reason})
             return
         for x, y, width, height in usable:
-            self.annotations.append({
-                "id": len(self.annotations) + 1,
-                "image_id": image_id,
-                "bbox": [x, y, width, height],
-                "area": width * height,
-                "category_id": category_id,
-                "iscrowd": 0,
-                "phrase_id": phrase_id,
-                "phrases": texts,
-            })  # fmt: skip
+            self.annotations.append(
+                {
+                    "id": len(self.annotations) + 1,
+                    "image_id": image_id,
+                    "bbox": [x, y, width, height],
+                    "area": width * height,
+                    "category_id": category_id,
+                    "iscrowd": 0,
+                    "phrase_id": phrase_id,
+                    "phrases": texts,
+                }
+            )
 
 
 def _clipped(box: Sequence[float], size: tuple[int, int] | None) -> list[float]:

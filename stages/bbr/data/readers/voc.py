@@ -11,10 +11,27 @@ from ...errors import InputError
 from .listing import Listing, existing_folder
 
 VOC_CLASSES = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
-    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
     "tvmonitor",
-)  # fmt: skip
+)
 _VOC_SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -109,7 +126,7 @@ def _voc_object(node: ElementTree.Element) -> tuple[str, dict[str, Any]]:
     width, height = box["xmax"] - x, box["ymax"] - y
     if width < 0 or height < 0:
         raise ValueError(f"a box of negative size, {width} x {height}")
-    return node.findtext("name").strip(), {
+    return _text(node.findtext("name")).strip(), {
         "bbox": [x, y, width, height],
         "area": width * height,
         "iscrowd": 0,
@@ -118,9 +135,15 @@ def _voc_object(node: ElementTree.Element) -> tuple[str, dict[str, Any]]:
     }
 
 
+def _text(found: str | None) -> str:
+    if found is None:
+        raise ValueError("an object lacks its name or a side of its box")
+    return found
+
+
 def _number(text: str | None) -> int | float:
     """A whole number where it is one; some datasets in this layout have fractions."""
-    value = float(text)
+    value = float(_text(text))
     if not math.isfinite(value):
         raise ValueError(f"{text} is not a finite number")
     return int(value) if value.is_integer() else value

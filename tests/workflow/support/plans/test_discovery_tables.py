@@ -34,9 +34,13 @@ def test_table6_counts_what_changes_nothing_as_the_default() -> None:
     assert discovery_tables.table6(config) == [
         f"results/a/vit{refined}/lost/metrics.json"
         for refined in (
-            "+a.lost.no_reg.0", "+a.lost.no_reg.1", "+a.lost.default.0", "+a.lost.default.1", "",
+            "+a.lost.no_reg.0",
+            "+a.lost.no_reg.1",
+            "+a.lost.default.0",
+            "+a.lost.default.1",
+            "",
         )
-    ]  # fmt: skip
+    ]
     assert discovery_tables.names_of_ablations(config) == ["no_reg=w/o reg.", "default=k=10"]
 
 

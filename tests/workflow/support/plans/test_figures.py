@@ -22,10 +22,15 @@ def test_boxes_before_and_after() -> None:
 def test_maps() -> None:
     first, second = figures.map_panels(CONFIG, "one")
     assert first == {
-        "title": "LOST", "network": "f", "method": "lost", "shards": 2, "k_patches": 25,
-        "features": "results/a/vit/features/{shard}.h5", "boxes": "results/a/vit/lost/boxes.json",
+        "title": "LOST",
+        "network": "f",
+        "method": "lost",
+        "shards": 2,
+        "k_patches": 25,
+        "features": "results/a/vit/features/{shard}.h5",
+        "boxes": "results/a/vit/lost/boxes.json",
         "cad": "results/a/vit/cad.lost.0/boxes.json",
-    }  # fmt: skip
+    }
     assert second["features"] == "results/a/vit+a.lost.default.0/features/{shard}.h5"
     found = figures.map_files(CONFIG, "one")
     assert found["features"][:2] == ["results/a/vit/features/0.h5", "results/a/vit/features/1.h5"]

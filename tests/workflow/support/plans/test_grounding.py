@@ -36,7 +36,7 @@ def test_options_of_trainings() -> None:
     assert grounding.grounder_options(CONFIG) == "--steps 3"
     assert grounding.detector_options(CONFIG, "k1") == "--num-boxes 1 --l1-weight 5"
     assert grounding.refinement_options(CONFIG, "slow") == (
-        "--steps 90 --l1-weight 5 --nms-boxes xyxy"
+        "--steps 90 --l1-weight 5 --nms-boxes xyxy --box-threshold minmax"
     )
     assert grounding.classifier_file(CONFIG) == []
     assert grounding.classifier_options(CONFIG) == "--classifier x --size 64"
@@ -49,7 +49,7 @@ def test_what_is_scored() -> None:
         "boxes": "f/g.a/boxes.json",
         "meta": "f/g.a/boxes.meta.json",
     }
-    assert grounding.scored_options(CONFIG, "b", "center").startswith(
+    assert grounding.scored_options(CONFIG, "b", "center", "pointing_game").startswith(
         "--control center --min-area 0.05 --label test=b train=any"
     )
 

@@ -27,13 +27,23 @@ def test_boxes(dataset: str, backbone: str, boxes: str, expected: dict[str, obje
 
 
 def test_phrases_and_captions() -> None:
-    assert labels.phrase_labels(CONFIG, "b", "gae") == {
-        "test": "b", "train": "any", "method": "GAE", "backbone": "CLIP", "output": "map",
-    }  # fmt: skip
-    assert labels.phrase_labels(CONFIG, "b", "g.a")["train"] == "A"
-    refined = labels.phrase_labels(CONFIG, "b", "h.a.slow.1")
+    assert labels.phrase_labels(CONFIG, "b", "gae", "pointing_game") == {
+        "test": "b",
+        "train": "any",
+        "method": "GAE",
+        "backbone": "CLIP",
+        "output": "map",
+    }
+    assert labels.phrase_labels(CONFIG, "b", "g.a", "pointing_game")["train"] == "A"
+    refined = labels.phrase_labels(CONFIG, "b", "h.a.slow.1", "pointing_game")
     assert (refined["output"], refined["ablation"], refined["seed"]) == ("h", "lr", 1)
-    captions = labels.caption_labels(CONFIG, "b", "gh.a.k1.0")
+    captions = labels.caption_labels(CONFIG, "b", "gh.a.k1.0", "pointing_game")
     assert "ablation" not in captions
     assert captions["variant"] == "k1"
     assert labels.label_options({"a": 1, "b": "x y"}) == "--label a=1 'b=x y'"
+
+
+def test_boxes_say_by_which_threshold_they_were_made() -> None:
+    config = {**CONFIG, "grounding": {**CONFIG["grounding"], "box_threshold": "minmax"}}
+    for task, threshold in (("bbox_accuracy", "minmax"), ("bbox_accuracy.absolute", "absolute")):
+        assert labels.phrase_labels(config, "b", "g.a", task)["box_threshold"] == threshold

@@ -13,15 +13,25 @@ def test_tables_of_scores() -> None:
     assert phrase_tables.table1(CONFIG) == [
         f"results/b/grounding/{scored}/pointing_game.json"
         for scored in (
-            "random", "center", "td", "gae", "g.a", "gh.a.default.0", "gh.a.default.1",
+            "random",
+            "center",
+            "td",
+            "gae",
+            "g.a",
+            "gh.a.default.0",
+            "gh.a.default.1",
         )
-    ]  # fmt: skip
+    ]
     assert phrase_tables.table2(CONFIG) == [
         f"results/b/grounding/{scored}/bbox_accuracy.json"
         for scored in (
-            "g.a", "gh.a.default.0", "h.a.default.0", "gh.a.default.1", "h.a.default.1",
+            "g.a",
+            "gh.a.default.0",
+            "h.a.default.0",
+            "gh.a.default.1",
+            "h.a.default.1",
         )
-    ]  # fmt: skip
+    ]
     assert phrase_tables.table3(CONFIG) == [
         f"results/b/wwbl/{maps}/{task}.json"
         for task in BOTH
@@ -41,4 +51,7 @@ def test_study() -> None:
         "results/b/grounding/gh.a.default.0/bbox_accuracy.comparison.json",
         "results/b/grounding/h.a.default.0/bbox_accuracy.json",
         "results/b/grounding/gh.a.slow.0/bbox_accuracy.comparison.json",
+        # The other threshold too, so that the place of maps can be told from their level.
+        "results/b/grounding/gh.a.default.0/bbox_accuracy.absolute.comparison.json",
+        "results/b/grounding/gh.a.slow.0/bbox_accuracy.absolute.comparison.json",
     ]

@@ -9,14 +9,18 @@ PATTERNS = {
     "extract_features": "{dataset}/{backbone}/features/{shard}",
     "pseudo_boxes": "{dataset}/{backbone}/{method}/shards/{shard}",
     "cache_detector_inputs": "{dataset}/{base}/detector_inputs/{inputs}",
+    "cache_states": "{dataset}/{base}/states/{left}.{shard}",
+    "train_surrogate": "{dataset}/{base}/{method}/{variant}/seed{seed}/s",
     "train_detector": "{dataset}/{base}/{method}/{variant}/seed{seed}/h",
     "refine_backbone": "{dataset}/{base}/{method}/{variant}/seed{seed}/f_h",
 }
 TIMED = {
-    rule: Timed(f"made/{PATTERNS[rule]}" + (".json" if rule == "pseudo_boxes" else ""),
-                f"timed/{PATTERNS[rule]}.tsv")
+    rule: Timed(
+        f"made/{PATTERNS[rule]}" + (".json" if rule == "pseudo_boxes" else ""),
+        f"timed/{PATTERNS[rule]}.tsv",
+    )
     for rule in RULES
-}  # fmt: skip
+}
 
 
 def test_seeds_share_f_and_a_variant_the_h_that_is_alike() -> None:
@@ -38,14 +42,26 @@ def test_seeds_share_f_and_a_variant_the_h_that_is_alike() -> None:
     ]
 
 
+def test_states_and_a_surrogate_count_where_there_are_any() -> None:
+    config = small_configuration()
+    config["seeds"] = [0]
+    config["backbones"]["vit"]["cache_states"] = True
+    config["discovery"]["refinement"] |= {"surrogate": True, "trainable_blocks": 2}
+    found = [(job["network"], job["stage"], job["artifact"]) for job in jobs(config, TIMED)]
+    assert found[0] == ("h", "cache_states", "made/a/vit/states/2.{shard}")
+    assert ("h", "train_surrogate", "made/a/vit/lost/default/seed0/s") in found
+
+
 def test_files_of_all_shards_and_what_lies_beside_boxes() -> None:
     config = small_configuration()
     config["seeds"] = [0]
     found = files(config, TIMED)
     assert found["artifacts"][:4] == [
-        "made/a/vit/features/0", "made/a/vit/features/1",
-        "made/a/vit/lost/shards/0.json", "made/a/vit/lost/shards/1.json",
-    ]  # fmt: skip
+        "made/a/vit/features/0",
+        "made/a/vit/features/1",
+        "made/a/vit/lost/shards/0.json",
+        "made/a/vit/lost/shards/1.json",
+    ]
     assert found["meta"][:2] == [
         "made/a/vit/lost/shards/0.meta.json",
         "made/a/vit/lost/shards/1.meta.json",

@@ -1,0 +1,132 @@
+"""Every image of a dataset at its native size through a network, and what it gives into a file.
+
+Images are read a window at a time, so that memory does not grow with their number, and one window
+is written while the network sees the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from ..command_line.cli import log
+from ..data.images import UnreadableImage
+from ..data.index import Index
+from ..data.loading import groups_of_equal, native_size_windows, to_tensor
+from ..errors import InputError
+from .base import Backbone
+
+WINDOW = 64  # images
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class NativeImage:
+    """An image as the network reads it.
+
+    Attributes:
+        image_id: in the index.
+        size: (height, width) in pixels as it lies on disk.
+        pixels: (1, 3, H', W') float32, prepared.
+    """
+
+    image_id: int
+    size: tuple[int, int]
+    pixels: Tensor
+
+
+class NativeImages:
+    """Images of an index in windows, those that cannot be read left out up to a number.
+
+    Attributes:
+        skipped: [{"image_id", "reason"}] of what was left out so far.
+    """
+
+    def __init__(
+        self, index: Index, images: list[dict[str, Any]], backbone: Backbone, max_skipped: int
+    ) -> None:
+        self.index, self.images = index, images
+        self.backbone, self.max_skipped = backbone, max_skipped
+        self.skipped: list[dict[str, Any]] = []
+
+    def windows(self, window: int) -> Iterator[list[NativeImage]]:
+        """Windows of at most this many images, in the order of the index.
+
+        Raises:
+            InputError: more images than `max_skipped` cannot be read.
+        """
+        for read in native_size_windows(self.index, self.images, window):
+            failed = [(image, e) for image, e in read if isinstance(e, UnreadableImage)]
+            self.skipped += [{"image_id": image["id"], "reason": e.reason} for image, e in failed]
+            if failed:
+                require_few(len(self.skipped), self.max_skipped, self.index, failed[-1][1])
+            for _, error in failed:
+                log.warning("skipped: %s", error)
+            yield [
+                NativeImage(image["id"], pixels.shape[:2], self._prepared(pixels))
+                for image, pixels in read
+                if isinstance(pixels, np.ndarray)
+            ]
+
+    def _prepared(self, pixels: np.ndarray) -> Tensor:
+        return self.backbone.prepare(to_tensor(pixels)[None])
+
+
+def require_few(count: int, max_skipped: int, index: Index, last: object) -> None:
+    """Check that no more images of an index were left out than `max_skipped`.
+
+    Args:
+        count: of images that were.
+        last: of them, and why.
+
+    Raises:
+        InputError: there were more.
+    """
+    if count > max_skipped:
+        raise InputError(
+            f"{index.path}: {count} images cannot be read (last: {last}); mend them, index again,"
+            " or raise --max-skipped"
+        )
+
+
+def in_groups(
+    images: list[T],
+    key: Callable[[T], tuple[int, ...]],
+    batch: Callable[[list[T]], Iterable[R]],
+    size: int,
+) -> list[R]:
+    """What `batch` gives of images with an equal key, at most `size` at once, in the order given.
+
+    Args:
+        batch: a list of images to one result for each.
+    """
+    found: dict[int, R] = {}
+    for group in groups_of_equal(range(len(images)), lambda i: key(images[i]), size):
+        found |= zip(group, batch([images[i] for i in group]), strict=True)
+    return [found[position] for position in range(len(images))]
+
+
+def while_writing(
+    windows: Iterable[list[T]],
+    compute: Callable[[list[T]], list[R]],
+    write: Callable[[R], None],
+) -> None:
+    """Write what `compute` makes of each window, in order, in a thread beside the next window."""
+
+    def write_all(results: list[R]) -> None:
+        for result in results:
+            write(result)
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        writing = thread.submit(write_all, [])
+        for window in windows:
+            results = compute(window)
+            writing.result()
+            writing = thread.submit(write_all, results)
+        writing.result()
