@@ -15,8 +15,8 @@ from bbr.backbones.features_h5 import FeatureFile
 from bbr.command_line import cli
 from bbr.command_line.devices import choose_device, device_name
 from bbr.command_line.run_options import DeviceOptions
-from bbr.heuristics.multi_box import SEVERAL, propose_several
-from bbr.heuristics.registry import Heuristic, propose_boxes
+from bbr.heuristics.multi_box import SEVERAL, propose_scored
+from bbr.heuristics.registry import Heuristic
 from bbr.options import option
 from bbr.storage.boxes_json import write_boxes
 from bbr.storage.provenance import provenance
@@ -41,7 +41,7 @@ class Amounts:
 def run(*, heuristic: Heuristic, files: Files, amounts: Amounts, device: DeviceOptions) -> None:
     """Write boxes.json (COCO results), in the order of the features' images.
 
-    Scores say how far objects stand out (`bbr.heuristics.multi_box`); 1 of methods without.
+    Scores say how far objects stand out (`bbr.heuristics.multi_box`); 1 of methods without a mask.
 
     Raises:
         InputError: an unknown method or option, or a features file that is not whole.
@@ -53,10 +53,7 @@ def run(*, heuristic: Heuristic, files: Files, amounts: Amounts, device: DeviceO
         order, skipped = file.image_id.tolist(), file.skipped
         batches = file.batches(amounts.batch_size, place)
         for batch in cli.progress(batches, None, "batches of images"):
-            if amounts.max_boxes > 1 or method in SEVERAL:
-                boxes = propose_several(batch, method, options, amounts.max_boxes)
-            else:
-                boxes = [[(b, 1.0)] for b in propose_boxes(batch, method, options).tolist()]
+            boxes = propose_scored(batch, method, options, amounts.max_boxes)
             found.update(zip(batch.image_ids, boxes, strict=True))
     records = [
         {"image_id": i, "category_id": 1, "bbox": _xywh(box), "score": score}

@@ -20,8 +20,8 @@ from .command_line.devices import choose_device
 from .data.images import read_rgb, upright_rgb
 from .data.loading import to_tensor
 from .errors import InputError
-from .heuristics.multi_box import SEVERAL, propose_several
-from .heuristics.registry import heuristic_options, propose_boxes
+from .heuristics.multi_box import propose_scored
+from .heuristics.registry import heuristic_options
 
 DEFAULT_BACKBONE = "dinov2_vits14"
 LONGEST_SIDE = 1024
@@ -91,11 +91,8 @@ def discover(
     pixels = _pixels(image)
     seen = _shrunk(pixels, longest_side)
     batch = _features(network, seen)
-    if max_boxes > 1 or method in SEVERAL:
-        found = propose_several(batch, method, chosen, max_boxes)[0]
-        boxes, scores = [box for box, _ in found], [score for _, score in found]
-    else:
-        boxes, scores = propose_boxes(batch, method, chosen).tolist(), [1.0]
+    found = propose_scored(batch, method, chosen, max_boxes)[0]
+    boxes, scores = [box for box, _ in found], [score for _, score in found]
     enlarged = np.divide(pixels.shape[1::-1], seen.shape[1::-1])
     return Discovery(np.array(boxes) * np.tile(enlarged, 2), np.array(scores))
 

@@ -35,3 +35,18 @@ def move_box(
         return 0, 0, width - inclusive, height - inclusive
     x, y, w, h = boxes[np.lexsort((boxes[:, 0], boxes[:, 1], -area))[0]].tolist()
     return x, y, x + w - inclusive, y + h - inclusive
+
+
+def mask_separation(mask: np.ndarray, box: np.ndarray) -> float:
+    """How far a box stands out of a mask: its mean inside, less that outside; in [0, 1].
+
+    Args:
+        mask: (H, W) in [0, 1].
+        box: (4,) xyxy in pixels of the mask; edges count to the nearest pixel.
+    """
+    x1, y1, x2, y2 = np.round(box).astype(int)
+    window = mask[y1:y2, x1:x2]
+    others = mask.size - window.size
+    outside = (mask.sum() - window.sum()) / others if others else 0.0
+    inside = window.mean() if window.size else 0.0
+    return float(np.clip(inside - outside, 0, 1))

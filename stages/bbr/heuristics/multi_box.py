@@ -23,7 +23,8 @@ from ..backbones.feature_maps import FeatureMaps
 from ..errors import InputError
 from .components import mask_boxes
 from .lost import lost_masks
-from .registry import LostOptions, TokencutOptions
+from .move import mask_separation
+from .registry import LostOptions, TokencutOptions, propose_boxes
 from .tokencut import tokencut_masks
 
 
@@ -78,6 +79,27 @@ def propose_several(
             before = proposed[image][-1][1] if proposed[image] else 1.0
             proposed[image].append((box, min(score, before)))
     return proposed
+
+
+def propose_scored(
+    batch: FeatureMaps, method: str, options: Any, most: int
+) -> list[list[tuple[list[float], float]]]:
+    """Boxes of each image as `propose_several` gives them, of any method where `most` is 1.
+
+    MOVE's score is how far its box stands out of its mask; that of methods without a mask is 1.
+    """
+    if most > 1 or method in _MASKS:
+        return propose_several(batch, method, options, most)
+    boxes = propose_boxes(batch, method, options)
+    if method != "move":
+        return [[(box, 1.0)] for box in boxes.tolist()]
+    masks = batch.foregrounds or []
+    scale = [
+        np.tile(np.divide(m.shape, size)[::-1], 2)
+        for m, size in zip(masks, batch.sizes, strict=True)
+    ]
+    scores = [mask_separation(*one) for one in zip(masks, boxes * np.array(scale), strict=True)]
+    return [[one] for one in zip(boxes.tolist(), scores, strict=True)]
 
 
 def separation(features: Tensor, masks: Tensor) -> Tensor:

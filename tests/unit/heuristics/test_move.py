@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bbr.backbones.feature_maps import FeatureMaps
-from bbr.heuristics.move import move_box
+from bbr.heuristics.move import mask_separation, move_box
 from bbr.heuristics.registry import heuristic_options, propose_boxes, propose_training_boxes
 
 
@@ -98,3 +98,13 @@ def test_boxes_while_training_are_fractions():
         FeatureMaps(torch.zeros(1, 2, 3), (1, 2), mask=mask), "move", options
     )
     assert boxes.tolist() == [[0.25, 0.25, 0.75, 0.5]]
+
+
+def test_separation_of_a_box_by_hand():
+    mask = np.zeros((4, 4))
+    mask[1:3, 1:3] = 0.8
+    mask[0, 0] = 0.6
+    # Inside 0.8, outside 0.6 over twelve pixels.
+    assert mask_separation(mask, np.array([1, 1, 3, 3])) == pytest.approx(0.8 - 0.6 / 12)
+    assert mask_separation(mask, np.array([0, 0, 4, 4])) == pytest.approx(mask.mean())
+    assert mask_separation(1 - mask, np.array([1, 1, 3, 3])) == 0
