@@ -15,9 +15,9 @@ import bbr.command_line.fast_import
 
 from bbr.command_line import cli
 from bbr.errors import InputError
-from bbr.fetch.digests import check_digest, file_digest, known_digest
 from bbr.fetch.weight_registry import WeightEntry, convert, obtain, read_registry
 from bbr.options import option
+from bbr.storage.digests import check_digest, file_digest, known_digest
 from bbr.storage.provenance import provenance
 
 

@@ -34,6 +34,7 @@ AFTER_H = {**AFTER_F_H, "predict_boxes": 2, "refine_backbone": 1, "evaluate_boxe
 AFTER_BOXES = {
     **AFTER_H,
     "train_detector": 1,
+    "train_surrogate": 1,
     "train_cad": 2,
     "predict_cad": 2,
     "merge_boxes": 8,
@@ -47,7 +48,7 @@ NOT_RENDERING = {rule: count for rule, count in EVERYTHING.items() if rule != "r
 # An edited file of stages/, and the jobs that then run again.
 CODE = {
     "refine_backbone.py": {"refine_backbone": 1, **AFTER_F_H},
-    "train_detector.py": {"train_detector": 1, **AFTER_H},
+    "train_detector.py": {"train_detector": 1, "train_surrogate": 1, **AFTER_H},
     "predict_boxes.py": {
         "predict_boxes": 2,
         "evaluate_boxes": 2,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..fetch.digests import file_digest
+from ..storage.digests import file_digest
 from ..storage.onnx_initializers import read_initializers
 
 NAME = "dinov2_vits14"

@@ -15,7 +15,7 @@ from typing import IO
 from ..command_line.cli import progress
 from ..errors import InputError
 from ..storage.atomic import require_writable
-from .digests import Digest, check_digest
+from ..storage.digests import Digest, check_digest
 
 _AGENT = {"User-Agent": "box-based-refinement"}
 _BLOCK = 2**20

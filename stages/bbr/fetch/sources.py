@@ -12,9 +12,9 @@ import yaml
 from ..data.readers.listing import read_list
 from ..errors import InputError
 from ..storage.atomic import only_user_of, sha256, write_bytes
+from ..storage.digests import known_digest, recorded_digest
 from ..storage.safe_pickle import read_plain_pickle
 from .archives import extract
-from .digests import known_digest, recorded_digest
 from .downloads import download, require_space
 
 T = TypeVar("T")

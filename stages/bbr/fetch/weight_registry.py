@@ -26,8 +26,8 @@ from ..detector.networks import save_detector
 from ..errors import InputError
 from ..grounding.network import published_grounder, save_grounder
 from ..storage.atomic import atomic_path
+from ..storage.digests import check_digest, file_digest, known_digest
 from ..storage.safetensors_files import fit_weights, write_tensors
-from .digests import check_digest, file_digest, known_digest
 from .downloads import Unreachable, download, require_space
 from .segmenter_layout import load_published_segmenter
 from .sources import read_table

@@ -17,7 +17,7 @@ from bbr.backbones.dinov2 import DEPTH, NAME, SHA256, dinov2_file, dinov2_tensor
 from bbr.errors import InputError
 from bbr.storage.onnx_initializers import read_initializers
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")

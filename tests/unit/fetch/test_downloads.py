@@ -1,12 +1,12 @@
-"""bbr.fetch.downloads and bbr.fetch.digests, against a server here."""
+"""bbr.fetch.downloads and bbr.storage.digests, against a server here."""
 
 import hashlib
 
 import pytest
 
 from bbr.errors import InputError
-from bbr.fetch.digests import Digest, check_digest, known_digest
 from bbr.fetch.downloads import Unreachable, download, require_space
+from bbr.storage.digests import Digest, check_digest, known_digest
 
 CONTENT = bytes(range(256)) * 1000
 

@@ -74,13 +74,13 @@ def test_squares() -> None:
     assert not is_of_squares(config(), "e", 128)
 
 
-DINO = {"study": {"backbone": "dinov2_vits14", "methods": ["lost"], "datasets": ["scenes07"]}}
+DINO = {"study": {"backbone": "dinov2_scenes", "methods": ["lost"], "datasets": ["scenes07"]}}
 
 
 def test_jobs_of_a_study(repository: Repository) -> None:
     planned = repository.planned("results/study.csv", *repository.configured(DINO))
     assert planned["cache_states"] == 1
-    without = DINO | {"backbones": {"dinov2_vits14": {"cache_states": False}}}
+    without = DINO | {"backbones": {"dinov2_scenes": {"cache_states": False}}}
     fewer = repository.planned("results/study.csv", *repository.configured(without))
     assert "cache_states" not in fewer
     assert planned == fewer | {"cache_states": 1}
@@ -88,5 +88,5 @@ def test_jobs_of_a_study(repository: Repository) -> None:
 
 def test_own_photographs_are_read_directly(repository: Repository) -> None:
     (repository.root / "photos").mkdir()
-    chosen = ("--config", "images=photos", "backbone=dinov2_vits14")
+    chosen = ("--config", "images=photos", "backbone=dinov2_scenes")
     assert "cache_states" not in repository.planned("results/mine/boxes.json", *chosen)

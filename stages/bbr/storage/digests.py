@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..storage.atomic import write_bytes
+from .atomic import write_bytes
 
 # torch's hub and timm: a name such as vgg16-397923af.pth carries the first digits of its SHA-256.
 _IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
