@@ -33,7 +33,7 @@ from bbr.detector.targets import as_target_list, load_targets
 from bbr.grounding.batches import GroundingBatches
 from bbr.grounding.losses import REFINEMENT_WEIGHTS
 from bbr.grounding.network import Grounder
-from bbr.grounding.objective import GroundingObjective, Teacher
+from bbr.grounding.objective import GroundingObjective, Lesson, Teacher
 from bbr.grounding.texts import Entry
 from bbr.heuristics.registry import heuristic_options
 from bbr.refinement.batches import RefinementBatches
@@ -230,7 +230,7 @@ def grounder_rows(bench: Bench) -> Iterator[Row]:
             chosen = batch_indices(len(batches), scale.batch, 0, step)
             batch = batches.batch(chosen, step_generator(0, step))
             wanted = as_target_list(fabric.to_device(targets[chosen]))
-            return wrapped(batch, lambda _: wanted)["total"]
+            return wrapped(batch, lambda _: Lesson(wanted, wanted))["total"]
 
         return model, loss
 
