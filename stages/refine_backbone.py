@@ -202,7 +202,8 @@ def _refine(
         if selector is not None:
             selector.compare(model, grid, fabric, step + 1, whole.steps)
 
-    compare(-1)  # f itself; of a resumed run this is done again, and then read back
+    if not model.options.fresh_head:  # whose first state is random numbers, not f
+        compare(-1)  # f itself; of a resumed run this is done again, and then read back
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
         if alternation.moves_detector:
