@@ -44,6 +44,7 @@ from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch, run_in_processes
 from bbr.training.loop import optimize, step_generator
+from bbr.training.perturbation import PerturbationOptions, perturb
 from bbr.training.run_options import AccumulationOptions, TrainingOptions
 from bbr.training.schedule import OptimizerOptions, Schedule, build_optimizer
 
@@ -88,6 +89,7 @@ def run(
     selection: SelectionOptions,
     alternation: Alternation,
     parallel: AccumulationOptions,
+    start: PerturbationOptions,
     training: TrainingOptions,
 ) -> None:
     """Train f^h and write it to `output` (safetensors).
@@ -104,7 +106,7 @@ def run(
     parameters = {
         "backbone": backbone.recorded(f), "schedule": vars(schedule), "loss": vars(loss_weights),
         "options": vars(options), **vars(inputs), "heuristic": heuristic.recorded(),
-        "selection": vars(selection), **vars(augmentation), **vars(parallel),
+        "selection": vars(selection), **vars(augmentation), **vars(parallel), **vars(start),
         "optimizer": vars(optimizer), "alternation": vars(alternation),
         "seed": training.seed, "precision": training.precision,
     }  # fmt: skip
@@ -116,6 +118,7 @@ def run(
         f, h, inputs.parts, heuristic.method, heuristic.options, options, loss_weights,
         alternation.moves_detector, reader,
     )  # fmt: skip
+    perturb(_trained(model), start.perturbation, training.seed)
     checkpoint = Checkpoint(files.output, record, training.checkpoint_seconds)
     images = _images(load_index(files.index), f, kept, inputs.image_size, model.moving)
     augmented = augmentation.augmentation == "crop_flip"
@@ -131,6 +134,10 @@ def run(
     # As an argument of its own the model is copied for each process, not shared between them.
     run_in_processes(fabric, work, model)
     checkpoint.discard()
+
+
+def _trained(model: Refinement) -> list[Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def _images(
@@ -189,7 +196,7 @@ def _refine(
     whole = replace(schedule, steps=alternation.total(schedule.steps))
     if selector is not None:
         selector.begin(model)
-    optimizer = build([p for p in model.parameters() if p.requires_grad])
+    optimizer = build(_trained(model))
     if alternation.moves_detector:
         optimizer.add_param_group({"params": list(model.detector.parameters())})
     wrapped, optimizer = fabric.setup(model, optimizer)
@@ -202,7 +209,7 @@ def _refine(
         if selector is not None:
             selector.compare(model, grid, fabric, step + 1, whole.steps)
 
-    if not model.options.fresh_head:  # whose first state is random numbers, not f
+    if not model.options.reinit_head:  # whose first state is random numbers, not f
         compare(-1)  # f itself; of a resumed run this is done again, and then read back
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:

@@ -48,6 +48,7 @@ from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
 from bbr.training.loop import batch_indices, optimize, step_generator
+from bbr.training.perturbation import PerturbationOptions, perturb
 from bbr.training.run_options import TrainingOptions
 from bbr.training.schedule import Schedule
 
@@ -117,6 +118,7 @@ def run(
     schedule: Schedule = SCHEDULE,
     loss_weights: LossWeights,
     grounding_weights: GroundingWeights = REFINEMENT_WEIGHTS,
+    start: PerturbationOptions,
     training: TrainingOptions,
 ) -> None:
     """Train g^h and write it to `output` (safetensors).
@@ -139,6 +141,7 @@ def run(
     model = GroundingObjective(g, network, grounding_weights, teacher).eval()
     original = copy.deepcopy(g).requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
+    perturb(trained, start.perturbation, training.seed)
     optimizer = torch.optim.Adam(trained, schedule.lr, weight_decay=schedule.weight_decay)
     wrapped, optimizer = fabric.setup(model, optimizer)
     fabric.to_device(original)
@@ -162,6 +165,7 @@ def run(
     parameters = {**clip.recorded(), **vars(options), **vars(lessons), **losses}
     parameters |= {
         "schedule": vars(schedule),
+        **vars(start),
         "seed": training.seed,
         "precision": training.precision,
     }

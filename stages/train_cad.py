@@ -30,6 +30,7 @@ from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch, run_in_processes
 from bbr.training.loop import optimize, step_generator
+from bbr.training.perturbation import PerturbationOptions, perturb
 from bbr.training.run_options import ParallelOptions, TrainingOptions
 from bbr.training.schedule import Schedule
 
@@ -71,6 +72,7 @@ def run(
     schedule: Schedule = SCHEDULE,
     descent: Descent,
     parallel: ParallelOptions,
+    start: PerturbationOptions,
     training: TrainingOptions,
 ) -> None:
     """Train CAD and write it to `output` (safetensors).
@@ -82,12 +84,13 @@ def run(
     fabric = launch(training.device, training.precision, parallel.devices)
     seed_everything(training.seed)
     network = build_cad(spec, files.init, options)
+    perturb(network.parameters(), start.perturbation, training.seed)
     file = None
     if files.init is not None and files.init not in _NOT_FILES:
         file = Path(files.init).expanduser()
     parameters = {
         "cad": asdict(spec), "training": asdict(options), "schedule": vars(schedule),
-        **vars(descent), "devices": parallel.devices,
+        **vars(descent), **vars(start), "devices": parallel.devices,
         "init": files.init if file is None else "file", "seed": training.seed,
         "precision": training.precision,
     }  # fmt: skip

@@ -38,6 +38,7 @@ from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
 from bbr.training.loop import batch_indices, optimize, step_generator
+from bbr.training.perturbation import PerturbationOptions, perturb
 from bbr.training.run_options import TrainingOptions
 from bbr.training.schedule import Schedule
 
@@ -91,6 +92,7 @@ def run(
     loss_weights: LossWeights,
     backbone: AugmentedBackbone,
     heuristic: TrainingHeuristic,
+    start: PerturbationOptions,
     training: TrainingOptions,
 ) -> None:
     """Train h and write it to `output` (safetensors).
@@ -105,9 +107,10 @@ def run(
     with open_inputs(files.inputs) as cached:
         positions, wanted = _targets(files.boxes, dataset, cached, targets.target_share)
         detector = _detector(network, files, cached, training.seed)
+        perturb(detector.parameters(), start.perturbation, training.seed)
         parameters = {
             "detector": vars(detector.spec), "schedule": vars(schedule),
-            "loss": vars(loss_weights), **vars(targets), **vars(augmentation),
+            "loss": vars(loss_weights), **vars(targets), **vars(augmentation), **vars(start),
             "seed": training.seed,
             "precision": training.precision,
         }  # fmt: skip

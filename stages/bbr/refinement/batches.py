@@ -14,7 +14,7 @@ from ..data.augmentation import crop_and_flip
 from ..data.loading import SquareImages
 from ..errors import InputError
 from ..training.loop import batch_indices
-from .checkpoint_selection import BestState, SelectionOptions, hold_out
+from .checkpoint_selection import BestState, SelectionOptions, hold_out, is_worse
 from .objective import Fixed, Refinement
 
 _KEPT_BYTES = 4 * 2**30
@@ -113,10 +113,11 @@ class RefinementBatches:
 
 
 class Selector:
-    """Compares states of f^h on images set aside, and keeps the best."""
+    """Compares states of f^h on images set aside, and keeps the best; f, where none is as good."""
 
     def __init__(self, options: SelectionOptions, aside: RefinementBatches) -> None:
         self.options, self.aside = options, aside
+        self._of_f: Tensor | None = None  # nothing is compared with it until it is there
 
     def begin(self, model: Refinement) -> None:
         """Give the model a place for its best state, which goes into checkpoints with it."""
@@ -128,25 +129,29 @@ class Selector:
         """Offer the state after `step` of `steps` steps, where it is time to; 0 is f itself."""
         if not self.options.looks_after(step, steps):
             return
-        score = self._agreement(model, grid, fabric)
-        if step == 0 and score < self.options.select_min_agreement:
-            log.info("h and the heuristic agree too little on f (%.4f): f is kept", score)
-            score = math.inf  # no state is offered that is better
-        model.best.offer(score, step, model.changing())
+        ious = self._agreement(model, grid, fabric)
+        score = ious.mean().item()
         if fabric.is_global_zero:
             log.info("agreement with h after %d steps: %.4f", step, score)
+        if step == 0:
+            self._of_f = ious
+            if score < self.options.select_min_agreement:
+                log.info("h and the heuristic agree too little on f: f is kept")
+                model.best.close()
+        elif self._of_f is None or not is_worse(ious, self._of_f):
+            model.best.offer(score, step, model.changing())
 
     def restore(self, model: Refinement) -> dict[str, float | None]:
         """Bring the best state back; what the provenance says of it."""
         model.best.restore(model.changing())
         step = model.best.step.item()
         if step == 0:
-            log.info("no state of f^h is nearer to h's boxes than f is: f is kept")
+            log.info("f^h is farther from h's boxes than f in every state: f is kept")
         score = model.best.score.item()
         return {"step": step, "agreement": round(score, 6) if math.isfinite(score) else None}
 
-    def _agreement(self, model: Refinement, grid: tuple[int, int], fabric: Fabric) -> float:
-        """Mean IoU of the heuristic's boxes on f^h with h's on f, of the images set aside.
+    def _agreement(self, model: Refinement, grid: tuple[int, int], fabric: Fabric) -> Tensor:
+        """IoU of the heuristic's box on f^h with h's on f, of each image set aside: (m,) float64.
 
         Every process looks at all of them, so that all come to the same number.
         """
@@ -155,4 +160,4 @@ class Selector:
             with fabric.autocast():
                 fixed = self.aside.batch(chosen, None, model, fabric)
                 ious.append(model.agreement(fixed, grid).double())
-        return torch.cat(ious).mean().item()
+        return torch.cat(ious).cpu()

@@ -2,10 +2,11 @@
 
 A fraction of the training images is set aside: h may have been trained on them, f^h is not. Before
 the first step, every few steps, and after the last, the heuristic's boxes on f^h's maps of these
-images are compared with h's boxes on f's maps; the score of a state is their mean IoU. The state
-before the first step is f itself, so that a run whose f^h comes no nearer to h returns f; and so
-does a run whose h is too far from the heuristic to begin with. It does not tell whether h sees the
-right object: no annotation enters.
+images are compared with h's boxes on f's maps. The score of a state is their mean IoU, and the best
+state is kept, unless its boxes fell apart: a state that is farther from h than f was, by more than
+chance explains, is never kept. Where all are, the result is f itself; and so it is where h is too
+far from the heuristic to begin with. It does not tell whether h sees the right object: no
+annotation enters.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class SelectionOptions:
     select: str = option(
         "last",
         "state of f^h to keep: the last, or that in which the heuristic's boxes are nearest to h's"
-        " on images set aside, f included",
+        " on images set aside; f itself, where all are farther than it was",
         choices=SELECTIONS,
     )
     select_every: int = option(10, "between two looks at that", unit="steps", min=1)
@@ -68,6 +69,16 @@ def hold_out(count: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     return order[aside:].sort().values, order[:aside].sort().values
 
 
+def is_worse(ious: Tensor, before: Tensor) -> bool:
+    """Whether IoUs have fallen by more than two standard errors of their paired differences.
+
+    Args:
+        ious, before: (m,) of the same images; of a single one the answer is always no.
+    """
+    change = ious - before
+    return len(change) > 1 and bool(change.mean() < -2 * change.std() / len(change) ** 0.5)
+
+
 @contextlib.contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Evaluation mode within the block; then each part is in the mode that it was in."""
@@ -81,13 +92,13 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 class BestState(nn.Module):
-    """The best-scoring state of some tensors so far; the first of them on ties.
+    """The best-scoring of the states that were offered, the first of them on ties; else the first.
 
     All in buffers, so that a module that has this among its parts carries it through its
     checkpoints. The tensors are those of another module, and always given in the same order.
 
     Attributes:
-        score: () float64, -inf before the first offer.
+        score: () float64, -inf before the first offer, inf once closed.
         step: () int64, how many steps had been taken.
     """
 
@@ -110,6 +121,10 @@ class BestState(nn.Module):
         self.step.fill_(step)
         for i, tensor in enumerate(tensors):
             self.get_buffer(f"kept{i}").copy_(tensor)
+
+    def close(self) -> None:
+        """Take no offer any more."""
+        self.score.fill_(torch.inf)
 
     @torch.no_grad()
     def restore(self, tensors: Iterable[Tensor]) -> None:
