@@ -112,7 +112,7 @@ def small_configuration() -> dict[str, Any]:
         },
         "study": {
             "backbone": "vit",
-            "variant": "default",
+            "variants": ["default"],
             "methods": ["lost"],
             "datasets": ["a"],
             "held_out": {"a": "b"},

@@ -144,7 +144,7 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
         yield "cad.training.dataset_steps", dataset, datasets
     study = config["study"]
     yield "study.backbone", study["backbone"], backbones
-    yield "study.variant", study["variant"], variants
+    yield from (("study.variants", variant, variants) for variant in study["variants"])
     for method in study["methods"]:
         yield "study.methods", method, patch_heuristics(methods)
     for dataset in study["datasets"]:

@@ -35,7 +35,7 @@ def uses(config: Config) -> Iterator[Use]:
             variants = table.get("ablations") or [table.get("variant", "default")]
             yield from _uses(config, table, table["datasets"], variants)
     looked_at = dict.fromkeys([*study["datasets"], *study["held_out"].values()])
-    yield from _uses(config, study, looked_at, [study["variant"]])
+    yield from _uses(config, study, looked_at, study["variants"])
 
 
 def _uses(config: Config, section: dict[str, Any], datasets: Any, variants: Any) -> Iterator[Use]:

@@ -57,3 +57,17 @@ def test_study_with_images_held_out() -> None:
     assert discovery_tables.study(config)[-1] == (
         "results/a/vit+a.lost.default.0/cad.lost.0/comparison.json"
     )
+
+
+def test_variants_of_a_study_that_are_alike_are_one() -> None:
+    config = small_configuration()
+    config["seeds"] = [0]
+    config["study"] |= {"variants": ["default", "same", "no_reg"], "held_out": {}}
+    alike = config["discovery"]["variants"]
+    alike["same"] = alike["default"]
+    assert discovery_tables.study(config) == [
+        "results/a/vit+a.lost.default.0/lost/comparison.json",
+        "results/a/vit/h.a.lost.default.0/metrics.json",
+        "results/a/vit+a.lost.no_reg.0/lost/comparison.json",
+        "results/a/vit/h.a.lost.no_reg.0/metrics.json",
+    ]

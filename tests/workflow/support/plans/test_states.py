@@ -11,7 +11,13 @@ from workflow_copies import Repository
 
 def config(refinement: dict[str, int] | None = None, **changes: Any) -> dict[str, Any]:
     """What of a checked configuration is looked at here."""
-    study = {"backbone": "a", "variant": "v", "methods": ["m"], "datasets": ["d"], "held_out": {}}
+    study = {
+        "backbone": "a",
+        "variants": ["v"],
+        "methods": ["m"],
+        "datasets": ["d"],
+        "held_out": {},
+    }
     return {
         "datasets": {
             "d": {"format": "scenes", "size": 128},
@@ -35,7 +41,7 @@ def test_uses_of_tables_and_of_the_study() -> None:
     }
     study = {
         "backbone": "b",
-        "variant": "v",
+        "variants": ["v"],
         "methods": ["m"],
         "datasets": ["d"],
         "held_out": {"d": "e"},
