@@ -116,7 +116,7 @@ def _gains_table(table: str, metrics: list[Path], published: Path | None) -> Tab
 def _read_score(path: Path) -> Score:
     content = read_metrics(path)
     labels = {**content["labels"], "metric": content.get("metric", content["task"])}
-    return Score(labels, content["score"], str(path))
+    return Score(labels, content["score"], str(path), content)
 
 
 def _read_gain(path: Path) -> Gain:
