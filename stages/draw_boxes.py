@@ -21,8 +21,10 @@ from bbr.data.sampling import choose_images
 from bbr.errors import InputError
 from bbr.options import option
 from bbr.reporting.contact_sheets import PALETTE, Tile, draw_sheet
+from bbr.reporting.verdict import verdict
 from bbr.storage.atomic import write_bytes
 from bbr.storage.boxes_json import Record, box_xyxy, read_boxes, require_known_images, top_boxes
+from bbr.storage.provenance import read_provenance
 
 log = logging.getLogger("bbr")
 
@@ -36,6 +38,7 @@ class Files:
     index: Path = option(help="index.json")
     boxes: tuple[Path, ...] = option(help="COCO results")
     output: Path = option(help="sheet.png")
+    refined: Path | None = option(None, "f^h: whether it was kept is printed")
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,17 @@ def run(*, files: Files, sheet: Sheet) -> None:
     if not readable:
         raise InputError(f"{files.index}: none of the {len(tiles)} images to draw can be read")
     write_bytes(files.output, draw_sheet(readable, names))
+    if files.refined is not None:
+        print(_verdict(files.refined))
+
+
+def _verdict(refined: Path) -> str:
+    selected = read_provenance(refined).get("selected")
+    if selected is None:
+        raise InputError(
+            f"{refined}: does not say which state of f^h it is; refine with --select agreement"
+        )
+    return verdict(selected)
 
 
 def _read_top(path: Path, dataset: Index) -> dict[int, Record]:

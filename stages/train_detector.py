@@ -61,6 +61,7 @@ class Targets:
     """What h learns."""
 
     target_share: float = option(1.0, "of the boxes, those of highest score", above=0, max=1)
+    min_images: int = option(1, "with boxes, below which nothing is learned", unit="images", min=1)
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def run(
     sources = vars(files).copy()
     output = sources.pop("output")
     with open_inputs(files.inputs) as cached:
-        positions, wanted = _targets(files.boxes, dataset, cached, targets.target_share)
+        positions, wanted = _targets(files.boxes, dataset, cached, targets)
         detector = _detector(network, files, cached, training.seed)
         perturb(detector.parameters(), start.perturbation, training.seed)
         parameters = {
@@ -191,19 +192,19 @@ def _train(
 
 
 def _targets(
-    boxes: Path, dataset: Index, cached: DetectorInputs | HeatmapInputs, share: float
+    boxes: Path, dataset: Index, cached: DetectorInputs | HeatmapInputs, options: Targets
 ) -> tuple[Tensor, Tensor]:
     """Where among the inputs there are targets, and these; see `load_targets`."""
     if isinstance(cached, HeatmapInputs):
         rows = list(zip(cached.image_id.tolist(), cached.phrase_id.tolist(), strict=True))
-        if share != 1:
+        if options.target_share != 1:
             raise InputError("--target-share: heatmaps' boxes are all learned; leave it at 1")
         return load_phrase_targets(boxes, dataset, rows)
     if cached.image_id.tolist() != [image["id"] for image in dataset.images]:
         raise InputError(
             f"inputs {cached.path}: of other images than {dataset.path}; make them again"
         )
-    return load_targets(boxes, dataset, share)
+    return load_targets(boxes, dataset, options.target_share, options.min_images)
 
 
 def main(argv: list[str] | None = None) -> int:

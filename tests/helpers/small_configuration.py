@@ -16,6 +16,8 @@ def small_configuration() -> dict[str, Any]:
         "seeds": [0, 1],
         "max_boxes": 3,
         "images": None,
+        "refine": False,
+        "refine_cad": False,
         "phrases": None,
         "backbone": "vit",
         "method": "lost",

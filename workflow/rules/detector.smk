@@ -21,7 +21,7 @@ rule cache_detector_inputs:
         files=file_options("weights", "states"),
         backbone=lambda w: backbones.backbone_options(config, w.base),
         seed=lambda w: backbones.initial_seed(config, w.base),
-        options=lambda w: options(detectors.inputs_section(config, w.inputs)),
+        options=lambda w: options(detectors.inputs_section(config, w.base, w.inputs)),
         precision=config["precision"],
     shell:
         with_precision(
@@ -59,12 +59,13 @@ rule train_detector:
         options=lambda w: detectors.training_options(
             config, "detector", w.method, w.variant
         ),
+        enough=lambda w: own_images.fewest_images(config, w.dataset),
         precision=config["precision"],
     shell:
         with_precision(
             "python stages/train_detector.py --index {input.index} --inputs {input.inputs}"
             " --boxes {input.boxes} {params.files} {params.options} {params.backbone}"
-            " --heuristic {wildcards.method} {params.heuristic} --seed {wildcards.seed}"
+            " {params.enough} --heuristic {wildcards.method} {params.heuristic} --seed {wildcards.seed}"
             " --output {output.detector}"
         )
 
@@ -82,6 +83,7 @@ use rule train_detector as train_surrogate with:
         backbone=lambda w: backbones.backbone_options(config, w.base),
         heuristic=lambda w: sections.heuristic_options(config, w.base, w.method),
         options=lambda w: detectors.surrogate_options(config, w.method, w.variant),
+        enough=lambda w: own_images.fewest_images(config, w.dataset),
         precision=config["precision"],
 
 

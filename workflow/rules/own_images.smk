@@ -23,12 +23,16 @@ rule draw_own_boxes:
     resources:
         **growing(mem_mb=2000, runtime=10),
     params:
-        names=options({"names": [config["heuristics"][config["method"]]["label"]]}),
+        before=lambda w, input: input.get("before", ""),
+        refined=file_options("refined"),
+        names=own_images.box_names(config),
         options=options(config["figures"]["boxes"]),
     shell:
-        "(python stages/draw_boxes.py --index {input.index} --boxes {input.boxes}"
-        " {params.names} {params.options} --output {output.sheet} --threads {threads}"
-        " && cp {input.meta} {output.meta} && cp {input.boxes} {output.boxes}) > {log} 2>&1"
+        # What it prints is for the user: what came of refinement.
+        "(python stages/draw_boxes.py --index {input.index} --boxes {params.before} {input.boxes}"
+        " {params.names} {params.options} {params.refined} --output {output.sheet}"
+        " --threads {threads}"
+        " && cp {input.meta} {output.meta} && cp {input.boxes} {output.boxes}) 2> {log}"
 
 
 rule list_own_groundings:

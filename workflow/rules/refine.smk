@@ -36,7 +36,7 @@ rule refine_backbone:
         files=file_options("weights", "states", "surrogate"),
         backbone=lambda w: backbones.backbone_options(config, w.base),
         heuristic=lambda w: sections.heuristic_options(config, w.base, w.method),
-        inputs=lambda w: detectors.map_options(config, w.method),
+        inputs=lambda w: detectors.map_options(config, w.base, w.method),
         options=lambda w: detectors.training_options(
             config, "refinement", w.method, w.variant
         ),

@@ -77,6 +77,8 @@ def _add_own_images(config: dict[str, Any]) -> None:
         named = {} if carries_architecture(weights) else base
         heuristics = base.get("heuristics", {})
         config["backbones"][CUSTOM] = {**named, "weights": weights, "heuristics": heuristics}
+        if "detector_inputs" in base:
+            config["backbones"][CUSTOM]["detector_inputs"] = base["detector_inputs"]
         config["backbone"] = CUSTOM
     if config["method"] in IMAGE_METHODS:
         config["backbone"] = PIXELS

@@ -13,19 +13,22 @@ from ..errors import InputError
 from ..storage.boxes_json import box_xyxy, read_boxes, require_known_images, top_boxes
 
 
-def load_targets(path: Path | str, index: Index, share: float = 1.0) -> tuple[Tensor, Tensor]:
+def load_targets(
+    path: Path | str, index: Index, share: float = 1.0, min_images: int = 1
+) -> tuple[Tensor, Tensor]:
     """The best-scoring box of each image of the index that has one.
 
     Args:
         share: of these images, the ones whose boxes have the highest scores: with the heuristics'
             scores, those whose object stands out. Of equal scores the first images count.
+        min_images: so many images have to have a box.
 
     Returns:
         positions (m,) int64 into `index.images`, ascending, and boxes (m, 4) float32 cxcywh in
         fractions of the image.
 
     Raises:
-        InputError: no image has a box, or there are boxes of images not in the index.
+        InputError: too few images have a box, or there are boxes of images not in the index.
     """
     records = read_boxes(path)
     require_known_images(records, {image["id"] for image in index.images}, path)
@@ -33,6 +36,11 @@ def load_targets(path: Path | str, index: Index, share: float = 1.0) -> tuple[Te
     positions = [i for i, image in enumerate(index.images) if image["id"] in best]
     if not positions:
         raise InputError(f"{path}: holds no boxes to learn from")
+    if len(positions) < min_images:
+        raise InputError(
+            f"{path}: has boxes of {len(positions)} images, and h learns nothing that holds from"
+            f" fewer than {min_images}; take f's boxes as they are (without refine=true)"
+        )
     scores = [best[index.images[i]["id"]]["score"] for i in positions]
     first = sorted(range(len(positions)), key=lambda n: -scores[n])
     kept = first[: max(1, round(share * len(positions)))]

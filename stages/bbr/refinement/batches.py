@@ -148,7 +148,11 @@ class Selector:
         if step == 0:
             log.info("f^h is farther from h's boxes than f in every state: f is kept")
         score = model.best.score.item()
-        return {"step": step, "agreement": round(score, 6) if math.isfinite(score) else None}
+        return {
+            "step": step,
+            "agreement": round(score, 6) if math.isfinite(score) else None,
+            "agreement_of_f": None if self._of_f is None else round(self._of_f.mean().item(), 6),
+        }
 
     def _agreement(self, model: Refinement, grid: tuple[int, int], fabric: Fabric) -> Tensor:
         """IoU of the heuristic's box on f^h with h's on f, of each image set aside: (m,) float64.

@@ -20,16 +20,17 @@ def inputs_file(config: Config, dataset: str, base: str, method: str) -> str:
     return f"results/{dataset}/{base}/detector_inputs/{inputs_name(config, method)}.h5"
 
 
-def inputs_section(config: Config, name: str) -> dict[str, Any]:
-    """`detector_inputs` of the configuration for one of those names."""
-    if name == "default":
-        return config["discovery"]["detector_inputs"]
-    return method_section(config, "detector_inputs", name)
+def inputs_section(config: Config, base: str, name: str) -> dict[str, Any]:
+    """`detector_inputs` for one of those names on a backbone, whose size of images counts more."""
+    section = config["discovery"]["detector_inputs"]
+    if name != "default":
+        section = method_section(config, "detector_inputs", name)
+    return {**section, **config["backbones"][base].get("detector_inputs", {})}
 
 
-def map_options(config: Config, method: str) -> str:
+def map_options(config: Config, base: str, method: str) -> str:
     """How refinement makes anew what h reads."""
-    section = method_section(config, "detector_inputs", method)
+    section = inputs_section(config, base, inputs_name(config, method))
     return options({key: section[key] for key in ("image_size", "parts")})
 
 

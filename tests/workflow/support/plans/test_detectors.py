@@ -12,9 +12,16 @@ def test_a_method_with_inputs_of_its_own_has_a_file_of_its_own() -> None:
     folder = "results/a/vit/detector_inputs"
     assert detectors.inputs_file(CONFIG, "a", "vit", "lost") == f"{folder}/default.h5"
     assert detectors.inputs_file(CONFIG, "a", "vit", "cut") == f"{folder}/cut.h5"
-    assert detectors.inputs_section(CONFIG, "default")["parts"] == "k"
-    assert detectors.inputs_section(CONFIG, "cut")["parts"] == "mask"
-    assert detectors.map_options(CONFIG, "cut") == "--image-size 64 --parts mask"
+    assert detectors.inputs_section(CONFIG, "vit", "default")["parts"] == "k"
+    assert detectors.inputs_section(CONFIG, "vit", "cut")["parts"] == "mask"
+    assert detectors.map_options(CONFIG, "vit", "cut") == "--image-size 64 --parts mask"
+
+
+def test_a_backbone_says_how_large_h_s_images_are() -> None:
+    config = small_configuration()
+    config["backbones"]["vit"]["detector_inputs"] = {"image_size": 373}
+    assert detectors.map_options(config, "vit", "cut") == "--image-size 373 --parts mask"
+    assert detectors.inputs_section(config, "vit", "default")["image_size"] == 373
 
 
 def test_the_trunk_is_an_input_and_the_rest_are_options() -> None:
