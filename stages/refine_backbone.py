@@ -202,7 +202,7 @@ def _refine(
         if selector is not None:
             selector.compare(model, grid, fabric, step + 1, whole.steps)
 
-    if not model.options.fresh_head:  # whose first state is random numbers, not f
+    if not model.options.reinit_head:  # whose first state is random numbers, not f
         compare(-1)  # f itself; of a resumed run this is done again, and then read back
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
