@@ -205,5 +205,6 @@ def require_valid(options: Any, where: str = "") -> Any:
             continue
         for value in [given] if each.amount is None else given:
             if complaint := each.option.complaint(value):
-                raise InputError(f"{where}{each.name} is {value!r}, which {complaint}")
+                shown = f"{value:g}" if isinstance(value, float) else repr(value)
+                raise InputError(f"{where}{each.name} is {shown}, which {complaint}")
     return options

@@ -124,7 +124,7 @@ class TestFeatures:
 
     def test_windows_smaller_than_the_dataset(self, extract, scenes, tmp_path, monkeypatch):
         whole = extract(scenes, tmp_path / "a.h5", "--batch-size", 3)
-        monkeypatch.setattr(extract_features, "_WINDOW", 6)  # so that batches stay the same
+        monkeypatch.setattr(extract_features, "WINDOW", 6)  # so that batches stay the same
         windows = extract(scenes, tmp_path / "b.h5", "--batch-size", 3)
         assert windows.read_bytes() == whole.read_bytes()
 

@@ -169,6 +169,10 @@ class TestBadInput:
         message = fails("--head", head, method="dino_seg")
         assert f"head {head} does not exist, the backbone has 2 heads; set --head" in message
 
+    def test_negative_head(self, fails):
+        message = fails("--head", -1, method="dino_seg")
+        assert "method dino_seg: head is -1, which is not at least 0" in message
+
     def test_option_of_another_method(self, fails):
         assert "method lost has no option 'head'" in fails("--head", 1)
 
