@@ -59,7 +59,7 @@ def test_first_of_equal_scores(load):
 def test_too_few_images(load):
     boxes = [(i, [0, 0, 10, 10], 1.0) for i in (3, 4, 9)]
     assert len(load(*boxes, min_images=3, share=0.5)[0]) == 2
-    with pytest.raises(InputError, match="boxes of 3 images.*fewer than 4"):
+    with pytest.raises(InputError, match=r"boxes of 3 images.*fewer than 4"):
         load(*boxes, min_images=4)
 
 
