@@ -78,6 +78,8 @@ def small_configuration() -> dict[str, Any]:
             "nms_boxes": "xyxy",
             "box_threshold": "minmax",
             "min_area": 0.05,
+            "counted": "any_box",
+            "targets": "boxes",
             "loss_weights": {"l1_weight": 5},
             "detector": {"num_boxes": 10},
             "refinement": {"steps": 60},

@@ -138,15 +138,16 @@ def scored_options(config: Config, dataset: str, name: str, task: str) -> str:
     return " ".join(
         [
             options({"control": name if name in CONTROLS else None}),
-            area_options(config),
+            target_options(config),
             label_options(phrase_labels(config, dataset, name, task)),
         ]
     )
 
 
-def area_options(config: Config) -> str:
-    """How large a target box is at least."""
-    return options({"min_area": config["grounding"]["min_area"]})
+def target_options(config: Config) -> str:
+    """Which boxes are targets, and where a point has to lie."""
+    section = config["grounding"]
+    return options({key: section[key] for key in ("min_area", "counted", "targets")})
 
 
 def g_and_refined(config: Config, figure: Mapping[str, Any]) -> dict[str, Any]:
