@@ -53,6 +53,7 @@ def small_configuration() -> dict[str, Any]:
             "ddt": {"label": "DDT", "second_layer": "vit"},
         },
         "discovery": {
+            "brackets": "f",
             "detector_inputs": {"image_size": 64, "parts": "k", "dtype": "float16"},
             "loss_weights": {"l1_weight": 5},
             "detector": {"num_boxes": 10, "init": "data/trunk.safetensors"},
@@ -79,6 +80,8 @@ def small_configuration() -> dict[str, Any]:
             "box_threshold": "minmax",
             "min_area": 0.05,
             "counted": "any_box",
+            "brackets": "g",
+            "undecided": "likeliest",
             "targets": "boxes",
             "loss_weights": {"l1_weight": 5},
             "detector": {"num_boxes": 10},

@@ -1,6 +1,7 @@
 """Heatmaps as what h reads, and the boxes of each phrase as its targets."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -133,6 +134,19 @@ def test_h_names_all_it_takes_for_objects():
     torch.testing.assert_close(scores, torch.tensor([2.0, 1.0]).sigmoid())
     assert torch.equal(likeliest, boxes[1, [1]])
     assert [len(found) for _, found in choose_boxes(logits, boxes, several=False)] == [1, 1]
+
+
+def test_h_that_takes_nothing_for_an_object_has_no_box():
+    """The released code's rule, box by box: object probability above one half, and nothing else."""
+    torch.manual_seed(0)
+    logits, boxes = torch.randn(40, 3, 2) - torch.tensor([1.0, 0.0]), torch.rand(40, 3, 4)
+    found = choose_boxes(logits, boxes, several=True, undecided="none")
+    for (scores, chosen), pairs, own in zip(found, logits.tolist(), boxes, strict=True):
+        odds = [math.exp(a) / (math.exp(a) + math.exp(b)) for a, b in pairs]
+        kept = [i for i, p in enumerate(odds) if p > 0.5]
+        assert torch.equal(chosen, own[kept])
+        assert scores.tolist() == pytest.approx([odds[i] for i in kept])
+    assert 0 < sum(len(chosen) == 0 for _, chosen in found) < 40
 
 
 def test_cells_become_channels():

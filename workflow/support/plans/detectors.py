@@ -15,9 +15,9 @@ def inputs_name(config: Config, method: str) -> str:
     return method if config["heuristics"][method].get("detector_inputs") else "default"
 
 
-def inputs_file(config: Config, dataset: str, base: str, method: str) -> str:
-    """What h reads, and was or is to be trained on."""
-    return f"results/{dataset}/{base}/detector_inputs/{inputs_name(config, method)}.h5"
+def inputs_file(config: Config, dataset: str, backbone: str, method: str) -> str:
+    """What h reads of f, as it was or is to be trained, or of f^h."""
+    return f"results/{dataset}/{backbone}/detector_inputs/{inputs_name(config, method)}.h5"
 
 
 def inputs_section(config: Config, name: str) -> dict[str, Any]:

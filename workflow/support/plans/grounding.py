@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import given_files
-from ..artifacts import GROUNDING
+from ..artifacts import GROUNDING, Training
 from ..command_line import options
 from ..given_files import given_file, optional_file, without, without_file
 from ..grounding_names import CONTROLS, GAE, split_scored, split_task
@@ -114,6 +114,12 @@ def refinement_options(config: Config, variant: str) -> str:
         grounding_section(config, "loss_weights", variant),
         _contours(config),
     )
+
+
+def bracketed_maps(dataset: str, bracketed: str, taught: str) -> str:
+    """The maps that h reads to be scored itself: g's, or as `hgh` those of g^h."""
+    maps = f"gh.{taught}" if bracketed == "hgh" else f"g.{Training.parse(taught).dataset}"
+    return f"results/{dataset}/grounding/{maps}/heatmaps.h5"
 
 
 def scored_file(folder: str, name: str, task: str) -> dict[str, str]:
