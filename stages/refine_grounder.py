@@ -29,7 +29,7 @@ from bbr.data.index import Index, load_index
 from bbr.data.loading import SquareImages
 from bbr.detector.networks import load_detector, require_channels
 from bbr.detector.set_loss import LossWeights
-from bbr.detector.targets import as_target_list
+from bbr.detector.targets import TargetRules, as_target_list
 from bbr.errors import InputError
 from bbr.grounding.batches import GroundingBatches
 from bbr.grounding.contours import NMS_BOXES, THRESHOLDS, ContourOptions
@@ -43,7 +43,7 @@ from bbr.grounding.losses import (
 from bbr.grounding.network import load_grounder, save_grounder
 from bbr.grounding.objective import GroundingObjective, Lesson, Teacher, draw_maps
 from bbr.grounding.texts import Entry, entries
-from bbr.options import option
+from bbr.options import option, recorded
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
@@ -68,7 +68,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Targets:
+class Targets(TargetRules):
     """What h is asked for, on maps of which size."""
 
     image_size: int = option(304, "side to which images are resized", unit="px", min=1)
@@ -127,9 +127,9 @@ def run(
     _require_something_to_learn(options.targets, grounding_weights, lessons)
     fabric = launch(training.device, training.precision)
     dataset = load_index(files.index)
-    choices, wanted = _choices(files.boxes, dataset)
     side = options.heatmap_size
     h, g = load_detector(files.detector), load_grounder(files.weights)
+    choices, wanted = _choices(files.boxes, dataset, options, h.spec.num_boxes)
     require_channels(h, (1, side**2, 1), "--heatmap-size")
     network = clip.load()
     teacher = Teacher(
@@ -159,7 +159,7 @@ def run(
         yield wrapped(batch, teach)
 
     losses = {"loss": vars(loss_weights), "grounding_loss": vars(grounding_weights)}
-    parameters = {**clip.recorded(), **vars(options), **vars(lessons), **losses}
+    parameters = {**clip.recorded(), **recorded(options), **vars(lessons), **losses}
     parameters |= {
         "schedule": vars(schedule),
         "seed": training.seed,
@@ -189,10 +189,11 @@ def _lesson(
         before: those of g.
         of_g: g's boxes, as they were stored.
     """
+    k = teacher.detector.spec.num_boxes
     contours = ContourOptions("pseudo", options.nms_boxes, options.box_threshold)
     boxes_by = {
         "g": lambda: of_g,
-        "current": lambda: map_targets(maps, of_g, contours),
+        "current": lambda: map_targets(maps, of_g, contours, options, k),
         "h": lambda: teacher.own_boxes(before),
     }
     # A text is not drawn as its stored boxes were found: words of captions are left out.
@@ -212,11 +213,13 @@ def _require_something_to_learn(targets: str, weights: GroundingWeights, lessons
         )
 
 
-def _choices(boxes: Path, dataset: Index) -> tuple[list[list[Entry]], Tensor]:
+def _choices(
+    boxes: Path, dataset: Index, rules: TargetRules, k: int
+) -> tuple[list[list[Entry]], Tensor]:
     """What g is taught with, each a choice of its own, and g's boxes of it."""
     found = entries(dataset, "training")
     rows = [(entry.image_id, entry.phrase_id) for entry in found]
-    positions, wanted = load_phrase_targets(boxes, dataset, rows)
+    positions, wanted = load_phrase_targets(boxes, dataset, rows, rules, k)
     return [[found[i]] for i in positions.tolist()], wanted
 
 

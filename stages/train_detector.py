@@ -28,11 +28,11 @@ from bbr.detector.inputs_h5 import DetectorInputs
 from bbr.detector.layout import layout_channels
 from bbr.detector.networks import DetectorSpec, build_detector, initialize_trunk, save_detector
 from bbr.detector.set_loss import LossWeights, set_loss
-from bbr.detector.targets import as_target_list, load_targets
+from bbr.detector.targets import TargetRules, as_target_list, load_targets
 from bbr.errors import InputError
 from bbr.grounding.heatmap_inputs import HeatmapInputs, load_phrase_targets, open_inputs
 from bbr.heuristics.registry import TrainingHeuristic
-from bbr.options import option
+from bbr.options import option, recorded
 from bbr.refinement.detector_batches import AugmentedBatches, BatchSource, CachedBatches
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
@@ -56,7 +56,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Targets:
+class Targets(TargetRules):
     """What h learns."""
 
     target_share: float = option(1.0, "of the boxes, those of highest score", above=0, max=1)
@@ -103,11 +103,11 @@ def run(
     sources = vars(files).copy()
     output = sources.pop("output")
     with open_inputs(files.inputs) as cached:
-        positions, wanted = _targets(files.boxes, dataset, cached, targets.target_share)
+        positions, wanted = _targets(files.boxes, dataset, cached, targets, network.num_boxes)
         detector = _detector(network, files, cached, training.seed)
         parameters = {
             "detector": vars(detector.spec), "schedule": vars(schedule),
-            "loss": vars(loss_weights), **vars(targets), **vars(augmentation),
+            "loss": vars(loss_weights), **recorded(targets), **vars(augmentation),
             "seed": training.seed,
             "precision": training.precision,
         }  # fmt: skip
@@ -188,19 +188,19 @@ def _train(
 
 
 def _targets(
-    boxes: Path, dataset: Index, cached: DetectorInputs | HeatmapInputs, share: float
+    boxes: Path, dataset: Index, cached: DetectorInputs | HeatmapInputs, targets: Targets, k: int
 ) -> tuple[Tensor, Tensor]:
     """Where among the inputs there are targets, and these; see `load_targets`."""
     if isinstance(cached, HeatmapInputs):
         rows = list(zip(cached.image_id.tolist(), cached.phrase_id.tolist(), strict=True))
-        if share != 1:
+        if targets.target_share != 1:
             raise InputError("--target-share: heatmaps' boxes are all learned; leave it at 1")
-        return load_phrase_targets(boxes, dataset, rows)
+        return load_phrase_targets(boxes, dataset, rows, targets, k)
     if cached.image_id.tolist() != [image["id"] for image in dataset.images]:
         raise InputError(
             f"inputs {cached.path}: of other images than {dataset.path}; make them again"
         )
-    return load_targets(boxes, dataset, share)
+    return load_targets(boxes, dataset, targets.target_share)
 
 
 def main(argv: list[str] | None = None) -> int:
