@@ -36,7 +36,7 @@ from bbr.detector.set_loss import LossWeights
 from bbr.detector.targets import load_targets
 from bbr.errors import InputError
 from bbr.heuristics.registry import TrainingHeuristic
-from bbr.options import option
+from bbr.options import option, recorded
 from bbr.refinement.batches import RefinementBatches, Selector
 from bbr.refinement.checkpoint_selection import SelectionOptions
 from bbr.refinement.objective import Alternation, Refinement, RefinementOptions
@@ -45,7 +45,7 @@ from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch, run_in_processes
 from bbr.training.loop import optimize, step_generator
 from bbr.training.run_options import AccumulationOptions, TrainingOptions
-from bbr.training.schedule import OptimizerOptions, Schedule, build_optimizer
+from bbr.training.schedule import Clipping, OptimizerOptions, Schedule, build_optimizer
 
 SCHEDULE = Schedule(steps=10000, batch_size=36, lr=5e-7)
 
@@ -84,6 +84,7 @@ def run(
     heuristic: TrainingHeuristic,
     schedule: Schedule = SCHEDULE,
     optimizer: OptimizerOptions,
+    clipping: Clipping,
     loss_weights: LossWeights,
     selection: SelectionOptions,
     alternation: Alternation,
@@ -105,8 +106,8 @@ def run(
         "backbone": backbone.recorded(f), "schedule": vars(schedule), "loss": vars(loss_weights),
         "options": vars(options), **vars(inputs), "heuristic": heuristic.recorded(),
         "selection": vars(selection), **vars(augmentation), **vars(parallel),
-        "optimizer": vars(optimizer), "alternation": vars(alternation),
-        "seed": training.seed, "precision": training.precision,
+        "optimizer": vars(optimizer), "alternation": recorded(alternation),
+        "seed": training.seed, "precision": training.precision, **recorded(clipping),
     }  # fmt: skip
     sources = {"weights": backbone.file, **vars(files), "output": None, **as_inputs(kept.states)}
     _, shape = parts_shape(f, inputs.image_size, inputs.parts)
@@ -125,7 +126,7 @@ def run(
         _refine, schedule=schedule, alternation=alternation,
         build=partial(build_optimizer, optimizer.optimizer, schedule, optimizer.beta2),
         batches=batches, selector=selector, grid=f.grid_of(inputs.image_size, inputs.image_size),
-        grad_accum_steps=parallel.grad_accum_steps,
+        grad_accum_steps=parallel.grad_accum_steps, max_gradient_norm=clipping.max_gradient_norm,
         checkpoint=checkpoint, output=files.output, record=record,
     )  # fmt: skip
     # As an argument of its own the model is copied for each process, not shared between them.
@@ -181,6 +182,7 @@ def _refine(
     selector: Selector | None,
     grid: tuple[int, int],
     grad_accum_steps: int,
+    max_gradient_norm: float | None,
     checkpoint: Checkpoint,
     output: Path,
     record: dict[str, Any],
@@ -218,8 +220,9 @@ def _refine(
             batches.prefetch(step + 1, fabric)
 
     optimize(
-        wrapped, loss, optimizer, whole, checkpoint, fabric, "refinement steps of f^h", compare
-    )
+        wrapped, loss, optimizer, whole, checkpoint, fabric, "refinement steps of f^h", compare,
+        max_gradient_norm,
+    )  # fmt: skip
     if selector is not None:
         record = {**record, "selected": selector.restore(model)}
     if fabric.is_global_zero:

@@ -49,9 +49,10 @@ from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
 from bbr.training.loop import batch_indices, optimize, step_generator
 from bbr.training.run_options import TrainingOptions
-from bbr.training.schedule import Schedule
+from bbr.training.schedule import Clipping, Schedule
 
 TARGETS = ("g", "current", "h")
+UNION_COINS = ("image", "batch")
 MASK_SOURCES = ("h", "g")
 SCHEDULE = Schedule(steps=10000, batch_size=36, lr=1e-7)
 
@@ -88,6 +89,12 @@ class Targets(TargetRules):
     union_probability: float = option(
         0.5, "of asking h for the union of the boxes instead", min=0, max=1
     )
+    union_coin: str = option(
+        "image",
+        "whether that is drawn for each image or for a whole batch, as in the released code",
+        choices=UNION_COINS,
+        later=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,7 @@ def run(
     options: Targets,
     lessons: Lessons,
     schedule: Schedule = SCHEDULE,
+    clipping: Clipping,
     loss_weights: LossWeights,
     grounding_weights: GroundingWeights = REFINEMENT_WEIGHTS,
     training: TrainingOptions,
@@ -164,11 +172,15 @@ def run(
         "schedule": vars(schedule),
         "seed": training.seed,
         "precision": training.precision,
+        **recorded(clipping),
     }
     sources = {**vars(files), "clip": clip.file, "output": None}
     record = provenance("refine_grounder", parameters, sources, device_name(fabric.device))
     checkpoint = Checkpoint(files.output, record, training.checkpoint_seconds)
-    optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "refinement steps of g^h")
+    optimize(
+        wrapped, loss, optimizer, schedule, checkpoint, fabric, "refinement steps of g^h",
+        max_gradient_norm=clipping.max_gradient_norm,
+    )  # fmt: skip
     save_grounder(files.output, g, record)
     checkpoint.discard()
 
@@ -198,7 +210,8 @@ def _lesson(
     }
     # A text is not drawn as its stored boxes were found: words of captions are left out.
     masks_by = {**boxes_by, "g": lambda: map_targets(before, of_g, contours)}
-    coins = toss_coins(len(of_g), options.union_probability, generator)
+    of_each = options.union_coin == "image"
+    coins = toss_coins(len(of_g), options.union_probability, generator, of_each)
     return Lesson(with_unions(boxes_by[options.targets](), coins), masks_by[mask_source]())
 
 

@@ -39,7 +39,7 @@ from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
 from bbr.training.loop import batch_indices, optimize, step_generator
 from bbr.training.run_options import TrainingOptions
-from bbr.training.schedule import Schedule
+from bbr.training.schedule import Clipping, Schedule
 
 SCHEDULE = Schedule(steps=3000, batch_size=36, lr=1e-5)
 
@@ -88,6 +88,7 @@ def run(
     targets: Targets,
     augmentation: Augmentation,
     schedule: Schedule = SCHEDULE,
+    clipping: Clipping,
     loss_weights: LossWeights,
     backbone: AugmentedBackbone,
     heuristic: TrainingHeuristic,
@@ -109,7 +110,7 @@ def run(
             "detector": vars(detector.spec), "schedule": vars(schedule),
             "loss": vars(loss_weights), **recorded(targets), **vars(augmentation),
             "seed": training.seed,
-            "precision": training.precision,
+            "precision": training.precision, **recorded(clipping),
         }  # fmt: skip
         source: BatchSource = CachedBatches(
             cached, positions, wanted, network.layout, augmentation.augmentation == "flip_maps",
@@ -129,7 +130,8 @@ def run(
             count = len(dataset.images)
         record = provenance("train_detector", parameters, sources, device_name(fabric.device))
         checkpoint = Checkpoint(output, record, training.checkpoint_seconds)
-        _train(detector, source, count, schedule, loss_weights, training.seed, checkpoint, fabric)
+        descent = (schedule, clipping.max_gradient_norm)
+        _train(detector, source, count, descent, loss_weights, training.seed, checkpoint, fabric)
     save_detector(output, detector, record)
     checkpoint.discard()
 
@@ -161,13 +163,15 @@ def _train(
     detector: nn.Module,
     source: BatchSource,
     count: int,
-    schedule: Schedule,
+    descent: tuple[Schedule, float | None],
     loss_weights: LossWeights,
     seed: int,
     checkpoint: Checkpoint,
     fabric: Fabric,
 ) -> None:
-    """Train h on the `count` images of a source of batches."""
+    """Train h on the `count` images of a source of batches; `descent` ends in the longest
+    gradient."""
+    schedule, max_gradient_norm = descent
     optimizer = torch.optim.Adam(
         detector.parameters(), schedule.lr, weight_decay=schedule.weight_decay
     )
@@ -184,7 +188,10 @@ def _train(
         if step + 1 < schedule.steps:
             source.prefetch(indices(step + 1))
 
-    optimize(model, loss, optimizer, schedule, checkpoint, fabric, "training steps of h")
+    optimize(
+        model, loss, optimizer, schedule, checkpoint, fabric, "training steps of h",
+        max_gradient_norm=max_gradient_norm,
+    )  # fmt: skip
 
 
 def _targets(

@@ -26,13 +26,13 @@ from bbr.grounding.losses import GroundingWeights
 from bbr.grounding.network import Grounder, GrounderSpec, initialize_trunk, save_grounder
 from bbr.grounding.objective import GroundingObjective
 from bbr.grounding.texts import by_image, entries
-from bbr.options import option
+from bbr.options import option, recorded
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
 from bbr.training.loop import batch_indices, optimize, step_generator
 from bbr.training.run_options import TrainingOptions
-from bbr.training.schedule import Schedule
+from bbr.training.schedule import Clipping, Schedule
 
 OPTIMIZERS = ("sgd", "adam")
 
@@ -65,6 +65,7 @@ def run(
     spec: GrounderSpec,
     descent: Descent,
     schedule: Schedule = SCHEDULE,
+    clipping: Clipping,
     weights: GroundingWeights,
     training: TrainingOptions,
 ) -> None:
@@ -84,7 +85,7 @@ def run(
         **clip.recorded(), "grounder": vars(grounder.spec),
         "init": files.init if init_file is None else "file", **vars(descent),
         "schedule": vars(schedule), "loss": vars(weights), "seed": training.seed,
-        "precision": training.precision,
+        "precision": training.precision, **recorded(clipping),
     }  # fmt: skip
     fabric = launch(training.device, training.precision)
     sources = {"index": files.index, "clip": clip.file, "init": init_file}
@@ -102,7 +103,10 @@ def run(
         yield wrapped(batches.batch(chosen, step_generator(training.seed, step)))
 
     checkpoint = Checkpoint(files.output, record, training.checkpoint_seconds)
-    optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "training steps of g")
+    optimize(
+        wrapped, loss, optimizer, schedule, checkpoint, fabric, "training steps of g",
+        max_gradient_norm=clipping.max_gradient_norm,
+    )  # fmt: skip
     save_grounder(files.output, grounder, record)
     checkpoint.discard()
 

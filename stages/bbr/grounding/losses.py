@@ -134,9 +134,13 @@ def union_box(boxes: Tensor) -> Tensor:
     return to_cxcywh(around.unsqueeze(0))
 
 
-def toss_coins(count: int, probability: float, generator: torch.Generator) -> list[bool]:
-    """Equation 7's coin for each image; one number is drawn for each, whatever the probability."""
-    return (torch.rand(count, generator=generator) < probability).tolist()
+def toss_coins(
+    count: int, probability: float, generator: torch.Generator, of_each: bool = True
+) -> list[bool]:
+    """Equation 7's coin for each image, or one for all of a batch, as the released code has it;
+    one number is drawn for each coin, whatever the probability."""
+    tossed = torch.rand(count if of_each else 1, generator=generator) < probability
+    return tossed.expand(count).tolist()
 
 
 def with_unions(boxes: list[Tensor], coins: list[bool]) -> list[Tensor]:

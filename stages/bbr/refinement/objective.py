@@ -63,6 +63,9 @@ class Alternation:
 
     rounds: int = option(1, "times --steps, between which h is trained on f^h", min=1)
     detector_steps: int = option(0, "of h between two rounds", unit="steps", min=0)
+    last_steps: int | None = option(
+        None, "of the last round [--steps]", unit="steps", min=1, later=True
+    )
 
     @property
     def moves_detector(self) -> bool:
@@ -71,7 +74,8 @@ class Alternation:
 
     def total(self, steps: int) -> int:
         """All steps, of `steps` in each round."""
-        return self.rounds * steps + (self.rounds - 1) * self.detector_steps
+        last = steps if self.last_steps is None else self.last_steps
+        return (self.rounds - 1) * (steps + self.detector_steps) + last
 
     def is_detectors(self, step: int, steps: int) -> bool:
         """Whether a step, counted from 0, belongs to h."""

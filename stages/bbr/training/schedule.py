@@ -52,6 +52,17 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Clipping:
+    """How long gradients may be. DETR clips at 0.1, DINO at 3, the paper's released code nowhere;
+    without a bound a single odd batch can undo a small network."""
+
+    max_gradient_norm: float | None = option(
+        1.0, "longer gradients are shortened to it; none leaves them as they are",
+        above=0, later=True,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class OptimizerOptions:
     """Which Adam."""
 

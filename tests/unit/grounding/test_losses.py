@@ -98,6 +98,14 @@ def test_the_coin_falls_for_each_image_as_often_as_it_should():
     assert toss_coins(3, 0, torch.Generator()) == [False] * 3
 
 
+def test_one_coin_for_a_batch():
+    """All images alike, and as often as the one number that is drawn says."""
+    for seed in range(20):
+        number = torch.rand(1, generator=torch.Generator().manual_seed(seed)).item()
+        generator = torch.Generator().manual_seed(seed)
+        assert toss_coins(5, 0.5, generator, of_each=False) == [number < 0.5] * 5
+
+
 def literal_mask(boxes, height, width):
     """Pixel by pixel: in a box if its centre is."""
     mask = [[False] * width for _ in range(height)]

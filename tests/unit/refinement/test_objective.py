@@ -246,6 +246,12 @@ def test_rounds_of_f_h_with_h_between_them():
     order = "".join("h" if turns.is_detectors(step, 3) else "f" for step in range(turns.total(3)))
     assert order == "fffhhfffhhfff"
     assert Alternation().total(7) == 7
+    # The released code's epochs, of one step each: h 10, f^h 45, h 10, f^h 5; its rule is that
+    # those of f^h come first in each cycle of 55 after the warm-up.
+    turns = Alternation(rounds=2, detector_steps=10, last_steps=5)
+    assert turns.total(45) == 70 - 10
+    of_h = [(epoch - 10) % (10 + 45) >= 45 for epoch in range(10, 70)]
+    assert [turns.is_detectors(step, 45) for step in range(60)] == of_h
     assert not Alternation(rounds=2).moves_detector
 
 

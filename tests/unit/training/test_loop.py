@@ -106,6 +106,26 @@ def train(
     return network.state_dict(), optimizer.state_dict(), rates, after
 
 
+@pytest.mark.parametrize("longest", [1.0, None])
+def test_gradients_are_shortened_where_it_is_asked_for(tmp_path, longest):
+    """One step of SGD by hand: the released code takes gradients as long as they are."""
+    network = nn.Linear(2, 1, bias=False)
+    fabric = launch("cpu", "fp32")
+    before, slope = network.weight.detach().clone(), torch.tensor([[30.0, 40.0]])
+    model, optimizer = fabric.setup(network, torch.optim.SGD(network.parameters(), lr=0.1))
+    schedule = Schedule(steps=1, batch_size=1, lr=0.1)
+    checkpoint = Checkpoint(tmp_path / "out", {}, 60)
+
+    def loss(step):
+        yield {"total": model(slope).sum()}
+
+    optimize(
+        model, loss, optimizer, schedule, checkpoint, fabric, "steps", max_gradient_norm=longest
+    )
+    moved = slope if longest is None else slope / 50
+    torch.testing.assert_close(network.weight, before - 0.1 * moved)
+
+
 def killed_run(folder, **options):
     with pytest.raises(Killed):
         train(folder, **options)
