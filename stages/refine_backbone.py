@@ -28,6 +28,7 @@ from bbr.backbones.options import BackboneOptions
 from bbr.backbones.states_h5 import FrozenStates, StateOptions, as_inputs
 from bbr.command_line import cli
 from bbr.command_line.devices import device_name
+from bbr.data.augmentation import CROPS
 from bbr.data.index import Index, load_index
 from bbr.data.loading import SquareImages
 from bbr.detector.layout import InputOptions, parts_shape
@@ -69,7 +70,7 @@ class Augmentation:
     """How images are changed at each step."""
 
     augmentation: str = option(
-        "none", "with crop_flip boxes are proposed anew", choices=("none", "crop_flip")
+        "none", "with crops boxes are proposed anew", choices=("none", *CROPS)
     )
 
 
@@ -119,8 +120,7 @@ def run(
     )  # fmt: skip
     checkpoint = Checkpoint(files.output, record, training.checkpoint_seconds)
     images = _images(load_index(files.index), f, kept, inputs.image_size, model.moving)
-    augmented = augmentation.augmentation == "crop_flip"
-    batches = _batches(files, images, augmented, schedule.batch_size, training.seed)
+    batches = _batches(files, images, augmentation.augmentation, schedule.batch_size, training.seed)
     batches, selector = _set_aside(batches, selection)
     work = partial(
         _refine, schedule=schedule, alternation=alternation,
@@ -149,16 +149,17 @@ def _images(
 def _batches(
     files: Files,
     images: SquareImages | FrozenStates,
-    augmented: bool,
+    augmentation: str,
     batch_size: int,
     seed: int,
 ) -> RefinementBatches:
     """The images that have a target; all of them where targets are proposed anew."""
     dataset = load_index(files.index)
     positions, targets = load_targets(files.boxes, dataset)
-    if augmented:
+    if augmentation in CROPS:
         positions, targets = torch.arange(len(dataset.images)), None
-    return RefinementBatches(images, positions, targets, batch_size, seed)
+    native = augmentation == "native_crop_flip"
+    return RefinementBatches(images, positions, targets, batch_size, seed, native)
 
 
 def _set_aside(
@@ -204,7 +205,7 @@ def _refine(
         if selector is not None:
             selector.compare(model, grid, fabric, step + 1, whole.steps)
 
-    if not model.options.fresh_head:  # whose first state is random numbers, not f
+    if not model.options.reinit_head:  # whose first state is random numbers, not f
         compare(-1)  # f itself; of a resumed run this is done again, and then read back
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:

@@ -1,8 +1,8 @@
 """Train h to predict pseudo-boxes from f's own maps, or g's heatmaps (paper sections 3.1, 4.1).
 
 With --augmentation none or flip_maps, h reads cached maps (--inputs), in the latter half of them
-mirrored; with crop_flip, f runs on freshly augmented images and the heuristic proposes their boxes,
-as the released code does.
+mirrored; with crop_flip, f runs on freshly augmented images and the heuristic proposes their boxes.
+The released code does so with native_crop_flip: crops of images as they lie on disk.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from bbr.backbones.options import BackboneOptions
 from bbr.command_line import cli
 from bbr.command_line.devices import device_name, seed_everything
-from bbr.data.augmentation import AUGMENTATIONS, ChannelDropout
+from bbr.data.augmentation import AUGMENTATIONS, CROPS, ChannelDropout
 from bbr.data.index import Index, load_index
 from bbr.data.loading import SquareImages
 from bbr.detector.inputs_h5 import DetectorInputs
@@ -117,7 +117,7 @@ def run(
             augmentation.channel_dropout,
         )  # fmt: skip
         count = len(positions)
-        if augmentation.augmentation == "crop_flip":
+        if augmentation.augmentation in CROPS:
             _require_backbone(backbone, cached)
             sources["weights"] = backbone.file
             f = fabric.to_device(backbone.load(training.seed))
@@ -126,6 +126,7 @@ def run(
                 SquareImages(dataset, cached.image_size),
                 f, cached.parts, network.layout,
                 heuristic.method, heuristic.options, augmentation.channel_dropout,
+                augmentation.augmentation == "native_crop_flip",
             )  # fmt: skip
             count = len(dataset.images)
         record = provenance("train_detector", parameters, sources, device_name(fabric.device))
@@ -154,9 +155,9 @@ def _detector(
 
 def _require_backbone(backbone: BackboneOptions, cached: DetectorInputs | HeatmapInputs) -> None:
     if isinstance(cached, HeatmapInputs):
-        raise InputError("--augmentation crop_flip: runs f, not g; use flip_maps or none")
+        raise InputError("--augmentation of images: runs f, not g; use flip_maps or none")
     if backbone.weights is None:
-        raise InputError("--augmentation crop_flip: needs f; add --weights")
+        raise InputError("--augmentation of images: needs f; add --weights")
 
 
 def _train(
