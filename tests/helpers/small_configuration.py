@@ -103,6 +103,7 @@ def small_configuration() -> dict[str, Any]:
                 "datasets": ["a"],
                 "methods": ["lost"],
                 "baselines": {"edges": "pixels"},
+                "baseline_cad": [],
                 "controls": ["box"],
                 "cad": True,
                 "random_backbone": "wild",

@@ -37,6 +37,12 @@ def _compared(config: Config) -> list[str]:
         own = backbone_of(config, table, t.method)
         for learned_from in (own, refined_backbone(own, t)):
             places.append(f"{t.dataset}/{learned_from}/{cad_boxes(t.method, t.seed)}")
+    places += [
+        f"{dataset}/{table['baselines'][method]}/{cad_boxes(method, seed)}"
+        for dataset in table["datasets"]
+        for method in table["baseline_cad"]
+        for seed in config["seeds"]
+    ]
     return [f"results/{place}" for place in places]
 
 

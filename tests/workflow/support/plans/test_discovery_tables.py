@@ -21,6 +21,15 @@ def test_table4() -> None:
     ]
 
 
+def test_cad_on_the_boxes_of_a_baseline() -> None:
+    config = small_configuration()
+    config["tables"]["table4"]["baseline_cad"] = ["edges"]
+    more = set(discovery_tables.table4(config)) - set(
+        discovery_tables.table4(small_configuration())
+    )
+    assert more == {f"results/a/pixels/cad.edges.{seed}/metrics.json" for seed in (0, 1)}
+
+
 def test_brackets_of_what_was_refined() -> None:
     config = small_configuration()
     config["discovery"]["brackets"] = "f^h"
