@@ -37,6 +37,7 @@ from bbr.grounding.heatmap_inputs import load_phrase_targets, map_targets
 from bbr.grounding.losses import (
     REFINEMENT_WEIGHTS,
     GroundingWeights,
+    SimilarityOptions,
     toss_coins,
     with_unions,
 )
@@ -125,6 +126,7 @@ def run(
     clipping: Clipping,
     loss_weights: LossWeights,
     grounding_weights: GroundingWeights = REFINEMENT_WEIGHTS,
+    similarity: SimilarityOptions,
     training: TrainingOptions,
 ) -> None:
     """Train g^h and write it to `output` (safetensors).
@@ -144,7 +146,7 @@ def run(
         h, (side, side), loss_weights, lessons.detector_weight, lessons.mask_weight,
         lessons.inside_share, lessons.flips,
     )  # fmt: skip
-    model = GroundingObjective(g, network, grounding_weights, teacher).eval()
+    model = GroundingObjective(g, network, grounding_weights, teacher, similarity.similarity).eval()
     original = copy.deepcopy(g).requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, schedule.lr, weight_decay=schedule.weight_decay)
@@ -173,6 +175,7 @@ def run(
         "seed": training.seed,
         "precision": training.precision,
         **recorded(clipping),
+        **recorded(similarity),
     }
     sources = {**vars(files), "clip": clip.file, "output": None}
     record = provenance("refine_grounder", parameters, sources, device_name(fabric.device))

@@ -22,7 +22,7 @@ from bbr.command_line.devices import device_name, seed_everything
 from bbr.data.index import load_index
 from bbr.data.loading import SquareImages
 from bbr.grounding.batches import GroundingBatches
-from bbr.grounding.losses import GroundingWeights
+from bbr.grounding.losses import GroundingWeights, SimilarityOptions
 from bbr.grounding.network import Grounder, GrounderSpec, initialize_trunk, save_grounder
 from bbr.grounding.objective import GroundingObjective
 from bbr.grounding.texts import by_image, entries
@@ -67,6 +67,7 @@ def run(
     schedule: Schedule = SCHEDULE,
     clipping: Clipping,
     weights: GroundingWeights,
+    similarity: SimilarityOptions,
     training: TrainingOptions,
 ) -> None:
     """Train g and write it to `output` (safetensors).
@@ -85,13 +86,13 @@ def run(
         **clip.recorded(), "grounder": vars(grounder.spec),
         "init": files.init if init_file is None else "file", **vars(descent),
         "schedule": vars(schedule), "loss": vars(weights), "seed": training.seed,
-        "precision": training.precision, **recorded(clipping),
+        "precision": training.precision, **recorded(clipping), **recorded(similarity),
     }  # fmt: skip
     fabric = launch(training.device, training.precision)
     sources = {"index": files.index, "clip": clip.file, "init": init_file}
     record = provenance("train_grounder", parameters, sources, device_name(fabric.device))
     dataset = load_index(files.index)
-    model = GroundingObjective(grounder, network, weights).train()
+    model = GroundingObjective(grounder, network, weights, similarity=similarity.similarity).train()
     wrapped, optimizer = fabric.setup(model, _optimizer(model, descent, schedule))
     choices = by_image(entries(dataset, "training"))
     images = SquareImages(dataset, descent.image_size)
