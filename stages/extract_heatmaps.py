@@ -93,7 +93,7 @@ def run(
     kept = {image["id"] for image in dataset.shard(*part.shard)}
     found = [e for e in entries(dataset, maps.texts) if e.image_id in kept]
     groups = by_image([kept_words(e) for e in found] if maps.words == "kept" else found)
-    images = SquareImages(dataset, maps.image_size)
+    images = SquareImages(dataset, maps.image_size, clip.resizing)
     with create_heatmaps(files.output, size=(side, side), provenance=record) as file:
         batches = list(chunks(groups, maps.batch_size))
         for batch in cli.progress(batches, len(batches), "batches of images"):

@@ -6,7 +6,7 @@ be high inside and low outside them. Masks are the boxes of h on g's maps, or as
 which no h has seen.
 
 The output is a g like any other: extract_heatmaps.py and all that follows read it. Batch norms keep
-their statistics, so that g^h is trained as it will be run.
+their statistics, so that g^h is trained as it will be run; or see --norm-statistics.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from bbr.detector.networks import load_detector, require_channels
 from bbr.detector.set_loss import LossWeights
 from bbr.detector.targets import TargetRules, as_target_list
 from bbr.errors import InputError
-from bbr.grounding.batches import GroundingBatches
+from bbr.grounding.batches import GroundingBatches, Mirroring
 from bbr.grounding.contours import NMS_BOXES, THRESHOLDS, ContourOptions
 from bbr.grounding.heatmap_inputs import load_phrase_targets, map_targets
 from bbr.grounding.losses import (
@@ -54,6 +54,7 @@ from bbr.training.schedule import Clipping, Schedule
 
 TARGETS = ("g", "current", "h")
 UNION_COINS = ("image", "batch")
+NORM_STATISTICS = ("running", "batch")
 MASK_SOURCES = ("h", "g")
 SCHEDULE = Schedule(steps=10000, batch_size=36, lr=1e-7)
 
@@ -116,6 +117,19 @@ class Lessons:
     flips: bool = option(False, "boxes of h are the mean over a map and its mirror image")
 
 
+@dataclass(frozen=True)
+class Seeing(Mirroring):
+    """How g^h sees images while it is trained."""
+
+    norm_statistics: str = option(
+        "running",
+        "of g's batch norms: those that g has, which stay; or those of each batch, which g^h's are"
+        " gathered from, as in the released code",
+        choices=NORM_STATISTICS,
+        later=True,
+    )
+
+
 def run(
     *,
     files: Files,
@@ -127,6 +141,7 @@ def run(
     loss_weights: LossWeights,
     grounding_weights: GroundingWeights = REFINEMENT_WEIGHTS,
     similarity: SimilarityOptions,
+    seeing: Seeing,
     training: TrainingOptions,
 ) -> None:
     """Train g^h and write it to `output` (safetensors).
@@ -146,21 +161,23 @@ def run(
         h, (side, side), loss_weights, lessons.detector_weight, lessons.mask_weight,
         lessons.inside_share, lessons.flips,
     )  # fmt: skip
-    model = GroundingObjective(g, network, grounding_weights, teacher, similarity.similarity).eval()
+    model = GroundingObjective(g, network, grounding_weights, teacher, similarity.similarity).train(
+        seeing.norm_statistics == "batch"
+    )
     original = copy.deepcopy(g).requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, schedule.lr, weight_decay=schedule.weight_decay)
     wrapped, optimizer = fabric.setup(model, optimizer)
     fabric.to_device(original)
-    images = SquareImages(dataset, options.image_size)
-    batches = GroundingBatches(images, choices, g, network, fabric)
+    images = SquareImages(dataset, options.image_size, clip.resizing)
+    batches = GroundingBatches(images, choices, g, network, fabric, seeing.mirror)
     batches.cache_features()
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
         generator = step_generator(training.seed, step)
         chosen = batch_indices(len(batches), schedule.batch_size, training.seed, step)
         batch = batches.batch(chosen, generator)
-        of_g = as_target_list(fabric.to_device(wanted[chosen]))
+        of_g = as_target_list(fabric.to_device(batch.turn(wanted[chosen])))
         before = draw_maps(original, batch)
 
         def teach(maps: Tensor) -> Lesson:
@@ -176,6 +193,7 @@ def run(
         "precision": training.precision,
         **recorded(clipping),
         **recorded(similarity),
+        **recorded(seeing),
     }
     sources = {**vars(files), "clip": clip.file, "output": None}
     record = provenance("refine_grounder", parameters, sources, device_name(fabric.device))

@@ -21,7 +21,7 @@ from bbr.command_line import cli
 from bbr.command_line.devices import device_name, seed_everything
 from bbr.data.index import load_index
 from bbr.data.loading import SquareImages
-from bbr.grounding.batches import GroundingBatches
+from bbr.grounding.batches import GroundingBatches, Mirroring
 from bbr.grounding.losses import GroundingWeights, SimilarityOptions
 from bbr.grounding.network import Grounder, GrounderSpec, initialize_trunk, save_grounder
 from bbr.grounding.objective import GroundingObjective
@@ -68,6 +68,7 @@ def run(
     clipping: Clipping,
     weights: GroundingWeights,
     similarity: SimilarityOptions,
+    seeing: Mirroring,
     training: TrainingOptions,
 ) -> None:
     """Train g and write it to `output` (safetensors).
@@ -86,7 +87,7 @@ def run(
         **clip.recorded(), "grounder": vars(grounder.spec),
         "init": files.init if init_file is None else "file", **vars(descent),
         "schedule": vars(schedule), "loss": vars(weights), "seed": training.seed,
-        "precision": training.precision, **recorded(clipping), **recorded(similarity),
+        "precision": training.precision, **recorded(clipping), **recorded(similarity), **recorded(seeing),
     }  # fmt: skip
     fabric = launch(training.device, training.precision)
     sources = {"index": files.index, "clip": clip.file, "init": init_file}
@@ -95,8 +96,8 @@ def run(
     model = GroundingObjective(grounder, network, weights, similarity=similarity.similarity).train()
     wrapped, optimizer = fabric.setup(model, _optimizer(model, descent, schedule))
     choices = by_image(entries(dataset, "training"))
-    images = SquareImages(dataset, descent.image_size)
-    batches = GroundingBatches(images, choices, grounder, network, fabric)
+    images = SquareImages(dataset, descent.image_size, clip.resizing)
+    batches = GroundingBatches(images, choices, grounder, network, fabric, seeing.mirror)
     batches.cache_features()
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:

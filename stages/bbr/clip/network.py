@@ -244,6 +244,12 @@ class ClipOptions:
         choices=PIXELS,
         later=True,
     )
+    resizing: str = option(
+        "bicubic",
+        "how images and maps change size: bicubic, or bilinear as in WWbL's code",
+        choices=RESIZING,
+        later=True,
+    )
 
     @property
     def file(self) -> Path | None:
@@ -256,4 +262,6 @@ class ClipOptions:
 
     def load(self) -> Clip:
         """CLIP in evaluation mode."""
-        return load_clip(self.clip, self.clip_architecture).take_pixels(self.clip_pixels)
+        network = load_clip(self.clip, self.clip_architecture).take_pixels(self.clip_pixels)
+        network.resizing = self.resizing
+        return network

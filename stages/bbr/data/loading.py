@@ -26,11 +26,12 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
 
 
-def resize(pixels: np.ndarray, size: int) -> np.ndarray:
-    """(H, W, 3) uint8 to (size, size, 3) uint8, bicubic with antialiasing."""
+def resize(pixels: np.ndarray, size: int, resizing: str = "bicubic") -> np.ndarray:
+    """(H, W, 3) uint8 to (size, size, 3) uint8, `bicubic` or `bilinear`, with antialiasing."""
     if pixels.shape[:2] == (size, size):
         return pixels
-    return np.array(Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC))
+    kernel = Image.Resampling[resizing.upper()]
+    return np.array(Image.fromarray(pixels).resize((size, size), kernel))
 
 
 class SquareImages:
@@ -39,9 +40,10 @@ class SquareImages:
     Small sets are kept in memory once read; of larger ones only the batch asked for is.
     """
 
-    def __init__(self, index: Index, size: int) -> None:
+    def __init__(self, index: Index, size: int, resizing: str = "bicubic") -> None:
         self.index = index
         self.size = size
+        self.resizing = resizing
         self._keep = 3 * size * size * len(index.images) <= _CACHE_BYTES
         self._coming: dict[int, Future[Tensor]] = {}
 
@@ -90,7 +92,7 @@ class SquareImages:
         return ThreadPoolExecutor(max_workers=thread_count())
 
     def _read(self, position: int) -> Tensor:
-        return to_tensor(resize(self._read_native(position), self.size))
+        return to_tensor(resize(self._read_native(position), self.size, self.resizing))
 
     def _read_native(self, position: int) -> np.ndarray:
         record = self.index.images[position]

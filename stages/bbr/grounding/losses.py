@@ -92,6 +92,9 @@ def _masked_similarities(
     masks = {name: own for name, own in masks.items() if getattr(weights, f"{name}_weight")}
     if not masks:
         return {}
+    if clip.resizing == "bilinear":  # what is shown is made of image and map at CLIP's size
+        images = clip.resized(images)
+        masks = {name: clip.resized(own) for name, own in masks.items()}
     shown = {name: own * (images - clip.hidden) + clip.hidden for name, own in masks.items()}
     embeddings = clip.encode_images(torch.cat(list(shown.values()))).chunk(len(shown))
     cosines = {
