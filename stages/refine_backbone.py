@@ -104,8 +104,8 @@ def run(
     f, h = backbone.load(training.seed), load_detector(files.detector)
     reader = None if files.surrogate is None else load_detector(files.surrogate)
     parameters = {
-        "backbone": backbone.recorded(f), "schedule": vars(schedule), "loss": vars(loss_weights),
-        "options": vars(options), **vars(inputs), "heuristic": heuristic.recorded(),
+        "backbone": backbone.recorded(f), "schedule": recorded(schedule),
+        "loss": vars(loss_weights), "options": recorded(options), **vars(inputs), "heuristic": heuristic.recorded(),
         "selection": vars(selection), **vars(augmentation), **vars(parallel),
         "optimizer": vars(optimizer), "alternation": recorded(alternation),
         "seed": training.seed, "precision": training.precision, **recorded(clipping),

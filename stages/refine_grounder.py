@@ -188,7 +188,7 @@ def run(
     losses = {"loss": vars(loss_weights), "grounding_loss": vars(grounding_weights)}
     parameters = {**clip.recorded(), **recorded(options), **vars(lessons), **losses}
     parameters |= {
-        "schedule": vars(schedule),
+        "schedule": recorded(schedule),
         "seed": training.seed,
         "precision": training.precision,
         **recorded(clipping),

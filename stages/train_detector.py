@@ -107,7 +107,7 @@ def run(
         positions, wanted = _targets(files.boxes, dataset, cached, targets, network.num_boxes)
         detector = _detector(network, files, cached, training.seed)
         parameters = {
-            "detector": vars(detector.spec), "schedule": vars(schedule),
+            "detector": vars(detector.spec), "schedule": recorded(schedule),
             "loss": vars(loss_weights), **recorded(targets), **vars(augmentation),
             "seed": training.seed,
             "precision": training.precision, **recorded(clipping),

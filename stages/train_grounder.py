@@ -86,8 +86,9 @@ def run(
     parameters = {
         **clip.recorded(), "grounder": vars(grounder.spec),
         "init": files.init if init_file is None else "file", **vars(descent),
-        "schedule": vars(schedule), "loss": vars(weights), "seed": training.seed,
-        "precision": training.precision, **recorded(clipping), **recorded(similarity), **recorded(seeing),
+        "schedule": recorded(schedule), "loss": vars(weights), "seed": training.seed,
+        "precision": training.precision,
+        **recorded(clipping), **recorded(similarity), **recorded(seeing),
     }  # fmt: skip
     fabric = launch(training.device, training.precision)
     sources = {"index": files.index, "clip": clip.file, "init": init_file}

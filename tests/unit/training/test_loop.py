@@ -61,6 +61,37 @@ def test_rates_by_hand():
     assert Schedule(steps=1, batch_size=1, lr=3.0, lr_schedule="cosine").rate(0) == 3.0
 
 
+def test_steps_of_cad_are_absolute():
+    """Detectron2's, by LOST: a tenth at 18,000 and 22,000, so that VOC07's 10,000 never decay."""
+    cad = Schedule(24000, 16, 0.02, warmup=100, lr_schedule="step", decay_at=(18000, 22000))
+    voc07 = Schedule(10000, 16, 0.02, warmup=100, lr_schedule="step", decay_at=(18000, 22000))
+    for step in (100, 9999, 17999, 18000, 21999, 22000, 23999):
+        expected = 0.02 * 0.1 ** ((step >= 18000) + (step >= 22000))
+        assert cad.rate(step) == pytest.approx(expected)
+        if step < 10000:
+            assert voc07.rate(step) == 0.02
+    # Without them the same shares of all steps, as before.
+    assert Schedule(10000, 16, 0.02, lr_schedule="step").rate(7500) == pytest.approx(0.002)
+
+
+def test_move_s_polynomial_is_by_epochs():
+    """torch's own schedule, as the released code steps it: once an epoch, to 0 after 70, of which
+    the head sees 60."""
+    epochs, batches = 60, 31
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1e-4)
+    original = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=70, power=2)
+    ours = Schedule(
+        epochs * batches, 32, 1e-4, lr_schedule="polynomial", decay_steps=70 * 31, decay_every=31
+    )
+    for epoch in range(epochs):
+        for batch in (0, 17, 30):
+            expected = optimizer.param_groups[0]["lr"]
+            assert ours.rate(epoch * batches + batch) == pytest.approx(expected)
+            assert expected == pytest.approx(1e-4 * (1 - epoch / 70) ** 2)
+        optimizer.step()
+        original.step()
+
+
 def test_warmup_longer_than_the_run():
     schedule = Schedule(steps=3, batch_size=1, lr=1.0, warmup=10, lr_schedule="cosine")
     assert [schedule.rate(step) for step in range(3)] == pytest.approx([0.1, 0.2, 0.3])
