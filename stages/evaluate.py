@@ -9,8 +9,9 @@
                         has the caption that is nearest to it; without one it is a miss
 
 The two before that also take --control random or center: a point, or a box, that is drawn uniformly
-or lies in the middle. Tasks of phrases leave out target boxes below --min-area of the image, and
-score groups of phrases as well: by words, relational or plain, size of the target, category.
+or lies in the middle. Tasks of phrases leave out target boxes below --min-area of the image (see
+--counted), and score groups of phrases as well: by words, relational or plain, size of the target,
+category.
 
 Prints the score in percent and its counts, and writes them with the bootstrap 95 % interval and
 the outcome of every image or phrase, which is what paired comparisons and tables are made from.
@@ -40,7 +41,9 @@ from bbr.evaluation.controls import CONTROLS, control_points, control_unions
 from bbr.evaluation.corloc import IOU_THRESHOLD, best_ious
 from bbr.evaluation.groups import target_groups
 from bbr.evaluation.phrase_metrics import (
+    COUNTED,
     MIN_AREA,
+    TARGETS,
     Target,
     Unit,
     evaluated_targets,
@@ -51,7 +54,7 @@ from bbr.evaluation.phrase_metrics import (
     union_ious,
 )
 from bbr.evaluation.statistics import bootstrap_interval
-from bbr.options import option
+from bbr.options import option, recorded
 from bbr.storage.boxes_json import box_xyxy, read_boxes, require_known_images, top_boxes
 from bbr.storage.json_files import write_json
 from bbr.storage.metrics_json import parse_labels
@@ -82,6 +85,19 @@ class Task:
         "of a phrase's boxes, as a share of the image; smaller ones are left out",
         min=0,
         below=1,
+    )
+    counted: str = option(
+        "any_box",
+        "phrases with such a box, and those boxes alone; or all boxes of phrases whose first is"
+        " one, as WWbL's code has it",
+        choices=COUNTED,
+        later=True,
+    )
+    targets: str = option(
+        "boxes",
+        "where a point has to lie: in one of the boxes, or in their union, as in WWbL's code",
+        choices=TARGETS,
+        later=True,
     )
     seed: int = option(0, "of --control random", min=0)
 
@@ -116,14 +132,13 @@ def run(*, files: Files, options: Task, labels: LabelOptions) -> None:
     else:
         parameters |= {"min_area": options.min_area, "control": options.control}
         parameters |= {"seed": options.seed} if options.control == "random" else {}
-        targets = evaluated_targets(dataset, options.min_area)
+        parameters |= {k: v for k, v in recorded(options).items() if k in ("counted", "targets")}
+        targets = evaluated_targets(dataset, options.min_area, options.counted)
         points = files.heatmaps is not None or options.task == "pointing_game"
         scores["metric"] = "pointing_game" if points else "bbox_accuracy"
         score_phrases = pointing_outcomes if points else accuracy_outcomes
         pairs = None if files.matches is None else read_matches(files.matches)
-        outcomes = score_phrases(
-            dataset, targets, files.heatmaps or files.boxes, options.control, options.seed, pairs
-        )
+        outcomes = score_phrases(dataset, targets, files.heatmaps or files.boxes, options, pairs)
         scores["groups"] = _scores_by_group(outcomes, target_groups(dataset, targets))
     inputs = {
         "index": files.index,
@@ -194,13 +209,12 @@ def pointing_outcomes(
     index: Index,
     targets: list[Target],
     heatmaps: Path | None,
-    control: str | None,
-    seed: int,
+    options: Task,
     matches: Matches | None = None,
 ) -> Outcomes:
-    """Whether the point of each phrase, or of its caption, lies in one of its boxes."""
-    if control is not None:
-        points = control_points(targets, control, seed)
+    """Whether the point of each phrase, or of its caption, lies in its target."""
+    if options.control is not None:
+        points = control_points(targets, options.control, options.seed)
     else:
         from bbr.grounding.heatmaps_h5 import (
             HeatmapFile,  # here, since scoring boxes does without HDF5
@@ -210,20 +224,19 @@ def pointing_outcomes(
         with HeatmapFile(heatmaps) as file:
             points = heatmap_points(asked, file)
         points = points if matches is None else through_captions(points, matches)
-    return {**_units(targets), "correct": pointing_game(targets, points)}
+    return {**_units(targets), "correct": pointing_game(targets, points, options.targets)}
 
 
 def accuracy_outcomes(
     index: Index,
     targets: list[Target],
     boxes: Path | None,
-    control: str | None,
-    seed: int,
+    options: Task,
     matches: Matches | None = None,
 ) -> Outcomes:
     """Whether the union of each phrase's, or caption's, boxes has IoU 0.5 with its targets'."""
-    if control is not None:
-        unions = control_unions(targets, control, seed)
+    if options.control is not None:
+        unions = control_unions(targets, options.control, options.seed)
     else:
         records = read_boxes(boxes)
         if matches is None:

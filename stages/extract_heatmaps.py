@@ -26,7 +26,7 @@ from bbr.data.loading import SquareImages, chunks
 from bbr.errors import InputError
 from bbr.grounding.heatmaps_h5 import create_heatmaps, find_peak
 from bbr.grounding.network import Grounder, load_grounder
-from bbr.grounding.texts import TEXTS, Entry, by_image, entries
+from bbr.grounding.texts import TEXTS, WORDS, Entry, by_image, entries, kept_words
 from bbr.options import option
 from bbr.storage.provenance import provenance
 
@@ -50,6 +50,13 @@ class Maps:
 
     source: str = option("g", "what makes the maps", choices=SOURCES)
     texts: str = option("phrases", "of what", choices=TEXTS)
+    words: str = option(
+        "all",
+        "of captions in training: all, or those that are kept when each is dropped with probability"
+        " 1/5, as in the released code",
+        choices=WORDS,
+        later=True,
+    )
     image_size: int = option(304, "side to which images are resized", unit="px", min=1)
     size: int | None = option(None, "side of the maps [image size]", unit="px", min=1)
     batch_size: int = option(32, "seen at once", unit="images", min=1)
@@ -75,7 +82,7 @@ def run(
     parameters = {
         **clip.recorded(), "source": maps.source, "texts": maps.texts,
         "shard": list(part.shard), "image_size": maps.image_size, "size": side,
-        "precision": compute.precision,
+        "precision": compute.precision, **({"words": "kept"} if maps.words == "kept" else {}),
     }  # fmt: skip
     record = provenance(
         "extract_heatmaps",
@@ -84,8 +91,9 @@ def run(
         device_name(place),
     )
     kept = {image["id"] for image in dataset.shard(*part.shard)}
-    groups = [g for g in by_image(entries(dataset, maps.texts)) if g[0].image_id in kept]
-    images = SquareImages(dataset, maps.image_size)
+    found = [e for e in entries(dataset, maps.texts) if e.image_id in kept]
+    groups = by_image([kept_words(e) for e in found] if maps.words == "kept" else found)
+    images = SquareImages(dataset, maps.image_size, clip.resizing)
     with create_heatmaps(files.output, size=(side, side), provenance=record) as file:
         batches = list(chunks(groups, maps.batch_size))
         for batch in cli.progress(batches, len(batches), "batches of images"):

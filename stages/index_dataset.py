@@ -81,6 +81,10 @@ class Reading:
         only=("voc", "flickr30k"),
     )
     round_boxes: bool = option(False, "round box corners to integers", only=("coco",))
+    inclusive_boxes: bool = option(
+        False, "boxes end at their last pixels, as WWbL's code has them, not one beyond",
+        only=("flickr30k",), later=True,
+    )  # fmt: skip
     texts_per_image: int | None = option(
         None, "keep so many captions and phrases of an image, drawn once [all]", min=1,
         only=_WITH_TEXTS,
@@ -106,6 +110,7 @@ def run(*, files: Files, reading: Reading) -> Index:
         layout, files.source, image_set=reading.image_set, annotations=files.annotations,
         captions=files.captions, phrases=files.phrases, image_data=files.image_data,
         image_list=files.image_list, round_boxes=reading.round_boxes,
+        inclusive_boxes=reading.inclusive_boxes,
     )  # fmt: skip
     listing = listing.only(listing.images[: reading.limit])
     if reading.texts_per_image is not None:
@@ -120,7 +125,7 @@ def run(*, files: Files, reading: Reading) -> Index:
         "limit": reading.limit,
         "max_skipped": reading.max_skipped,
         "image_files_sha256": listing.digest(),
-    }
+    } | ({"inclusive_boxes": True} if reading.inclusive_boxes else {})
     info = {
         "image_root": _relative(measured.root, output.parent),
         "skipped": skipped,

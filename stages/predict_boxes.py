@@ -21,10 +21,10 @@ from bbr.data.index import load_index
 from bbr.data.loading import chunks
 from bbr.detector.layout import arrange
 from bbr.detector.networks import load_detector, require_channels
-from bbr.detector.set_loss import choose_boxes
+from bbr.detector.set_loss import UNDECIDED, choose_boxes
 from bbr.errors import InputError
 from bbr.grounding.heatmap_inputs import HeatmapInputs, open_inputs
-from bbr.options import option
+from bbr.options import option, recorded
 from bbr.storage.boxes_json import write_boxes
 from bbr.storage.provenance import provenance
 
@@ -46,8 +46,21 @@ class Batches:
     batch_size: int = option(64, "seen by a network at once", unit="maps", min=1)
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What h says of a heatmap."""
+
+    undecided: str = option(
+        "likeliest",
+        "of a heatmap in which h takes nothing for an object: its likeliest box, or none as in the"
+        " released code",
+        choices=UNDECIDED,
+        later=True,
+    )
+
+
 @torch.inference_mode()
-def run(*, files: Files, batches: Batches, compute: ComputeOptions) -> None:
+def run(*, files: Files, batches: Batches, answers: Answers, compute: ComputeOptions) -> None:
     """Write boxes.json, a box's score h's probability of an object.
 
     Raises:
@@ -67,7 +80,9 @@ def run(*, files: Files, batches: Batches, compute: ComputeOptions) -> None:
             maps = arrange(cached.batch(torch.tensor(positions)), cached.grid, network.spec.layout)
             with autocast(place, compute.precision):
                 logits, boxes = network(maps.to(place))
-            chosen = choose_boxes(logits.float(), boxes.float(), isinstance(cached, HeatmapInputs))
+            chosen = choose_boxes(
+                logits.float(), boxes.float(), isinstance(cached, HeatmapInputs), answers.undecided
+            )
             for position, (scores, best) in zip(positions, chosen, strict=True):
                 of_map = {"image_id": int(cached.image_id[position])}
                 if isinstance(cached, HeatmapInputs):
@@ -81,7 +96,7 @@ def run(*, files: Files, batches: Batches, compute: ComputeOptions) -> None:
                 ]
     record = provenance(
         "predict_boxes",
-        {"precision": compute.precision},
+        {"precision": compute.precision, **recorded(answers)},
         {"detector": files.detector, "inputs": files.inputs, "index": files.index},
         device_name(place),
     )

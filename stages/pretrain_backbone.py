@@ -27,7 +27,7 @@ from bbr.command_line.devices import device_name, seed_everything
 from bbr.data.index import load_index
 from bbr.data.loading import SquareImages
 from bbr.errors import InputError
-from bbr.options import option
+from bbr.options import option, recorded
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
@@ -80,7 +80,7 @@ def run(
         raise InputError(f"architecture {network.architecture} is not a vision transformer")
     _check_crops(options, backbone.stride)
     parameters = {
-        "backbone": vars(spec), "options": vars(options), "schedule": vars(schedule),
+        "backbone": vars(spec), "options": vars(options), "schedule": recorded(schedule),
         "image_size": network.image_size, "seed": training.seed, "precision": training.precision,
     }  # fmt: skip
     record = provenance(

@@ -22,7 +22,7 @@ from bbr.data.index import load_index
 from bbr.data.loading import SquareImages
 from bbr.move.inpainting import hide_patches, reconstruction_loss
 from bbr.move.masked_autoencoder import AutoencoderSpec, MaskedAutoencoder, save_autoencoder
-from bbr.options import option
+from bbr.options import option, recorded
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
@@ -67,7 +67,7 @@ def run(
     seed_everything(training.seed)
     autoencoder = MaskedAutoencoder(spec)
     parameters = {
-        "inpainter": vars(spec), "schedule": vars(schedule), "hidden": task.hidden,
+        "inpainter": vars(spec), "schedule": recorded(schedule), "hidden": task.hidden,
         "seed": training.seed, "precision": training.precision,
     }  # fmt: skip
     record = provenance(

@@ -28,6 +28,7 @@ from bbr.backbones.options import BackboneOptions
 from bbr.backbones.states_h5 import FrozenStates, StateOptions, as_inputs
 from bbr.command_line import cli
 from bbr.command_line.devices import device_name
+from bbr.data.augmentation import CROPS
 from bbr.data.index import Index, load_index
 from bbr.data.loading import SquareImages
 from bbr.detector.layout import InputOptions, parts_shape
@@ -36,7 +37,7 @@ from bbr.detector.set_loss import LossWeights
 from bbr.detector.targets import load_targets
 from bbr.errors import InputError
 from bbr.heuristics.registry import TrainingHeuristic
-from bbr.options import option
+from bbr.options import option, recorded
 from bbr.refinement.batches import RefinementBatches, Selector
 from bbr.refinement.checkpoint_selection import SelectionOptions
 from bbr.refinement.objective import Alternation, Refinement, RefinementOptions
@@ -46,7 +47,7 @@ from bbr.training.distributed import launch, run_in_processes
 from bbr.training.loop import optimize, step_generator
 from bbr.training.perturbation import PerturbationOptions, perturb
 from bbr.training.run_options import AccumulationOptions, TrainingOptions
-from bbr.training.schedule import OptimizerOptions, Schedule, build_optimizer
+from bbr.training.schedule import Clipping, OptimizerOptions, Schedule, build_optimizer
 
 SCHEDULE = Schedule(steps=10000, batch_size=36, lr=5e-7)
 
@@ -70,7 +71,7 @@ class Augmentation:
     """How images are changed at each step."""
 
     augmentation: str = option(
-        "none", "with crop_flip boxes are proposed anew", choices=("none", "crop_flip")
+        "none", "with crops boxes are proposed anew", choices=("none", *CROPS)
     )
 
 
@@ -85,6 +86,7 @@ def run(
     heuristic: TrainingHeuristic,
     schedule: Schedule = SCHEDULE,
     optimizer: OptimizerOptions,
+    clipping: Clipping,
     loss_weights: LossWeights,
     selection: SelectionOptions,
     alternation: Alternation,
@@ -104,11 +106,12 @@ def run(
     f, h = backbone.load(training.seed), load_detector(files.detector)
     reader = None if files.surrogate is None else load_detector(files.surrogate)
     parameters = {
-        "backbone": backbone.recorded(f), "schedule": vars(schedule), "loss": vars(loss_weights),
-        "options": vars(options), **vars(inputs), "heuristic": heuristic.recorded(),
-        "selection": vars(selection), **vars(augmentation), **vars(parallel), **vars(start),
-        "optimizer": vars(optimizer), "alternation": vars(alternation),
-        "seed": training.seed, "precision": training.precision,
+        "backbone": backbone.recorded(f), "schedule": recorded(schedule),
+        "loss": vars(loss_weights), "options": recorded(options), **vars(inputs),
+        "heuristic": heuristic.recorded(), "selection": vars(selection), **vars(augmentation),
+        **vars(parallel), "optimizer": vars(optimizer), "alternation": recorded(alternation),
+        "seed": training.seed, "precision": training.precision, **recorded(clipping),
+        **recorded(start),
     }  # fmt: skip
     sources = {"weights": backbone.file, **vars(files), "output": None, **as_inputs(kept.states)}
     _, shape = parts_shape(f, inputs.image_size, inputs.parts)
@@ -121,14 +124,13 @@ def run(
     perturb(_trained(model), start.perturbation, training.seed)
     checkpoint = Checkpoint(files.output, record, training.checkpoint_seconds)
     images = _images(load_index(files.index), f, kept, inputs.image_size, model.moving)
-    augmented = augmentation.augmentation == "crop_flip"
-    batches = _batches(files, images, augmented, schedule.batch_size, training.seed)
+    batches = _batches(files, images, augmentation.augmentation, schedule.batch_size, training.seed)
     batches, selector = _set_aside(batches, selection)
     work = partial(
         _refine, schedule=schedule, alternation=alternation,
         build=partial(build_optimizer, optimizer.optimizer, schedule, optimizer.beta2),
         batches=batches, selector=selector, grid=f.grid_of(inputs.image_size, inputs.image_size),
-        grad_accum_steps=parallel.grad_accum_steps,
+        grad_accum_steps=parallel.grad_accum_steps, max_gradient_norm=clipping.max_gradient_norm,
         checkpoint=checkpoint, output=files.output, record=record,
     )  # fmt: skip
     # As an argument of its own the model is copied for each process, not shared between them.
@@ -155,16 +157,17 @@ def _images(
 def _batches(
     files: Files,
     images: SquareImages | FrozenStates,
-    augmented: bool,
+    augmentation: str,
     batch_size: int,
     seed: int,
 ) -> RefinementBatches:
     """The images that have a target; all of them where targets are proposed anew."""
     dataset = load_index(files.index)
     positions, targets = load_targets(files.boxes, dataset)
-    if augmented:
+    if augmentation in CROPS:
         positions, targets = torch.arange(len(dataset.images)), None
-    return RefinementBatches(images, positions, targets, batch_size, seed)
+    native = augmentation == "native_crop_flip"
+    return RefinementBatches(images, positions, targets, batch_size, seed, native)
 
 
 def _set_aside(
@@ -188,6 +191,7 @@ def _refine(
     selector: Selector | None,
     grid: tuple[int, int],
     grad_accum_steps: int,
+    max_gradient_norm: float | None,
     checkpoint: Checkpoint,
     output: Path,
     record: dict[str, Any],
@@ -225,8 +229,9 @@ def _refine(
             batches.prefetch(step + 1, fabric)
 
     optimize(
-        wrapped, loss, optimizer, whole, checkpoint, fabric, "refinement steps of f^h", compare
-    )
+        wrapped, loss, optimizer, whole, checkpoint, fabric, "refinement steps of f^h", compare,
+        max_gradient_norm,
+    )  # fmt: skip
     if selector is not None:
         record = {**record, "selected": selector.restore(model)}
     if fabric.is_global_zero:

@@ -25,7 +25,7 @@ from bbr.cad.options import CadSpec, CadTraining
 from bbr.command_line import cli
 from bbr.command_line.devices import device_name, seed_everything
 from bbr.data.index import load_index
-from bbr.options import option
+from bbr.options import option, recorded
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch, run_in_processes
@@ -89,8 +89,8 @@ def run(
     if files.init is not None and files.init not in _NOT_FILES:
         file = Path(files.init).expanduser()
     parameters = {
-        "cad": asdict(spec), "training": asdict(options), "schedule": vars(schedule),
-        **vars(descent), **vars(start), "devices": parallel.devices,
+        "cad": asdict(spec), "training": asdict(options), "schedule": recorded(schedule),
+        **vars(descent), **recorded(start), "devices": parallel.devices,
         "init": files.init if file is None else "file", "seed": training.seed,
         "precision": training.precision,
     }  # fmt: skip

@@ -27,7 +27,7 @@ from bbr.data.images import read_indexed
 from bbr.data.index import Index, load_index
 from bbr.data.loading import chunks
 from bbr.errors import InputError
-from bbr.options import option
+from bbr.options import option, recorded
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
@@ -100,7 +100,7 @@ def run(
 
     parameters = {
         "captioner": {k: v for k, v in vars(spec).items() if k != "vocabulary"}, **vars(crops),
-        "schedule": vars(schedule), "seed": training.seed, "precision": training.precision,
+        "schedule": recorded(schedule), "seed": training.seed, "precision": training.precision,
     }  # fmt: skip
     sources = {f"index{i}": path for i, path in enumerate(files.index)}
     record = provenance("train_captioner", parameters, sources, device_name(fabric.device))

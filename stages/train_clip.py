@@ -26,7 +26,7 @@ from bbr.data.index import Index, load_index
 from bbr.data.loading import SquareImages
 from bbr.grounding.batches import observe_images
 from bbr.grounding.texts import Entry, by_image, draw_entry, entries
-from bbr.options import option
+from bbr.options import option, recorded
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
@@ -82,7 +82,7 @@ def run(
 
     parameters = {
         "clip": {k: v for k, v in vars(spec).items() if k != "vocabulary"},
-        "schedule": vars(schedule), "seed": training.seed, "precision": training.precision,
+        "schedule": recorded(schedule), "seed": training.seed, "precision": training.precision,
     }  # fmt: skip
     sources = {f"index{i}": path for i, path in enumerate(files.index)}
     record = provenance("train_clip", parameters, sources, device_name(fabric.device))

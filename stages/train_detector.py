@@ -1,8 +1,8 @@
 """Train h to predict pseudo-boxes from f's own maps, or g's heatmaps (paper sections 3.1, 4.1).
 
 With --augmentation none or flip_maps, h reads cached maps (--inputs), in the latter half of them
-mirrored; with crop_flip, f runs on freshly augmented images and the heuristic proposes their boxes,
-as the released code does.
+mirrored; with crop_flip, f runs on freshly augmented images and the heuristic proposes their boxes.
+The released code does so with native_crop_flip: crops of images as they lie on disk.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from torch import Tensor, nn
 from bbr.backbones.options import BackboneOptions
 from bbr.command_line import cli
 from bbr.command_line.devices import device_name, seed_everything
-from bbr.data.augmentation import AUGMENTATIONS, ChannelDropout
+from bbr.data.augmentation import AUGMENTATIONS, CROPS, ChannelDropout
 from bbr.data.index import Index, load_index
 from bbr.data.loading import SquareImages
 from bbr.detector.inputs_h5 import DetectorInputs
 from bbr.detector.layout import layout_channels
 from bbr.detector.networks import DetectorSpec, build_detector, initialize_trunk, save_detector
 from bbr.detector.set_loss import LossWeights, set_loss
-from bbr.detector.targets import as_target_list, load_targets
+from bbr.detector.targets import TargetRules, as_target_list, load_targets
 from bbr.errors import InputError
 from bbr.grounding.heatmap_inputs import HeatmapInputs, load_phrase_targets, open_inputs
 from bbr.heuristics.registry import TrainingHeuristic
-from bbr.options import option
+from bbr.options import option, recorded
 from bbr.refinement.detector_batches import AugmentedBatches, BatchSource, CachedBatches
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
@@ -40,7 +40,7 @@ from bbr.training.distributed import launch
 from bbr.training.loop import batch_indices, optimize, step_generator
 from bbr.training.perturbation import PerturbationOptions, perturb
 from bbr.training.run_options import TrainingOptions
-from bbr.training.schedule import Schedule
+from bbr.training.schedule import Clipping, Schedule
 
 SCHEDULE = Schedule(steps=3000, batch_size=36, lr=1e-5)
 
@@ -57,11 +57,13 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Targets:
+class Targets(TargetRules):
     """What h learns."""
 
     target_share: float = option(1.0, "of the boxes, those of highest score", above=0, max=1)
-    min_images: int = option(1, "with boxes, below which nothing is learned", unit="images", min=1)
+    min_images: int = option(
+        1, "with boxes, below which nothing is learned", unit="images", min=1, later=True
+    )
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def run(
     targets: Targets,
     augmentation: Augmentation,
     schedule: Schedule = SCHEDULE,
+    clipping: Clipping,
     loss_weights: LossWeights,
     backbone: AugmentedBackbone,
     heuristic: TrainingHeuristic,
@@ -106,21 +109,22 @@ def run(
     sources = vars(files).copy()
     output = sources.pop("output")
     with open_inputs(files.inputs) as cached:
-        positions, wanted = _targets(files.boxes, dataset, cached, targets)
+        positions, wanted = _targets(files.boxes, dataset, cached, targets, network.num_boxes)
         detector = _detector(network, files, cached, training.seed)
         perturb(detector.parameters(), start.perturbation, training.seed)
         parameters = {
-            "detector": vars(detector.spec), "schedule": vars(schedule),
-            "loss": vars(loss_weights), **vars(targets), **vars(augmentation), **vars(start),
+            "detector": vars(detector.spec), "schedule": recorded(schedule),
+            "loss": vars(loss_weights), **recorded(targets), **vars(augmentation),
+            **recorded(start),
             "seed": training.seed,
-            "precision": training.precision,
+            "precision": training.precision, **recorded(clipping),
         }  # fmt: skip
         source: BatchSource = CachedBatches(
             cached, positions, wanted, network.layout, augmentation.augmentation == "flip_maps",
             augmentation.channel_dropout,
         )  # fmt: skip
         count = len(positions)
-        if augmentation.augmentation == "crop_flip":
+        if augmentation.augmentation in CROPS:
             _require_backbone(backbone, cached)
             sources["weights"] = backbone.file
             f = fabric.to_device(backbone.load(training.seed))
@@ -129,11 +133,13 @@ def run(
                 SquareImages(dataset, cached.image_size),
                 f, cached.parts, network.layout,
                 heuristic.method, heuristic.options, augmentation.channel_dropout,
+                augmentation.augmentation == "native_crop_flip",
             )  # fmt: skip
             count = len(dataset.images)
         record = provenance("train_detector", parameters, sources, device_name(fabric.device))
         checkpoint = Checkpoint(output, record, training.checkpoint_seconds)
-        _train(detector, source, count, schedule, loss_weights, training.seed, checkpoint, fabric)
+        descent = (schedule, clipping.max_gradient_norm)
+        _train(detector, source, count, descent, loss_weights, training.seed, checkpoint, fabric)
     save_detector(output, detector, record)
     checkpoint.discard()
 
@@ -156,22 +162,24 @@ def _detector(
 
 def _require_backbone(backbone: BackboneOptions, cached: DetectorInputs | HeatmapInputs) -> None:
     if isinstance(cached, HeatmapInputs):
-        raise InputError("--augmentation crop_flip: runs f, not g; use flip_maps or none")
+        raise InputError("--augmentation of images: runs f, not g; use flip_maps or none")
     if backbone.weights is None:
-        raise InputError("--augmentation crop_flip: needs f; add --weights")
+        raise InputError("--augmentation of images: needs f; add --weights")
 
 
 def _train(
     detector: nn.Module,
     source: BatchSource,
     count: int,
-    schedule: Schedule,
+    descent: tuple[Schedule, float | None],
     loss_weights: LossWeights,
     seed: int,
     checkpoint: Checkpoint,
     fabric: Fabric,
 ) -> None:
-    """Train h on the `count` images of a source of batches."""
+    """Train h on the `count` images of a source of batches; `descent` ends in the longest
+    gradient."""
+    schedule, max_gradient_norm = descent
     optimizer = torch.optim.Adam(
         detector.parameters(), schedule.lr, weight_decay=schedule.weight_decay
     )
@@ -188,23 +196,26 @@ def _train(
         if step + 1 < schedule.steps:
             source.prefetch(indices(step + 1))
 
-    optimize(model, loss, optimizer, schedule, checkpoint, fabric, "training steps of h")
+    optimize(
+        model, loss, optimizer, schedule, checkpoint, fabric, "training steps of h",
+        max_gradient_norm=max_gradient_norm,
+    )  # fmt: skip
 
 
 def _targets(
-    boxes: Path, dataset: Index, cached: DetectorInputs | HeatmapInputs, options: Targets
+    boxes: Path, dataset: Index, cached: DetectorInputs | HeatmapInputs, targets: Targets, k: int
 ) -> tuple[Tensor, Tensor]:
     """Where among the inputs there are targets, and these; see `load_targets`."""
     if isinstance(cached, HeatmapInputs):
         rows = list(zip(cached.image_id.tolist(), cached.phrase_id.tolist(), strict=True))
-        if options.target_share != 1:
+        if targets.target_share != 1:
             raise InputError("--target-share: heatmaps' boxes are all learned; leave it at 1")
-        return load_phrase_targets(boxes, dataset, rows)
+        return load_phrase_targets(boxes, dataset, rows, targets, k)
     if cached.image_id.tolist() != [image["id"] for image in dataset.images]:
         raise InputError(
             f"inputs {cached.path}: of other images than {dataset.path}; make them again"
         )
-    return load_targets(boxes, dataset, options.target_share, options.min_images)
+    return load_targets(boxes, dataset, targets.target_share, targets.min_images)
 
 
 def main(argv: list[str] | None = None) -> int:

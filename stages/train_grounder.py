@@ -21,18 +21,18 @@ from bbr.command_line import cli
 from bbr.command_line.devices import device_name, seed_everything
 from bbr.data.index import load_index
 from bbr.data.loading import SquareImages
-from bbr.grounding.batches import GroundingBatches
-from bbr.grounding.losses import GroundingWeights
+from bbr.grounding.batches import GroundingBatches, Mirroring
+from bbr.grounding.losses import GroundingWeights, SimilarityOptions
 from bbr.grounding.network import Grounder, GrounderSpec, initialize_trunk, save_grounder
 from bbr.grounding.objective import GroundingObjective
 from bbr.grounding.texts import by_image, entries
-from bbr.options import option
+from bbr.options import option, recorded
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
 from bbr.training.loop import batch_indices, optimize, step_generator
 from bbr.training.run_options import TrainingOptions
-from bbr.training.schedule import Schedule
+from bbr.training.schedule import Clipping, Schedule
 
 OPTIMIZERS = ("sgd", "adam")
 
@@ -65,7 +65,10 @@ def run(
     spec: GrounderSpec,
     descent: Descent,
     schedule: Schedule = SCHEDULE,
+    clipping: Clipping,
     weights: GroundingWeights,
+    similarity: SimilarityOptions,
+    seeing: Mirroring,
     training: TrainingOptions,
 ) -> None:
     """Train g and write it to `output` (safetensors).
@@ -83,18 +86,19 @@ def run(
     parameters = {
         **clip.recorded(), "grounder": vars(grounder.spec),
         "init": files.init if init_file is None else "file", **vars(descent),
-        "schedule": vars(schedule), "loss": vars(weights), "seed": training.seed,
+        "schedule": recorded(schedule), "loss": vars(weights), "seed": training.seed,
         "precision": training.precision,
+        **recorded(clipping), **recorded(similarity), **recorded(seeing),
     }  # fmt: skip
     fabric = launch(training.device, training.precision)
     sources = {"index": files.index, "clip": clip.file, "init": init_file}
     record = provenance("train_grounder", parameters, sources, device_name(fabric.device))
     dataset = load_index(files.index)
-    model = GroundingObjective(grounder, network, weights).train()
+    model = GroundingObjective(grounder, network, weights, similarity=similarity.similarity).train()
     wrapped, optimizer = fabric.setup(model, _optimizer(model, descent, schedule))
     choices = by_image(entries(dataset, "training"))
-    images = SquareImages(dataset, descent.image_size)
-    batches = GroundingBatches(images, choices, grounder, network, fabric)
+    images = SquareImages(dataset, descent.image_size, clip.resizing)
+    batches = GroundingBatches(images, choices, grounder, network, fabric, seeing.mirror)
     batches.cache_features()
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
@@ -102,7 +106,10 @@ def run(
         yield wrapped(batches.batch(chosen, step_generator(training.seed, step)))
 
     checkpoint = Checkpoint(files.output, record, training.checkpoint_seconds)
-    optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "training steps of g")
+    optimize(
+        wrapped, loss, optimizer, schedule, checkpoint, fabric, "training steps of g",
+        max_gradient_norm=clipping.max_gradient_norm,
+    )  # fmt: skip
     save_grounder(files.output, grounder, record)
     checkpoint.discard()
 

@@ -32,7 +32,7 @@ from bbr.move.discriminator import ProjectedDiscriminator
 from bbr.move.mask_losses import MaskLossWeights
 from bbr.move.masked_autoencoder import load_autoencoder
 from bbr.move.segmenter_training import SegmenterTraining
-from bbr.options import option
+from bbr.options import option, recorded
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
@@ -105,7 +105,7 @@ def run(
         judged, judge.discriminator_size, judge.discriminator_width
     )
     parameters = {
-        "backbone": backbone.recorded(f), "schedule": vars(schedule), "loss": vars(losses),
+        "backbone": backbone.recorded(f), "schedule": recorded(schedule), "loss": vars(losses),
         "segmenter": vars(segmenter.spec.segmenter), **vars(head), "seed": seed,
         "discriminator": {**vars(judge), "architecture": judged.spec.architecture},
         "precision": training.precision,

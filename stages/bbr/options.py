@@ -50,6 +50,8 @@ class Option:
         repeats: may be given several times, each with several values.
         empty: several values may be none at all.
         positional: given without its name.
+        later: came after artifacts that are to keep their bytes: `recorded` has it only where it is
+            not the default.
     """
 
     help: str = ""
@@ -66,6 +68,7 @@ class Option:
     repeats: bool = False
     empty: bool = False
     positional: bool = False
+    later: bool = False
 
     def range(self) -> str:
         """The allowed numbers in words, as `at least 1` or `in [0, 1)`; empty for all."""
@@ -191,6 +194,16 @@ def _taken_apart(hint: Any) -> tuple[Any, int | None, bool]:
     if origin is tuple:
         return parts[0], -1 if parts[-1] is Ellipsis else len(parts), optional
     return origin or hint, None, optional
+
+
+def recorded(options: Any) -> dict[str, Any]:
+    """The values of an instance as provenance has them, but for later options at their default."""
+    unchanged = {
+        each.name
+        for each in described(type(options))
+        if each.option.later and getattr(options, each.name) == each.default
+    }
+    return {name: value for name, value in vars(options).items() if name not in unchanged}
 
 
 def require_valid(options: Any, where: str = "") -> Any:

@@ -128,7 +128,15 @@ def test_f_h_is_a_backbone_like_any_other(data, tmp_path):
 NEAR = 0.002
 
 
-@pytest.mark.parametrize("drawn", [{"channel_dropout": 0.5}, {"augmentation": "crop_flip"}, {}])
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        {"channel_dropout": 0.5},
+        {"augmentation": "crop_flip"},
+        {"augmentation": "native_crop_flip"},
+        {},
+    ],
+)
 def test_accumulated_parts_are_one_batch(data, tmp_path, drawn):
     """Every image has one target, so that parts of equal size weigh the same in every term."""
     chosen = drawn | {"steps": 6, "weight_decay": 0}

@@ -138,8 +138,9 @@ def test_killed_and_resumed_is_unbroken(data, tmp_path, capsys, augmentation):
     assert [path.name for path in killed.parent.iterdir()] == ["h.st"]
 
 
-def test_augmented_images_of_f(data, tmp_path):
-    chosen = {"augmentation": "crop_flip", "steps": 3}
+@pytest.mark.parametrize("augmentation", ["crop_flip", "native_crop_flip"])
+def test_augmented_images_of_f(data, tmp_path, augmentation):
+    chosen = {"augmentation": augmentation, "steps": 3}
     first = train(data, tmp_path / "a.st", *BACKBONE, **chosen)
     assert first.read_bytes() == train(data, tmp_path / "b.st", *BACKBONE, **chosen).read_bytes()
     plain = load_file(train(data, tmp_path / "c.st", steps=3))["sides.weight"]

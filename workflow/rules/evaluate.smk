@@ -146,12 +146,12 @@ rule evaluate_captions:
         **growing(mem_mb=2000, runtime=60),
     params:
         files=file_options("heatmaps", "boxes"),
-        area=grounding.area_options(config),
+        targets=grounding.target_options(config),
         labels=lambda w: labels.label_options(
             labels.caption_labels(config, w.dataset, w.maps, w.task)
         ),
     shell:
         logged(
             "python stages/evaluate.py --task wwbl --index {input.index} --matches {input.matches}"
-            " {params.files} {params.area} {params.labels} --output {output.metrics}"
+            " {params.files} {params.targets} {params.labels} --output {output.metrics}"
         )

@@ -126,17 +126,18 @@ rule refine_grounder:
 use rule predict_boxes as predict_phrase_boxes with:
     input:
         index="results/{dataset}/index.json",
-        inputs=lambda w: (
-            f"results/{w.dataset}/grounding/g.{Training.parse(w.taught).dataset}/heatmaps.h5"
-        ),
+        inputs=lambda w: grounding.bracketed_maps(w.dataset, w.bracketed, w.taught),
         detector=lambda w: variants.phrase_detector_file(
             config, Training.parse(w.taught)
         ),
         code=code("predict_boxes"),
     output:
-        boxes="results/{dataset}/grounding/h.{taught}/boxes.json",
-        meta="results/{dataset}/grounding/h.{taught}/boxes.meta.json",
+        boxes="results/{dataset}/grounding/{bracketed}.{taught}/boxes.json",
+        meta="results/{dataset}/grounding/{bracketed}.{taught}/boxes.meta.json",
     log:
-        "results/logs/{dataset}/grounding/h.{taught}/predict_phrase_boxes.log",
+        "results/logs/{dataset}/grounding/{bracketed}.{taught}/predict_phrase_boxes.log",
     benchmark:
-        "results/benchmarks/{dataset}/grounding/h.{taught}/predict_phrase_boxes.tsv"
+        "results/benchmarks/{dataset}/grounding/{bracketed}.{taught}/predict_phrase_boxes.tsv"
+    params:
+        options=options({"undecided": config["grounding"]["undecided"]}),
+        precision=config["precision"],

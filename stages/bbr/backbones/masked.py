@@ -90,9 +90,9 @@ class Segmenter(Backbone):
         self.features.eval()
         return self
 
-    def reset(self) -> None:
-        """Start norm and head afresh, from torch's random numbers."""
-        for module in self.trainable(1).modules():
+    def reset(self, keep_norm: bool = False) -> None:
+        """Start norm and head, or the head alone, afresh, from torch's random numbers."""
+        for module in (self.head if keep_norm else self.trainable(1)).modules():
             if callable(again := getattr(module, "reset_parameters", None)):
                 again()
 

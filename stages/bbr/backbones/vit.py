@@ -85,10 +85,13 @@ class TransformerBackbone(Backbone):
             "value": lambda: _side_by_side(value),
             "token": lambda: network.norm(after),
         }
+        read_key = facets[self.spec.facet]()
+        parts = (_side_by_side(query), read_key, _side_by_side(value))
         return FeatureMaps(
-            key=self._normalize(facets[self.spec.facet]()[:, prefix:]),
-            query=_side_by_side(query)[:, prefix:],
-            value=_side_by_side(value)[:, prefix:],
+            key=self._normalize(read_key[:, prefix:]),
+            query=parts[0][:, prefix:],
+            value=parts[2][:, prefix:],
+            cls_parts=torch.stack([part[:, :1] for part in parts], dim=1),
             cls_attention=attention.softmax(dim=-1)[:, :, 0, prefix:],
             tokens=torch.cat((tokens[:, :1], tokens[:, prefix:]), dim=1),
             grid=grid,

@@ -19,12 +19,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
-from ..options import option
+from ..options import option, recorded
 from ..storage.foreign_checkpoints import read_checkpoint
 from ..storage.safetensors_files import fit_weights, write_tensors
 from .small_network import SmallClipSpec, WordTokenizer, build_small_clip, is_from_package
 
 PREFIX = "image of "
+PIXELS = ("clip", "half")
+RESIZING = ("bicubic", "bilinear")
 _FILE_ENDINGS = (".safetensors", ".pt", ".pth", ".bin")
 
 
@@ -34,11 +36,15 @@ class Clip(nn.Module):
     Attributes:
         model: open_clip's network.
         spec: of a small CLIP of ours, else None.
+        hidden: what a masked pixel becomes, in [0, 1].
+        resizing: how images change size, see `resized`.
     """
 
     model: Any  # of several classes, whose parts have no common type
     mean: Tensor
     std: Tensor
+    hidden: float = 0.0
+    resizing: str = "bicubic"
 
     def __init__(
         self,
@@ -57,11 +63,27 @@ class Clip(nn.Module):
 
     def prepare(self, images: Tensor) -> Tensor:
         """Images at the network's size, normalised; gradients pass through."""
-        if tuple(images.shape[-2:]) != self.size:
-            # In float32: under bf16 Fabric rounds what a network reads, and a CPU cannot resize it.
-            images = images.float()
-            images = functional.interpolate(images, self.size, mode="bicubic", antialias=True)
-        return (images - self.mean) / self.std
+        return (self.resized(images) - self.mean) / self.std
+
+    def resized(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) at the network's size: `bicubic` with antialiasing, or as WWbL has it
+        `bilinear` with corners aligned."""
+        if tuple(images.shape[-2:]) == self.size:
+            return images
+        # In float32: under bf16 Fabric rounds what a network reads, and a CPU cannot resize it.
+        images = images.float()
+        if self.resizing == "bilinear":
+            return functional.interpolate(images, self.size, mode="bilinear", align_corners=True)
+        return functional.interpolate(images, self.size, mode="bicubic", antialias=True)
+
+    def take_pixels(self, pixels: str) -> Clip:
+        """Normalise by CLIP's own mean and std (`clip`), and hide pixels in black; or by 0.5 and
+        0.5 (`half`), and hide them in what is 0 then: grey."""
+        if pixels == "half":
+            self.mean.fill_(0.5)
+            self.std.fill_(0.5)
+            self.hidden = 0.5
+        return self
 
     def encode_images(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] to (B, d) of unit length."""
@@ -215,6 +237,19 @@ class ClipOptions:
 
     clip: str = option(help="weights: a file, or a tag of open_clip's")
     clip_architecture: str | None = option(None, "a model of open_clip [the file's]")
+    clip_pixels: str = option(
+        "clip",
+        "by what images are normalised: CLIP's own mean and std, masked pixels black; or half, 0.5"
+        " and 0.5, masked pixels grey, as in WWbL's code",
+        choices=PIXELS,
+        later=True,
+    )
+    resizing: str = option(
+        "bicubic",
+        "how images and maps change size: bicubic, or bilinear as in WWbL's code",
+        choices=RESIZING,
+        later=True,
+    )
 
     @property
     def file(self) -> Path | None:
@@ -223,8 +258,10 @@ class ClipOptions:
 
     def recorded(self) -> dict[str, Any]:
         """What the provenance says; a file is there by its digest."""
-        return {**vars(self), "clip": "file" if self.file else self.clip}
+        return {**recorded(self), "clip": "file" if self.file else self.clip}
 
     def load(self) -> Clip:
         """CLIP in evaluation mode."""
-        return load_clip(self.clip, self.clip_architecture)
+        network = load_clip(self.clip, self.clip_architecture).take_pixels(self.clip_pixels)
+        network.resizing = self.resizing
+        return network

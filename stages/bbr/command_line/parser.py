@@ -125,7 +125,7 @@ def _reader(each: Described) -> Callable[[str], Any]:
     kind = str if typing.get_origin(each.kind) else each.kind
 
     def read(text: str) -> Any:
-        if text == "none" and None in each.option.choices:
+        if text == "none" and (None in each.option.choices or (each.optional and kind is not str)):
             return None
         value = (each.option.parse or kind)(text)
         if each.option.range() and (complaint := each.option.complaint(value)):

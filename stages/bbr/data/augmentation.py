@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from ..command_line.fast_import import large_imports
 from ..options import option
 
-AUGMENTATIONS = ("none", "flip_maps", "crop_flip")
+AUGMENTATIONS = ("none", "flip_maps", "crop_flip", "native_crop_flip")
+CROPS = ("crop_flip", "native_crop_flip")  # of images, which f then sees at each step
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,34 @@ def crop_and_flip(images: Tensor, generator: torch.Generator, min_area: float = 
     """
     cropped = [_crop(image, generator, min_area) for image in images]
     return torch.stack(cropped)
+
+
+def crop_native(pixels: np.ndarray, size: int, generator: torch.Generator) -> Tensor:
+    """RandomResizedCrop (bicubic) of an image as it lies on disk, and horizontal flip.
+
+    As the released code has it, which crops before it resizes: torchvision draws crops of other
+    shapes than the image's too, of 0.9 of its area or more.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+
+    Returns:
+        (3, size, size) uint8.
+    """
+    with large_imports():
+        from torchvision.transforms import RandomResizedCrop
+
+    # torchvision draws from the generator that all share.
+    seed = int(torch.randint(2**62, (), generator=generator))
+    image = Image.fromarray(pixels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        top, left, height, width = RandomResizedCrop.get_params(image, [0.9, 1], [3 / 4, 4 / 3])
+        flip = bool(torch.rand(1) < 0.5)
+    window = image.crop((left, top, left + width, top + height))
+    resized = window.resize((size, size), Image.Resampling.BICUBIC)
+    tensor = torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+    return tensor.flip(-1) if flip else tensor
 
 
 def flip_images(images: Tensor, generator: torch.Generator) -> Tensor:

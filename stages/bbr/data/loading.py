@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..command_line.cli import thread_count
+from .augmentation import crop_native
 from .images import UnreadableImage, read_indexed
 from .index import Index
 
@@ -25,11 +26,12 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
 
 
-def resize(pixels: np.ndarray, size: int) -> np.ndarray:
-    """(H, W, 3) uint8 to (size, size, 3) uint8, bicubic with antialiasing."""
+def resize(pixels: np.ndarray, size: int, resizing: str = "bicubic") -> np.ndarray:
+    """(H, W, 3) uint8 to (size, size, 3) uint8, `bicubic` or `bilinear`, with antialiasing."""
     if pixels.shape[:2] == (size, size):
         return pixels
-    return np.array(Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC))
+    kernel = Image.Resampling[resizing.upper()]
+    return np.array(Image.fromarray(pixels).resize((size, size), kernel))
 
 
 class SquareImages:
@@ -38,9 +40,10 @@ class SquareImages:
     Small sets are kept in memory once read; of larger ones only the batch asked for is.
     """
 
-    def __init__(self, index: Index, size: int) -> None:
+    def __init__(self, index: Index, size: int, resizing: str = "bicubic") -> None:
         self.index = index
         self.size = size
+        self.resizing = resizing
         self._keep = 3 * size * size * len(index.images) <= _CACHE_BYTES
         self._coming: dict[int, Future[Tensor]] = {}
 
@@ -67,6 +70,13 @@ class SquareImages:
             self._known[position] = True
         return self._kept[positions]
 
+    def native_crops(self, positions: Tensor | Iterable[int], generator: torch.Generator) -> Tensor:
+        """Crops of images at these positions as they lie on disk, where they are read anew each
+        time: (B, 3, size, size) uint8; see `crop_native`."""
+        wanted = torch.as_tensor(positions, dtype=torch.long).tolist()
+        images = self._pool.map(self._read_native, wanted)
+        return torch.stack([crop_native(image, self.size, generator) for image in images])
+
     # These are made on first use, in the process that uses them: tensors that are sent to several
     # processes are shared by them, and what one has read another has not.
     @cached_property
@@ -82,9 +92,11 @@ class SquareImages:
         return ThreadPoolExecutor(max_workers=thread_count())
 
     def _read(self, position: int) -> Tensor:
+        return to_tensor(resize(self._read_native(position), self.size, self.resizing))
+
+    def _read_native(self, position: int) -> np.ndarray:
         record = self.index.images[position]
-        pixels = read_indexed(self.index.image_path(record), record)
-        return to_tensor(resize(pixels, self.size))
+        return read_indexed(self.index.image_path(record), record)
 
 
 def native_size_windows(

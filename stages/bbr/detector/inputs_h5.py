@@ -65,7 +65,7 @@ class DetectorInputs:
         image_id: (n,) int64.
         grid: (h, w).
         image_size: side in pixels that images were resized to.
-        parts: `k`, `qkv` or `mask`.
+        parts: `k`, `qkv`, `qkv_cls` or `mask`.
         shape: (P, N, d); of masks (1, H·W, 1).
 
     Raises:

@@ -17,6 +17,7 @@ from ..data.box_ops import to_xyxy
 from ..options import option
 
 OBJECT, NO_OBJECT = 0, 1
+UNDECIDED = ("likeliest", "none")
 _MIN_PROBABILITY = 0.5  # of what h takes for an object, where it may name several
 
 
@@ -100,21 +101,24 @@ def most_confident(logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     return probability, boxes[torch.arange(len(boxes), device=boxes.device), best]
 
 
-def choose_boxes(logits: Tensor, boxes: Tensor, several: bool) -> list[tuple[Tensor, Tensor]]:
-    """h's answer for each of B maps: probabilities (n,) and boxes (n, 4), n at least 1.
+def choose_boxes(
+    logits: Tensor, boxes: Tensor, several: bool, undecided: str = "likeliest"
+) -> list[tuple[Tensor, Tensor]]:
+    """h's answer for each of B maps: probabilities (n,) and boxes (n, 4).
 
     Args:
         logits: (B, k, 2), object first.
         boxes: (B, k, 4).
-        several: all boxes of object probability above one half (grounding); where there is none,
-            or without it, the likeliest.
+        several: all boxes of object probability above one half (grounding); without it the
+            likeliest.
+        undecided: with `several`, where there is no such box: `likeliest`, or `none`.
     """
     probability = logits.softmax(dim=-1)[..., OBJECT]
     best, likeliest = most_confident(logits, boxes)
     found = []
     for p, own, top, box in zip(probability, boxes, best, likeliest, strict=True):
         meant = p > _MIN_PROBABILITY
-        alone = not several or not meant.any()
+        alone = not several or (undecided == "likeliest" and not meant.any())
         found.append((top.view(1), box.view(1, 4)) if alone else (p[meant], own[meant]))
     return found
 

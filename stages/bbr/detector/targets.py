@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,7 +11,40 @@ from torch import Tensor
 from ..data.box_ops import normalize_boxes
 from ..data.index import Index
 from ..errors import InputError
+from ..options import option
 from ..storage.boxes_json import box_xyxy, read_boxes, require_known_images, top_boxes
+
+MORE_THAN_K = ("all", "best")
+EMPTY_MAPS = ("skip", "no_object")
+
+
+@dataclass(frozen=True)
+class TargetRules:
+    """Which boxes of a heatmap are targets (docs/protocol.md#further-differences)."""
+
+    more_than_k: str = option(
+        "all",
+        "of more boxes in a heatmap than h predicts: all, of which it is matched with k, or the k"
+        " of highest score",
+        choices=MORE_THAN_K,
+        later=True,
+    )
+    min_target_side: float = option(
+        0.0, "of a heatmap's box, as a share of the map's side; others are no target",
+        min=0, below=1, later=True,
+    )  # fmt: skip
+    empty_maps: str = option(
+        "skip",
+        "heatmaps without a target: left out (of a current g^h, g's boxes stand in for them), or"
+        " to be answered by no object",
+        choices=EMPTY_MAPS,
+        later=True,
+    )
+
+    def select(self, boxes: Tensor, k: int) -> Tensor:
+        """Those of (n, 4) boxes cxcywh in fractions, best first, that are targets."""
+        kept = boxes[:k] if self.more_than_k == "best" else boxes
+        return kept[(kept[:, 2:] >= self.min_target_side).all(dim=1)]
 
 
 def load_targets(

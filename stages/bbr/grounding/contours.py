@@ -10,7 +10,7 @@ for evaluation: the map is min-max scaled to greys from 0 to 255 and cut at half
 that its level does not matter. The paper's text cuts pseudo-boxes at half of the map's maximum,
 and evaluated maps at 0.5.
 
-The answer is defined for any map. Values that are not finite count as the k_patches possible. A
+The answer is defined for any map. Values that are not finite count as the lowest possible. A
 constant map has no range and no box by the released rule; by the text's it has one box, the whole
 map, where the threshold lets it pass, and a map without a positive value has none. A lone hot pixel
 is below the least area, hence no box, unless the map is tiny. Peaks of equal score are all kept if
@@ -106,7 +106,7 @@ def _threshold(heatmap: np.ndarray, options: ContourOptions) -> np.ndarray:
 
 
 def _greys(values: np.ndarray) -> np.ndarray:
-    """(H, W) int64: 0 at the k_patches finite value, 255 at the highest; all 0 without a range."""
+    """(H, W) int64: 0 at the lowest finite value, 255 at the highest; all 0 without a range."""
     finite = np.isfinite(values)
     low = values.min(initial=np.inf, where=finite)
     span = values.max(initial=-np.inf, where=finite) - low

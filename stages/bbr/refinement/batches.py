@@ -31,6 +31,7 @@ class RefinementBatches:
         positions: (n,) int64, those of its images that are used.
         targets: (n, 4) cxcywh, the boxes that f^h is to learn; None to augment images and to
             propose boxes anew.
+        native: whether augmented images are crops of what lies on disk, not of resized ones.
     """
 
     def __init__(
@@ -40,9 +41,10 @@ class RefinementBatches:
         targets: Tensor | None,
         batch_size: int,
         seed: int,
+        native: bool = False,
     ) -> None:
         self.images, self.positions, self.targets = images, positions, targets
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.native = batch_size, seed, native
         self._kept: Fixed | None = None
 
     def split(self, fraction: float) -> tuple[RefinementBatches, RefinementBatches]:
@@ -52,7 +54,9 @@ class RefinementBatches:
         targets = None if self.targets is None else self.targets[rest]
         unused = torch.zeros(len(aside), 4)  # boxes to be learned, which here none are
         return (
-            RefinementBatches(self.images, self.positions[rest], targets, *shared),
+            RefinementBatches(
+                self.images, self.positions[rest], targets, *shared, native=self.native
+            ),
             RefinementBatches(self.images, self.positions[aside], unused, *shared),
         )
 
@@ -82,7 +86,7 @@ class RefinementBatches:
 
     def prefetch(self, step: int, fabric: Fabric) -> None:
         """Begin to read the images of a step, while a device works on the one before."""
-        if self._kept is None:
+        if self._kept is None and not self.native:
             self.images.prefetch(self.positions[self.indices(step, fabric)])
 
     def batch(
@@ -100,6 +104,8 @@ class RefinementBatches:
         fabric: Fabric,
         generator: torch.Generator | None,
     ) -> Fixed:
+        if self.native and self.targets is None:
+            return self._observe_crops(chosen, model, fabric, generator)
         images = fabric.to_device(self.images.batch(self.positions[chosen]))
         if isinstance(self.images, FrozenStates):
             if self.targets is None:
@@ -110,6 +116,18 @@ class RefinementBatches:
         if generator is None:
             raise TypeError("images without targets are augmented, which takes a generator")
         return model.precompute(crop_and_flip(images, generator), None)
+
+    def _observe_crops(
+        self,
+        chosen: Tensor,
+        model: Refinement,
+        fabric: Fabric,
+        generator: torch.Generator | None,
+    ) -> Fixed:
+        if isinstance(self.images, FrozenStates) or generator is None:
+            raise TypeError("crops are of images, and drawn by a generator")
+        images = self.images.native_crops(self.positions[chosen], generator)
+        return model.precompute(fabric.to_device(images), None)
 
 
 class Selector:

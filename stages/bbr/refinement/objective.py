@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ..detector.networks import Detector
 
 TARGETS = ("f", "current", "h")
+STATISTICS = ("running", "batch")
 REGULARIZERS = ("cls", "tokens", "keys", "mask", "none")
 
 
@@ -55,6 +56,17 @@ class RefinementOptions(ChannelDropout):
     regularize_weight: float = option(1.0, "of L_f", min=0)
     trainable_blocks: int = option(0, "last blocks of f that move, 0 for all", min=0)
     reinit_head: bool = option(False, "train a segmenter's head from random numbers")
+    keep_norm: bool = option(
+        False, "leave the norm before a segmenter's head as it is, as in the released code",
+        later=True,
+    )  # fmt: skip
+    anchor_statistics: str = option(
+        "running",
+        "of the batch norms of the segmenter's head that L_f compares with: its own, or those of"
+        " each batch, as in the released code",
+        choices=STATISTICS,
+        later=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,9 @@ class Alternation:
 
     rounds: int = option(1, "times --steps, between which h is trained on f^h", min=1)
     detector_steps: int = option(0, "of h between two rounds", unit="steps", min=0)
+    last_steps: int | None = option(
+        None, "of the last round [--steps]", unit="steps", min=1, later=True
+    )
 
     @property
     def moves_detector(self) -> bool:
@@ -71,7 +86,8 @@ class Alternation:
 
     def total(self, steps: int) -> int:
         """All steps, of `steps` in each round."""
-        return self.rounds * steps + (self.rounds - 1) * self.detector_steps
+        last = steps if self.last_steps is None else self.last_steps
+        return (self.rounds - 1) * (steps + self.detector_steps) + last
 
     def is_detectors(self, step: int, steps: int) -> bool:
         """Whether a step, counted from 0, belongs to h."""
@@ -147,9 +163,11 @@ class Refinement(nn.Module):
         if options.reinit_head:
             if not isinstance(backbone, Segmenter):
                 raise InputError("reinit_head: this backbone has no head; give a segmenter")
-            backbone.reset()
+            backbone.reset(keep_norm=options.keep_norm)
             # Its own batch norms start without statistics and have to gather them.
             backbone.head.train()
+        if options.keep_norm and isinstance(backbone, Segmenter):
+            backbone.norm.requires_grad_(False)
         self._detectors_turn = False
         if moves_detector:
             self.detector = self._frozen.pop()
@@ -192,7 +210,11 @@ class Refinement(nn.Module):
     @torch.no_grad()
     def observe_states(self, state: Tensor, grid: tuple[int, int], boxes: Tensor | None) -> Fixed:
         """`precompute`, from what the trained blocks read of the images: (B, ...)."""
-        maps = self._frozen[0].trainable_forward(state, self.moving, grid)
+        original = self._frozen[0]
+        # The boxes of f are those of the same masks, as in the released code.
+        original.train(self.options.anchor_statistics == "batch")
+        maps = original.trainable_forward(state, self.moving, grid)
+        original.eval()
         if self.options.targets == "h":
             boxes = most_confident(*self._detect(maps))[1]
         elif boxes is None:

@@ -107,7 +107,7 @@ def _fields(data: mmap.mmap, start: int, stop: int) -> Iterator[tuple[int, int |
 
 
 def _varint(data: mmap.mmap, place: int) -> tuple[int, int]:
-    """The integer at `place`, seven bits a byte, the k_patches first; and where it ends."""
+    """The integer at `place`, seven bits a byte, the lowest first; and where it ends."""
     value = shift = 0
     while True:
         byte = data[place]

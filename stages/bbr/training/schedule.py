@@ -20,7 +20,8 @@ _STEP_ENDS = (3 / 4, 11 / 12)
 class Schedule:
     """How long and how fast to train.
 
-    `polynomial` is of power 2; `step` is a tenth after 3/4 of all steps, a hundredth after 11/12.
+    `polynomial` is of power 2; `step` is a tenth after 3/4 of all steps, a hundredth after 11/12,
+    or as `decay_at` says.
     Weight decay is Adam's, as an L2 term (paper section 5).
     """
 
@@ -36,6 +37,17 @@ class Schedule:
         "learning rate after the warm-up",
         choices=SCHEDULES,
     )
+    decay_steps: int | None = option(
+        None, "after which cosine and polynomial would end [all]", unit="steps", min=1, later=True
+    )
+    decay_every: int = option(
+        1, "for which the rate of cosine and polynomial stays the same", unit="steps", min=1,
+        later=True,
+    )  # fmt: skip
+    decay_at: tuple[int, ...] = option(
+        (), "after each of which the rate of step is a tenth [3/4 and 11/12 of all]",
+        unit="steps", min=1, empty=True, later=True,
+    )  # fmt: skip
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -44,11 +56,25 @@ class Schedule:
         if self.lr_schedule == "constant":
             return self.lr
         if self.lr_schedule == "step":
-            return self.lr / 10 ** sum(step >= end * self.steps for end in _STEP_ENDS)
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+            ends = self.decay_at or [end * self.steps for end in _STEP_ENDS]
+            return self.lr / 10 ** sum(step >= end for end in ends)
+        end = self.steps if self.decay_steps is None else self.decay_steps
+        begun = max(self.warmup, step - step % self.decay_every)
+        done = min(1.0, (begun - self.warmup) / max(1, end - self.warmup))
         if self.lr_schedule == "polynomial":
             return self.lr * (1 - done) ** 2
         return self.lr * (math.cos(math.pi * done) + 1) / 2
+
+
+@dataclass(frozen=True)
+class Clipping:
+    """How long gradients may be. DETR clips at 0.1, DINO at 3, the paper's released code nowhere;
+    without a bound a single odd batch can undo a small network."""
+
+    max_gradient_norm: float | None = option(
+        1.0, "longer gradients are shortened to it; none leaves them as they are",
+        above=0, later=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from bbr.backbones import build
 from bbr.backbones.base import FACETS, BackboneSpec
 from bbr.backbones.build import build_backbone, default_facet, load_backbone
 from bbr.backbones.vit import interpolate_positions
+from bbr.detector.layout import arrange, parts_shape, stack_parts
 from bbr.errors import InputError
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -83,6 +84,21 @@ class TestTransformer:
         torch.testing.assert_close(maps.key, key, **CLOSE)
         torch.testing.assert_close(maps.value, value, **CLOSE)
         assert (maps.grid, maps.key.shape) == ((4, 4), (2, 16, 32))
+
+    @torch.no_grad()
+    def test_what_h_reads_with_cls_is_all_that_the_last_attention_made(self):
+        """As the released code has it for TokenCut: 3 planes of 1 + N rows, [CLS] first."""
+        backbone = vit()
+        model, seen = timm_vit(backbone), {}
+        model.blocks[-1].attn.qkv.register_forward_hook(lambda _, __, out: seen.update(qkv=out))
+        model(pixels())
+        expected = torch.stack(seen["qkv"].split(32, dim=-1), dim=1)
+        found = stack_parts(backbone(pixels()), "qkv_cls")
+        torch.testing.assert_close(found, expected, **CLOSE)
+        assert found.shape[1:] == parts_shape(backbone, 64, "qkv_cls")[1] == (3, 17, 32)
+        assert arrange(found, (4, 4), "qkv_image") is found
+        with pytest.raises(InputError, match="no place among the patches"):
+            arrange(found, (4, 4), "spatial")
 
     @torch.no_grad()
     def test_tokens_are_timm_s(self, variant):

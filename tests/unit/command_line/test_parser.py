@@ -30,6 +30,24 @@ class Elm:
     leaves: float = option(0.5, "share that is left")
 
 
+@dataclass(frozen=True)
+class Bound:
+    """A bound."""
+
+    longest: float | None = option(1.0, "none for no bound", above=0)
+
+
+def bounded(bound: Bound) -> None:
+    """Takes a number, or none."""
+
+
+def test_a_number_may_be_none() -> None:
+    given, _ = parse(bounded, build_parser(bounded, None), ["--longest", "none"])
+    assert given["bound"].longest is None
+    given, _ = parse(bounded, build_parser(bounded, None), [])
+    assert given["bound"].longest == 1
+
+
 def make(kind: str, given: dict[str, Any]) -> Any:
     """A tree."""
     known = {"oak": Oak, "elm": Elm}

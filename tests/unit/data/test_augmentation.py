@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torchvision import transforms
 
-from bbr.data.augmentation import crop_and_flip, drop_channels, flip_maps
+from bbr.data.augmentation import crop_and_flip, crop_native, drop_channels, flip_maps
 
 SIDE = 120
 
@@ -42,6 +44,28 @@ def test_same_generator_same_images():
     assert once.shape == images.shape
     assert once.dtype == torch.uint8
     assert not torch.equal(once, crop_and_flip(images, seeded(4)))
+
+
+def test_crops_of_native_images_are_torchvision_s():
+    """The released code's transforms as they stand, with torchvision's random numbers."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (60, 70, 3), dtype=np.uint8)
+    original = transforms.Compose(
+        [
+            transforms.RandomResizedCrop((32, 32), scale=(0.9, 1), interpolation=3),
+            transforms.RandomHorizontalFlip(),
+            transforms.PILToTensor(),
+        ]
+    )
+    seen = set()
+    for seed in range(8):
+        state = torch.get_rng_state()
+        found = crop_native(pixels, 32, seeded(seed))
+        assert torch.equal(torch.get_rng_state(), state)
+        torch.manual_seed(int(torch.randint(2**62, (), generator=seeded(seed))))
+        assert torch.equal(found, original(Image.fromarray(pixels)))
+        seen.add(tuple(found.flatten()[:9].tolist()))
+    assert len(seen) == 8
 
 
 def test_global_random_state_does_not_matter():

@@ -7,14 +7,14 @@ import torch
 from tiny_vit import TINY_VIT
 from torchvision.ops import box_convert
 
-from bbr.backbones.base import BackboneSpec
+from bbr.backbones.base import BackboneSpec, SegmenterSpec
 from bbr.backbones.build import build_backbone
 from bbr.detector.layout import arrange
 from bbr.detector.networks import DetectorSpec, build_detector
 from bbr.detector.set_loss import LossWeights, set_loss
 from bbr.errors import InputError
 from bbr.heuristics.lost import lost_boxes
-from bbr.heuristics.registry import heuristic_options
+from bbr.heuristics.registry import heuristic_options, propose_targets
 from bbr.refinement.objective import Alternation, Refinement, RefinementOptions
 
 TINY = TINY_VIT | {"depth": 3}
@@ -246,6 +246,12 @@ def test_rounds_of_f_h_with_h_between_them():
     order = "".join("h" if turns.is_detectors(step, 3) else "f" for step in range(turns.total(3)))
     assert order == "fffhhfffhhfff"
     assert Alternation().total(7) == 7
+    # The released code's epochs, of one step each: h 10, f^h 45, h 10, f^h 5; its rule is that
+    # those of f^h come first in each cycle of 55 after the warm-up.
+    turns = Alternation(rounds=2, detector_steps=10, last_steps=5)
+    assert turns.total(45) == 70 - 10
+    of_h = [(epoch - 10) % (10 + 45) >= 45 for epoch in range(10, 70)]
+    assert [turns.is_detectors(step, 45) for step in range(60)] == of_h
     assert not Alternation(rounds=2).moves_detector
 
 
@@ -322,3 +328,42 @@ def test_convolutional_backbone(boxes):
     moved = {name for name, p in model.refined.named_parameters() if p.grad is not None}
     assert moved == {n for n, p in model.refined.named_parameters() if p.requires_grad}
     assert 0 < len(moved) < len(list(model.refined.parameters()))
+
+
+def segmenting(**options):
+    """f^h of a segmenter, which starts from a head of random numbers."""
+    torch.manual_seed(0)
+    spec = BackboneSpec("vit_tiny_patch16_224", TINY, segmenter=SegmenterSpec(2, min_width=4))
+    backbone = build_backbone(spec).eval()
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    published = copy.deepcopy(backbone)
+    detector = build_detector(DetectorSpec("attention", "spatial", 1, num_boxes=3, width=16))
+    chosen = RefinementOptions(regularize="mask", reinit_head=True, **options)
+    move = heuristic_options("move", {})
+    model = Refinement(backbone, detector, "mask", "move", move, chosen, LossWeights())
+    return published, model
+
+
+def test_move_s_norm_stays_where_the_head_alone_is_new():
+    """The released code replaces the head; the layer norm that MOVE trained is a part of f."""
+    published, model = segmenting(keep_norm=True)
+    assert torch.equal(model.refined.norm.weight, published.norm.weight)
+    names = {n for n, p in model.refined.named_parameters() if p.requires_grad}
+    assert names == {f"head.{n}" for n, _ in published.head.named_parameters()}
+    assert not torch.equal(model.refined.head.model[0][1].weight, published.head.model[0][1].weight)
+    _, other = segmenting()
+    assert torch.equal(other.refined.norm.weight, torch.ones(DIM))
+
+
+def test_the_published_head_answers_by_its_batch(images):
+    """In training mode, as in the released code: torch's own, which is then put back."""
+    published, model = segmenting(anchor_statistics="batch")
+    fixed = model.precompute(images, None)
+    expected = published.train()(published.prepare(images))
+    torch.testing.assert_close(fixed.anchor, expected.mask.flatten(1).unsqueeze(1))
+    wanted = propose_targets(expected, "move", heuristic_options("move", {}))
+    torch.testing.assert_close(fixed.boxes, wanted)
+    _, by_its_own = segmenting()
+    assert not torch.allclose(by_its_own.precompute(images, None).anchor, fixed.anchor)

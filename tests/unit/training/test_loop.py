@@ -61,6 +61,37 @@ def test_rates_by_hand():
     assert Schedule(steps=1, batch_size=1, lr=3.0, lr_schedule="cosine").rate(0) == 3.0
 
 
+def test_steps_of_cad_are_absolute():
+    """Detectron2's, by LOST: a tenth at 18,000 and 22,000, so that VOC07's 10,000 never decay."""
+    cad = Schedule(24000, 16, 0.02, warmup=100, lr_schedule="step", decay_at=(18000, 22000))
+    voc07 = Schedule(10000, 16, 0.02, warmup=100, lr_schedule="step", decay_at=(18000, 22000))
+    for step in (100, 9999, 17999, 18000, 21999, 22000, 23999):
+        expected = 0.02 * 0.1 ** ((step >= 18000) + (step >= 22000))
+        assert cad.rate(step) == pytest.approx(expected)
+        if step < 10000:
+            assert voc07.rate(step) == 0.02
+    # Without them the same shares of all steps, as before.
+    assert Schedule(10000, 16, 0.02, lr_schedule="step").rate(7500) == pytest.approx(0.002)
+
+
+def test_move_s_polynomial_is_by_epochs():
+    """torch's own schedule, as the released code steps it: once an epoch, to 0 after 70, of which
+    the head sees 60."""
+    epochs, batches = 60, 31
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1e-4)
+    original = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=70, power=2)
+    ours = Schedule(
+        epochs * batches, 32, 1e-4, lr_schedule="polynomial", decay_steps=70 * 31, decay_every=31
+    )
+    for epoch in range(epochs):
+        for batch in (0, 17, 30):
+            expected = optimizer.param_groups[0]["lr"]
+            assert ours.rate(epoch * batches + batch) == pytest.approx(expected)
+            assert expected == pytest.approx(1e-4 * (1 - epoch / 70) ** 2)
+        optimizer.step()
+        original.step()
+
+
 def test_warmup_longer_than_the_run():
     schedule = Schedule(steps=3, batch_size=1, lr=1.0, warmup=10, lr_schedule="cosine")
     assert [schedule.rate(step) for step in range(3)] == pytest.approx([0.1, 0.2, 0.3])
@@ -104,6 +135,26 @@ def train(
     checkpoint = Checkpoint(folder / "out.safetensors", {"name": identity}, every)
     optimize(model, loss, optimizer, schedule, checkpoint, fabric, "steps", after.append)
     return network.state_dict(), optimizer.state_dict(), rates, after
+
+
+@pytest.mark.parametrize("longest", [1.0, None])
+def test_gradients_are_shortened_where_it_is_asked_for(tmp_path, longest):
+    """One step of SGD by hand: the released code takes gradients as long as they are."""
+    network = nn.Linear(2, 1, bias=False)
+    fabric = launch("cpu", "fp32")
+    before, slope = network.weight.detach().clone(), torch.tensor([[30.0, 40.0]])
+    model, optimizer = fabric.setup(network, torch.optim.SGD(network.parameters(), lr=0.1))
+    schedule = Schedule(steps=1, batch_size=1, lr=0.1)
+    checkpoint = Checkpoint(tmp_path / "out", {}, 60)
+
+    def loss(step):
+        yield {"total": model(slope).sum()}
+
+    optimize(
+        model, loss, optimizer, schedule, checkpoint, fabric, "steps", max_gradient_norm=longest
+    )
+    moved = slope if longest is None else slope / 50
+    torch.testing.assert_close(network.weight, before - 0.1 * moved)
 
 
 def killed_run(folder, **options):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from small_configuration import small_configuration
 from support import sections
+from support.command_line import options
 
 CONFIG = small_configuration()
 
@@ -33,3 +34,7 @@ def test_a_method_runs_on_its_own_backbone() -> None:
     table = {"backbone": "vit"}
     assert sections.backbone_of(CONFIG, table, "lost") == "vit"
     assert sections.backbone_of(CONFIG, table, "cut") == "cnn"
+
+
+def test_null_is_said_where_it_is_not_the_default() -> None:
+    assert options({"max_gradient_norm": None, "init": None}) == "--max-gradient-norm none"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import given_files
+from ..artifacts import split_backbone
 from ..command_line import options
 from ..given_files import without, without_file
 from ..sections import Config, method_section, variant_section
@@ -15,13 +16,14 @@ def inputs_name(config: Config, method: str) -> str:
     return method if config["heuristics"][method].get("detector_inputs") else "default"
 
 
-def inputs_file(config: Config, dataset: str, base: str, method: str) -> str:
-    """What h reads, and was or is to be trained on."""
-    return f"results/{dataset}/{base}/detector_inputs/{inputs_name(config, method)}.h5"
+def inputs_file(config: Config, dataset: str, backbone: str, method: str) -> str:
+    """What h reads of f, as it was or is to be trained, or of f^h."""
+    return f"results/{dataset}/{backbone}/detector_inputs/{inputs_name(config, method)}.h5"
 
 
-def inputs_section(config: Config, base: str, name: str) -> dict[str, Any]:
-    """`detector_inputs` for one of those names on a backbone, whose size of images counts more."""
+def inputs_section(config: Config, backbone: str, name: str) -> dict[str, Any]:
+    """`detector_inputs` for one of those names on f or f^h, whose size of images counts more."""
+    base, _ = split_backbone(backbone)
     section = config["discovery"]["detector_inputs"]
     if name != "default":
         section = method_section(config, "detector_inputs", name)

@@ -31,11 +31,18 @@ def _compared(config: Config) -> list[str]:
     for t in trainings(config, table["datasets"], table["methods"], table["variant"]):
         own = backbone_of(config, table, t.method)
         places.append(f"{t.dataset}/{refined_backbone(own, t)}/{t.method}")
-        places.append(f"{t.dataset}/{own}/{detector_boxes(t)}")
+        read = refined_backbone(own, t) if config["discovery"]["brackets"] == "f^h" else own
+        places.append(f"{t.dataset}/{read}/{detector_boxes(t)}")
     for t in trainings(config, table["datasets"], cad_methods(table), table["variant"]):
         own = backbone_of(config, table, t.method)
         for learned_from in (own, refined_backbone(own, t)):
             places.append(f"{t.dataset}/{learned_from}/{cad_boxes(t.method, t.seed)}")
+    places += [
+        f"{dataset}/{table['baselines'][method]}/{cad_boxes(method, seed)}"
+        for dataset in table["datasets"]
+        for method in table["baseline_cad"]
+        for seed in config["seeds"]
+    ]
     return [f"results/{place}" for place in places]
 
 

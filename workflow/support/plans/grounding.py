@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import given_files
-from ..artifacts import GROUNDING
+from ..artifacts import GROUNDING, Training
 from ..command_line import options
 from ..given_files import given_file, optional_file, without, without_file
 from ..grounding_names import CONTROLS, GAE, split_scored, split_task
@@ -116,6 +116,12 @@ def refinement_options(config: Config, variant: str) -> str:
     )
 
 
+def bracketed_maps(dataset: str, bracketed: str, taught: str) -> str:
+    """The maps that h reads to be scored itself: g's, or as `hgh` those of g^h."""
+    maps = f"gh.{taught}" if bracketed == "hgh" else f"g.{Training.parse(taught).dataset}"
+    return f"results/{dataset}/grounding/{maps}/heatmaps.h5"
+
+
 def scored_file(folder: str, name: str, task: str) -> dict[str, str]:
     """What evaluate.py is given of what is scored: heatmaps or boxes; nothing for a control.
 
@@ -138,15 +144,16 @@ def scored_options(config: Config, dataset: str, name: str, task: str) -> str:
     return " ".join(
         [
             options({"control": name if name in CONTROLS else None}),
-            area_options(config),
+            target_options(config),
             label_options(phrase_labels(config, dataset, name, task)),
         ]
     )
 
 
-def area_options(config: Config) -> str:
-    """How large a target box is at least."""
-    return options({"min_area": config["grounding"]["min_area"]})
+def target_options(config: Config) -> str:
+    """Which boxes are targets, and where a point has to lie."""
+    section = config["grounding"]
+    return options({key: section[key] for key in ("min_area", "counted", "targets")})
 
 
 def g_and_refined(config: Config, figure: Mapping[str, Any]) -> dict[str, Any]:

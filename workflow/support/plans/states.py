@@ -90,8 +90,11 @@ def of_features(config: Config, dataset: str, backbone: str, shard: str) -> str 
     return [] if left is None else file(dataset, base, left, shard)
 
 
-def of_inputs(config: Config, dataset: str, base: str, inputs: str) -> list[str]:
-    """The states that h's inputs are made from, of all shards, or nothing."""
+def of_inputs(config: Config, dataset: str, backbone: str, inputs: str) -> list[str]:
+    """The states that h's inputs are made from, of all shards, or nothing, as of f^h."""
+    base, training = split_backbone(backbone)
+    if training is not None:
+        return []
     side = detectors.inputs_section(config, base, inputs)["image_size"]
     return _of_squares(config, dataset, base, side, states_left(config, dataset, base))
 

@@ -17,7 +17,10 @@ TYPES = ("people", "clothing", "bodyparts", "animals", "vehicles", "instruments"
 
 
 def read_flickr30k(
-    source: Path | str, split: str = "test", annotations: Path | str | None = None
+    source: Path | str,
+    split: str = "test",
+    annotations: Path | str | None = None,
+    inclusive_boxes: bool = False,
 ) -> Listing:
     """The images of a split in the official layout, one annotation for each box of a phrase id.
 
@@ -31,6 +34,8 @@ def read_flickr30k(
         split: the list of image ids, {split}.txt, beside or in the folder of the annotations;
             several are joined by +, as train+val+test.
         annotations: the folder that holds Sentences and Annotations; found below `source` if None.
+        inclusive_boxes: boxes end at their last pixels, a pixel earlier: Flickr30k Entities' own
+            reader has them so, and WWbL's code with it.
 
     Raises:
         InputError: a folder or file is missing or malformed.
@@ -50,7 +55,7 @@ def read_flickr30k(
                 "captions": _captions(entities / "Sentences" / f"{name}.txt"),
             }
         )
-        _add_phrases(found, image_id, entities, name)
+        _add_phrases(found, image_id, entities, name, 0 if inclusive_boxes else 1)
     return Listing(
         photographs,
         images,
@@ -105,14 +110,16 @@ def _captions(path: Path) -> list[str]:
     return [_PHRASE.sub(r"\g<text>", line).strip() for line in _lines(path) if line.strip()]
 
 
-def _add_phrases(found: PhraseAnnotations, image_id: int, entities: Path, name: str) -> None:
+def _add_phrases(
+    found: PhraseAnnotations, image_id: int, entities: Path, name: str, last_pixel: int
+) -> None:
     texts: dict[int, list[str]] = {}
     types: dict[int, str] = {}
     for match in _PHRASE.finditer("\n".join(_lines(entities / "Sentences" / f"{name}.txt"))):
         entity = int(match["id"])
         texts.setdefault(entity, []).append(match["text"])
         types.setdefault(entity, match["types"].split("/")[1])
-    boxes, reasons = _boxes(entities / "Annotations" / f"{name}.xml")
+    boxes, reasons = _boxes(entities / "Annotations" / f"{name}.xml", last_pixel)
     for entity, words in texts.items():
         kind = types[entity] if types[entity] in TYPES else "other"
         found.add(
@@ -132,10 +139,10 @@ def _add_phrases(found: PhraseAnnotations, image_id: int, entities: Path, name: 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
-def _boxes(path: Path) -> tuple[dict[int, list[list[float]]], dict[int, str]]:
+def _boxes(path: Path, last_pixel: int) -> tuple[dict[int, list[list[float]]], dict[int, str]]:
     """`xywh` boxes of each entity, and why others have none.
 
-    Corners are written 1-based and inclusive, as in VOC.
+    Corners are written 1-based and inclusive, as in VOC; `last_pixel` is 1 to count it in.
     """
     try:
         root = ElementTree.parse(path).getroot()
@@ -151,7 +158,8 @@ def _boxes(path: Path) -> tuple[dict[int, list[list[float]]], dict[int, str]]:
                 continue
             x1, y1, x2, y2 = (float(box.findtext(k) or "") for k in _SIDES)
             for entity in names:
-                boxes.setdefault(entity, []).append([x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1])
+                size = [x2 - x1 + last_pixel, y2 - y1 + last_pixel]
+                boxes.setdefault(entity, []).append([x1 - 1, y1 - 1, *size])
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (ElementTree.ParseError, TypeError, ValueError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from small_configuration import small_configuration
-from support.plans import discovery_tables
+from support.plans import detectors, discovery_tables, states
 
 TRAINED = ("lost.default.0", "lost.default.1")
 
@@ -19,6 +19,27 @@ def test_table4() -> None:
     assert discovery_tables.average_precision(config) == [
         f"results/a/{e}/average_precision.json" for e in expected
     ]
+
+
+def test_cad_on_the_boxes_of_a_baseline() -> None:
+    config = small_configuration()
+    config["tables"]["table4"]["baseline_cad"] = ["edges"]
+    more = set(discovery_tables.table4(config)) - set(
+        discovery_tables.table4(small_configuration())
+    )
+    assert more == {f"results/a/pixels/cad.edges.{seed}/metrics.json" for seed in (0, 1)}
+
+
+def test_brackets_of_what_was_refined() -> None:
+    config = small_configuration()
+    config["discovery"]["brackets"] = "f^h"
+    found = discovery_tables.table4(config)
+    training = f"a.{TRAINED[0]}"
+    assert f"results/a/vit+{training}/h.{training}/metrics.json" in found
+    assert f"results/a/vit/h.{training}/metrics.json" not in found
+    inputs = detectors.inputs_file(config, "a", f"vit+{training}", "lost")
+    assert inputs == f"results/a/vit+{training}/detector_inputs/default.h5"
+    assert states.of_inputs(config, "a", f"vit+{training}", "default") == []
 
 
 def test_a_method_on_its_own_backbone_has_no_random_control() -> None:

@@ -50,7 +50,8 @@ def test_what_is_scored() -> None:
         "meta": "f/g.a/boxes.meta.json",
     }
     assert grounding.scored_options(CONFIG, "b", "center", "pointing_game").startswith(
-        "--control center --min-area 0.05 --label test=b train=any"
+        "--control center --min-area 0.05 --counted any_box --targets boxes"
+        " --label test=b train=any"
     )
 
 
