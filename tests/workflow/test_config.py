@@ -78,8 +78,8 @@ def _config(changes: dict[str, Any] | None = None) -> dict[str, Any]:
         ("tables.table4.methods", ["lod"], 'tables.table4.methods: "lod" is unknown'),
         (
             "tables.table4.baselines",
-            {"edge_boxes": "scenes_vit"},
-            'tables.table4.baselines.edge_boxes: "scenes_vit" is unknown; choose from pixels',
+            {"edge_boxes": "dinov2_scenes"},
+            'tables.table4.baselines.edge_boxes: "dinov2_scenes" is unknown; choose from pixels',
         ),
         (
             "tables.table4.baselines",
@@ -161,7 +161,7 @@ def test_defaults_are_filled_in() -> None:
         ("discovery.detector.lr", "1e-3", 1e-3),
         ("discovery.detector.lr", "5E-7", 5e-7),
         ("threads", "2", 2),
-        ("backbones.scenes_vit.weights", "2", "2"),
+        ("backbones.dinov2_scenes.weights", "2", "2"),
         ("grounding.weights", {"captions": "null"}, {"captions": None}),
         ("tables.table4.random_backbone", "null", None),
         ("cad.training.dataset_steps", {"scenes07": "5"}, {"scenes07": 5}),

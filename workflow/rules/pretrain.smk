@@ -1,34 +1,8 @@
 """Embedded weights made anew; those that ship are in workflow/resources/."""
 
 
-rule pretrain_backbone:
-    """Weights of the embedded backbone; those that ship are in workflow/resources/."""
-    input:
-        **datasets.files(config, config["resources"]["backbone"]["dataset"]),
-        code=code("pretrain_backbone"),
-    output:
-        weights="results/resources/scenes_vit.safetensors",
-    log:
-        "results/logs/pretrain_backbone.log",
-    benchmark:
-        "results/benchmarks/pretrain_backbone.tsv"
-    conda:
-        "../../envs/stages.yaml"
-    threads: THREADS
-    resources:
-        **on_device(mem_mb=6000, runtime=720),
-    params:
-        stage="pretrain_backbone",
-        options=embedded_weights.training_options(config, "backbone"),
-    shell:
-        with_device(
-            "python stages/{params.stage}.py --index {input.index} {params.options}"
-            " --output {output.weights}"
-        )
-
-
-# The small masked autoencoder that draws backgrounds for train_segmenter.
-use rule pretrain_backbone as pretrain_inpainter with:
+rule pretrain_inpainter:
+    """The small masked autoencoder that draws backgrounds for train_segmenter."""
     input:
         **datasets.files(config, config["resources"]["inpainter"]["dataset"]),
         code=code("pretrain_inpainter"),
@@ -38,13 +12,23 @@ use rule pretrain_backbone as pretrain_inpainter with:
         "results/logs/pretrain_inpainter.log",
     benchmark:
         "results/benchmarks/pretrain_inpainter.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: THREADS
+    resources:
+        **on_device(mem_mb=6000, runtime=720),
     params:
         stage="pretrain_inpainter",
         options=embedded_weights.training_options(config, "inpainter"),
+    shell:
+        with_device(
+            "python stages/{params.stage}.py --index {input.index} {params.options}"
+            " --output {output.weights}"
+        )
 
 
 # The small CLIP.
-use rule pretrain_backbone as train_clip with:
+use rule pretrain_inpainter as train_clip with:
     input:
         **datasets.files_of_all(config, config["resources"]["clip"]["datasets"]),
         code=code("train_clip"),
@@ -60,7 +44,7 @@ use rule pretrain_backbone as train_clip with:
 
 
 # The small BLIP.
-use rule pretrain_backbone as train_captioner with:
+use rule pretrain_inpainter as train_captioner with:
     input:
         **datasets.files_of_all(config, config["resources"]["captioner"]["datasets"]),
         code=code("train_captioner"),

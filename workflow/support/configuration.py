@@ -113,7 +113,7 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
     yield "backbone", config["backbone"], config["backbones"]
     yield "method", config["method"], methods
     resources = config["resources"]
-    for section in ("backbone", "inpainter", "segmenter"):
+    for section in ("inpainter", "segmenter"):
         yield f"resources.{section}.dataset", resources[section]["dataset"], datasets
     yield "resources.segmenter.backbone", resources["segmenter"]["backbone"], backbones
     for section in ("clip", "captioner"):

@@ -50,24 +50,17 @@ class TransformerBackbone(Backbone):
         """Number of transformer blocks."""
         return len(self.network.blocks)
 
-    def frozen_forward(self, pixels: Tensor, last: int, patch_mask: Tensor | None = None) -> Tensor:
-        """See `Backbone.enter`: tokens (B, 1 + N, D).
-
-        Args:
-            patch_mask: (B, N) bool; embeddings of these patches are zeroed (masked-patch
-                pretraining).
-        """
+    def frozen_forward(self, pixels: Tensor, last: int) -> Tensor:
+        """See `Backbone.frozen_forward`: tokens (B, 1 + N, D)."""
         network = self.network
         embedded = network.patch_embed.proj(pixels)
         grid = (embedded.shape[-2], embedded.shape[-1])
         patches = network.patch_embed.norm(embedded.flatten(2).transpose(1, 2))
-        if patch_mask is not None:
-            patches = patches * ~patch_mask.unsqueeze(-1)
         tokens = network.norm_pre(self._with_positions(patches, grid))
         return self._run(network.blocks[: self._first(last)], tokens, grid)
 
     def trainable_forward(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
-        """See `Backbone.leave`."""
+        """See `Backbone.trainable_forward`."""
         network, read = self.network, self._read
         before = self._run(network.blocks[self._first(last) : read], state, grid)
         query, key, value = self._attention_inputs(network.blocks[read], before)

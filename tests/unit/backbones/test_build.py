@@ -177,19 +177,6 @@ class TestTransformer:
         assert moving == {"1", "2"}
         assert backbone.network.norm.weight.grad is not None
 
-    @torch.no_grad()
-    def test_masked_patches_do_not_matter(self):
-        backbone = vit()
-        mask = torch.zeros(2, 16, dtype=torch.bool)
-        mask[:, 5] = True  # row 1, column 1
-        changed = pixels()
-        changed[:, :, 16:32, 16:32] = 0
-        states = [
-            backbone.frozen_forward(images, 3, patch_mask=mask) for images in (pixels(), changed)
-        ]
-        assert torch.equal(*states)
-        assert not torch.equal(states[0], backbone.frozen_forward(pixels(), 3))
-
 
 def literal_facet(model, images, facet, block):
     """Patches of one facet of timm's model, from what passes through its modules."""
