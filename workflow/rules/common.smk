@@ -44,7 +44,10 @@ from support.plans import (
     wwbl,
 )
 
+STAGES = code_tracking.announce_stages()
+
 try:
+    configuration.complete(config, configuration.default_files())
     configuration.prepare(
         config, Path(workflow.basedir, "schemas", "config.schema.yaml")
     )
@@ -107,7 +110,7 @@ def on_device(mem_mb, runtime, gpu=GPUS):
 
 def code(stage):
     """The record of the source files that a stage is made of."""
-    record = code_tracking.record_code(stage)
+    record = code_tracking.record_code(stage, STAGES)
     # Left in when not tracked: a changed set of inputs would itself be a reason to rerun.
     return record if config["track_code"] else ancient(record)
 

@@ -19,7 +19,7 @@ rule render_scenes:
         options=lambda w: datasets.scene_options(config, w.dataset),
     shell:
         logged(
-            "python stages/render_scenes.py {params.options} --output {output.index}"
+            "python $BBR_STAGES/render_scenes.py {params.options} --output {output.index}"
         )
 
 
@@ -49,5 +49,5 @@ rule index_dataset:
         options=lambda w: datasets.index_options(config, w.dataset),
     shell:
         logged(
-            "python stages/index_dataset.py {params.files} {params.options} --output {output.index}"
+            "python $BBR_STAGES/index_dataset.py {params.files} {params.options} --output {output.index}"
         )

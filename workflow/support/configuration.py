@@ -12,6 +12,7 @@ import yaml
 
 from . import sources
 from .artifacts import COLLECTION_METHODS, IMAGE_METHODS, PIXELS
+from .code_tracking import ROOT
 from .validation import ConfigurationError, not_one_of, validate
 
 MINE = "mine"  # the dataset of a user's own photographs
@@ -19,6 +20,37 @@ CUSTOM = "custom"  # the backbone of a user's own weights
 LAYER = "second_layer"  # a heuristic's key that names another backbone
 GROUNDING_TABLES = ("table1", "table2", "table3", "table5")
 NOT_FILES = ("timm", "random", "efficientnet_lite0", "dinov2_vits14", "none", "imagenet")
+
+
+def default_files() -> list[Path]:
+    """The files below every configuration, as the Snakefile names them, the last one on top."""
+    names = ("discovery", "grounding", "captioning", "cad", "tables", "figures", "resources")
+    defaults = ROOT / "workflow" / "configs" / "defaults"
+    return [*(defaults / f"{name}.yaml" for name in names), ROOT / "config.yaml"]
+
+
+def complete(config: dict[str, Any], below: Iterable[Path]) -> None:
+    """Lay a configuration on top of files, key by key, as `--configfile` does.
+
+    Not by `configfile:`, which is not read where another workflow uses this one as a module.
+
+    Args:
+        config: changed in place. On the command line, cad=true is about one's own photographs;
+            elsewhere `cad` is a section.
+        below: YAML files, the last one on top.
+    """
+    if str(config.get("cad")).lower() in ("true", "false"):
+        config["refine_cad"] = config.pop("cad")
+    for path in reversed(list(below)):
+        _fill(config, yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def _fill(section: dict[str, Any], below: dict[str, Any]) -> None:
+    for key, value in below.items():
+        if isinstance(value, dict) and isinstance(section.get(key), dict):
+            _fill(section[key], value)
+        else:
+            section.setdefault(key, value)
 
 
 def prepare(config: dict[str, Any], schema: Path | str) -> None:
