@@ -143,7 +143,15 @@ def load_index(path: Path | str) -> Index:
         InputError: missing, not JSON, or not an index that the stages can rely on.
     """
     path = Path(os.path.expanduser(path))
-    content = read_json(path)
+    return as_index(read_json(path), path)
+
+
+def as_index(content: Any, path: Path) -> Index:
+    """`load_index` of what was read from `path`.
+
+    Raises:
+        InputError: not an index that the stages can rely on.
+    """
     if not isinstance(content, dict) or "images" not in content:
         raise InputError(f"{path}: has no `images`, so it is neither an index nor a COCO file")
     index = Index(
