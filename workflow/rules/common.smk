@@ -20,6 +20,7 @@ from support import (
     configuration,
     given_files,
     grounding_names,
+    own_python,
     sections,
     sources,
     variants,
@@ -45,8 +46,12 @@ from support.plans import (
 )
 
 try:
+    own_python.lead_path(conda_deployed=bool(workflow.deployment_settings.deployment_method))
     configuration.prepare(
-        config, Path(workflow.basedir, "schemas", "config.schema.yaml")
+        config,
+        Path(workflow.basedir, "schemas", "config.schema.yaml"),
+        sys.argv,
+        configuration.folder_of_command(sys.argv, os.environ),
     )
 except configuration.ConfigurationError as mistake:
     sys.exit(str(mistake))

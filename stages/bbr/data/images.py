@@ -8,7 +8,6 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +15,8 @@ import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from ..errors import InputError
+from .image_files import FORMATS, HEIF
 
-# What Pillow reads only with the package pillow-heif: photographs as many telephones take them.
-_HEIF = (".heic", ".heif", ".hif")
-# Only these decoders are tried, whatever a file's name says: among Pillow's others are some that
-# run external programs (EPS through Ghostscript).
-_ENDINGS = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jps", ".mpo"),
-    "PNG": (".png", ".apng"),
-    "BMP": (".bmp",),
-    "DIB": (".dib",),
-    "WEBP": (".webp",),
-    "TIFF": (".tif", ".tiff"),
-    "GIF": (".gif",),
-    "JPEG2000": (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"),
-    "AVIF": (".avif", ".avifs"),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
-    "TGA": (".tga",),
-    "PCX": (".pcx",),
-    "SGI": (".sgi", ".rgb", ".bw"),
-    "PSD": (".psd",),
-    "ICO": (".ico",),
-}
-_FORMATS = tuple(_ENDINGS)
-EXTENSIONS = frozenset((*chain.from_iterable(_ENDINGS.values()), *_HEIF))
-# Of what cameras write as they measured it, Pillow would open no more than the small preview.
-RAW_EXTENSIONS = frozenset(
-    f".{name}"
-    for name in (
-        *("dng", "nef", "nrw", "cr2", "cr3", "crw", "arw", "srf"),
-        *("sr2", "raf", "orf", "rw2", "pef", "raw", "3fr", "x3f"),
-    )
-)
-# How the files begin that most photographs are, whatever their names end in.
-_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")
 _ORIENTATION = 0x0112  # of EXIF's tags
 # A comment of megabytes in a PNG, as editors and generators write them, is no reason to refuse the
 # picture; Pillow allows one.
@@ -184,18 +151,6 @@ def image_size(path: Path | str) -> tuple[int, int]:
     return look.height, look.width
 
 
-def begins_as_image(path: Path | str) -> bool:
-    """Whether a file begins as common kinds of images do, for names that do not tell."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(12)
-    except OSError:
-        return False
-    riff = start.startswith(b"RIFF") and start[8:] == b"WEBP"
-    boxed = start[4:] in (b"ftypavif", b"ftypheic", b"ftypheix", b"ftypmif1")
-    return start.startswith(_BEGINNINGS) or riff or boxed
-
-
 @contextlib.contextmanager
 def _open_upright(path: Path | str, turned: list[int] | None = None) -> Iterator[Image.Image]:
     """The decoded image with its EXIF orientation applied, in its own mode.
@@ -227,14 +182,14 @@ def _open_upright(path: Path | str, turned: list[int] | None = None) -> Iterator
 
 
 def _formats(path: Path | str) -> tuple[str, ...]:
-    if Path(path).suffix.lower() not in _HEIF:
-        return _FORMATS
+    if Path(path).suffix.lower() not in HEIF:
+        return FORMATS
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
         raise UnreadableImage(path, "HEIC needs a package: pip install pillow-heif") from None
     register_heif_opener()
-    return (*_FORMATS, "HEIF")
+    return (*FORMATS, "HEIF")
 
 
 def _refuse_unsupported(path: Path | str, image: Image.Image) -> None:

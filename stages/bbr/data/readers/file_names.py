@@ -9,12 +9,12 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from ..images import EXTENSIONS
+from ..image_files import EXTENSIONS
 from .listing import Listing
+from .walk import is_hidden
 
 # How names are compared, and the names that are alike then, each with its file.
 _Tables = list[tuple[Callable[[str], str], dict[str, list[tuple[str, str]]]]]
-_JUNK = frozenset(("@eaDir", "__MACOSX", "#recycle", "@Recycle", "$RECYCLE.BIN", "lost+found"))
 
 
 class FileNames:
@@ -59,11 +59,6 @@ def with_files_found(listing: Listing) -> Listing:
         for image in listing.images
     ]
     return replace(listing, images=images)
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder is none of the user's: hidden, of a waste basket, a thumbnail."""
-    return name.startswith(".") or name in _JUNK
 
 
 def _files_below(root: Path) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...errors import InputError
 from ...storage.text_files import read_text
-from ..images import EXTENSIONS
+from ..image_files import EXTENSIONS
 
 
 @dataclass(frozen=True)
