@@ -95,6 +95,10 @@ class Reading:
         "boxes were drawn on: the upright image, the stored one (EXIF ignored), or as sizes tell",
         choices=FRAMES,
     )
+    max_side: int = option(
+        1024, "larger images are shrunk to it before f sees them; boxes are of the whole image",
+        unit="px", min=1,
+    )  # fmt: skip
     max_skipped: int | None = option(
         None, "fail if more images are unusable [1 % of them, but at least 10]", min=0
     )
@@ -130,11 +134,13 @@ def run(*, files: Files, reading: Reading) -> Index:
         "texts_per_image": reading.texts_per_image,
         "limit": reading.limit,
         "frame": reading.frame,
+        "max_side": reading.max_side,
         "max_skipped": reading.max_skipped,
         "image_files_sha256": listing.digest(),
     }
     info = {
         "image_root": _relative(measured.root, output.parent),
+        "max_side": reading.max_side,
         "skipped": skipped,
         "notes": measured.count_notes(),
         "provenance": provenance("index_dataset", parameters, listing.sources),

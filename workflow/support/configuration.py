@@ -15,7 +15,7 @@ from .artifacts import COLLECTION_METHODS, IMAGE_METHODS, PIXELS
 from .validation import ConfigurationError, not_one_of, validate
 
 MINE = "mine"  # the dataset of a user's own photographs
-OWN_PATHS = ("images", "phrases", "weights")
+OWN_PATHS = ("images", "phrases", "weights", "class_names")
 CUSTOM = "custom"  # the backbone of a user's own weights
 LAYER = "second_layer"  # a heuristic's key that names another backbone
 GROUNDING_TABLES = ("table1", "table2", "table3", "table5")

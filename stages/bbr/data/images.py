@@ -76,6 +76,22 @@ def upright_rgb(image: Image.Image) -> np.ndarray:
         raise UnreadableImage(name, _reason(error)) from error
 
 
+def shrunk_size(height: int, width: int, max_side: int | None) -> tuple[int, int]:
+    """(height, width) of an image whose longer side is at most `max_side`."""
+    if max_side is None or max(height, width) <= max_side:
+        return height, width
+    factor = max_side / max(height, width)
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def shrunk(pixels: np.ndarray, max_side: int | None) -> np.ndarray:
+    """(H, W, 3) uint8 to that size, bicubic with antialiasing; as they are where that is theirs."""
+    height, width = shrunk_size(pixels.shape[0], pixels.shape[1], max_side)
+    if (height, width) == pixels.shape[:2]:
+        return pixels
+    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+
+
 def checksum(path: Path | str) -> int:
     """CRC-32 of a file's bytes, by which an index knows its images again.
 

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from ..configuration import MINE
+from ..given_files import optional_file
 from ..sections import Config
 from . import datasets
 
@@ -19,6 +20,18 @@ def boxes(config: Config) -> dict[str, Any]:
     _need(config, "results/mine needs your photographs: add --config images=PATH, their folder")
     folder = f"results/{MINE}/{config['backbone']}/{config['method']}"
     return {**datasets.files(config, MINE), **_boxes(folder)}
+
+
+def exported(config: Config) -> dict[str, Any]:
+    """The index and the boxes of the photographs as `results/mine` has them, and names of classes.
+
+    Raises:
+        SystemExit: the photographs are not named.
+    """
+    _need(config, "results/mine/export needs your photographs: add --config images=PATH")
+    names = optional_file(config["class_names"])
+    found = {"index": datasets.files(config, MINE)["index"], **_boxes(f"results/{MINE}")}
+    return {**found, "names": names} if names else found
 
 
 def phrases(config: Config) -> dict[str, Any]:
