@@ -42,7 +42,7 @@ def export(folder, layout, *options):
     """The folder that was written."""
     output = folder / "export" / layout
     arguments = ["--format", layout, "--index", folder / "index.json"]
-    arguments += ["--boxes", folder / "boxes.json", "--output", output, *options]
+    arguments += ["--boxes", folder / "boxes.json", "--folder", output, *options]
     assert export_boxes.main([str(argument) for argument in arguments]) == 0
     return output
 
@@ -77,7 +77,7 @@ class TestYolo:
     def test_labels_come_back_as_boxes(self, found):
         folder = export(found, "yolo", "--names", _names(found))
         data = yaml.safe_load((folder / "data.yaml").read_text())
-        assert data["names"] == {0: "cat", 1: "object 3"}
+        assert data["names"] == {0: "cat", 1: "object"}
         listed = (Path(data["path"]) / data["train"]).read_text().splitlines()
         assert listed == ["./images/a.jpg", "./images/c.jpg", "./images/sub/b c.jpg"]
         back = []
@@ -117,9 +117,8 @@ class TestLabelme:
 
 class TestChoices:
     def test_min_score(self, found):
-        coco = json.loads(
-            (export(found, "coco", "--min-score", 0.5) / "annotations.json").read_text()
-        )
+        folder = export(found, "coco", "--min-score", 0.5)
+        coco = json.loads((folder / "annotations.json").read_text())
         assert [a["score"] for a in coco["annotations"]] == [0.75, 0.5]
         assert len(coco["images"]) == 3
 
@@ -143,7 +142,7 @@ def _names(folder):
 
 def _refused(folder, capsys, layout="coco", *options):
     arguments = ["--format", layout, "--index", folder / "index.json"]
-    arguments += ["--boxes", folder / "boxes.json", "--output", folder / "x", *options]
+    arguments += ["--boxes", folder / "boxes.json", "--folder", folder / "x", *options]
     assert export_boxes.main([str(argument) for argument in arguments]) == 1
     return capsys.readouterr().err.strip().splitlines()[-1]
 
@@ -159,15 +158,8 @@ def test_bad_input(found, capsys):
 def test_two_photographs_of_one_stem(found, capsys):
     photo(found / "photos/a.png")
     (found / "index.json").unlink()
-    index_dataset.main(
-        [
-            "--format",
-            "folder",
-            "--source",
-            str(found / "photos"),
-            "--output",
-            str(found / "index.json"),
-        ]
-    )
+    arguments = ["--format", "folder", "--source", found / "photos"]
+    arguments += ["--output", found / "index.json"]
+    assert index_dataset.main([str(argument) for argument in arguments]) == 0
     message = _refused(found, capsys, "yolo")
     assert "a.jpg and a.png would both have a.txt" in message
