@@ -2,7 +2,7 @@
 
     python -m pytest tests/inputs -m "slow or not slow" --input-table docs/inputs.md
 
-writes that table, which docs/your-photographs.md shows.
+writes that table, which docs/reliability.md shows.
 """
 
 from __future__ import annotations
