@@ -46,7 +46,9 @@ from support.plans import (
 )
 
 try:
-    own_python.lead_path(conda_deployed=bool(workflow.deployment_settings.deployment_method))
+    own_python.lead_path(
+        conda_deployed=bool(workflow.deployment_settings.deployment_method)
+    )
     configuration.prepare(
         config,
         Path(workflow.basedir, "schemas", "config.schema.yaml"),
