@@ -23,6 +23,7 @@ from bbr.backbones.native_extraction import (
     WINDOW,
     NativeImage,
     NativeImages,
+    images_at_once,
     in_groups,
     while_writing,
 )
@@ -53,7 +54,8 @@ class Storage:
         metavar="N",
     )  # fmt: skip
     dtype: str = option("float32", "of the stored states", choices=("float16", "float32"))
-    batch_size: int = option(32, "seen by f at once", unit="images", min=1)
+    batch_size: int = option(32, "seen by f at once, at most", unit="images", min=1)
+    batch_pixels: int = option(2**23, "seen by f at once, at most", unit="px", min=1)
     seed: int = option(0, "of --weights random", min=0)
 
 
@@ -90,7 +92,7 @@ def run(
             source.windows(WINDOW), -(-len(images) // WINDOW), f"windows of {WINDOW} images"
         )
         observe = partial(
-            _window_states, backbone=f, last=last, size=storage.batch_size,
+            _window_states, backbone=f, last=last, storage=storage,
             precision=compute.precision,
         )  # fmt: skip
         while_writing(windows, observe, partial(_write, writer))
@@ -112,7 +114,7 @@ def _write(writer: StateWriter, kept: _Kept) -> None:
 
 @torch.inference_mode()
 def _window_states(
-    images: list[NativeImage], backbone: Backbone, last: int, size: int, precision: str
+    images: list[NativeImage], backbone: Backbone, last: int, storage: Storage, precision: str
 ) -> list[_Kept]:
     """States of images, those of one padded size together, as extract_features.py has them."""
 
@@ -123,6 +125,11 @@ def _window_states(
         grid = backbone.patch_grid(pixels)
         for image, state in zip(group, states, strict=True):
             yield _Kept(image.image_id, image.size, grid, state)
+
+    def size(shape: tuple[int, ...]) -> int:
+        patches = shape[-2] * shape[-1] // backbone.stride**2
+        most = storage.batch_size
+        return images_at_once(patches, backbone.stride, most, storage.batch_pixels)
 
     return in_groups(images, lambda image: tuple(image.pixels.shape), batch, size)
 

@@ -66,6 +66,7 @@ def run(
         first = stack.enter_context(FeatureCollection(files.features))
         second = stack.enter_context(FeatureCollection(second_paths)) if second_paths else None
         found = discover_boxes(method.method, first, second, lod, batches.batch_size, place)
+        found = first.enlarge(found)
         skipped = sorted(first.skipped, key=lambda entry: entry["image_id"])
     records = []
     for image_id, (x1, y1, x2, y2) in sorted(found.items()):

@@ -27,6 +27,7 @@ from bbr.backbones.native_extraction import (
     WINDOW,
     NativeImage,
     NativeImages,
+    images_at_once,
     in_groups,
     require_few,
     while_writing,
@@ -54,8 +55,13 @@ class Storage:
     """How features are stored."""
 
     dtype: str = option("float16", "of the stored features", choices=("float16", "float32"))
-    batch_size: int = option(32, "seen by f at once", unit="images", min=1)
+    batch_size: int = option(32, "seen by f at once, at most", unit="images", min=1)
+    batch_pixels: int = option(2**23, "seen by f at once, at most", unit="px", min=1)
     seed: int = option(0, "of --weights random", min=0)
+
+    def images_at_once(self, backbone: Backbone, rows: int, columns: int) -> int:
+        """How many images of a patch grid f sees at once."""
+        return images_at_once(rows * columns, backbone.stride, self.batch_size, self.batch_pixels)
 
 
 def run(
@@ -84,24 +90,26 @@ def run(
     }  # fmt: skip
     inputs = {"index": files.index, "weights": backbone.file, **as_inputs(kept.states)}
     record = provenance("extract_features", parameters, inputs, device_name(place))
-    with _create(files.output, f, storage.dtype, record) as writer:
+    full_sizes = {i["id"]: (i["height"], i["width"]) for i in images} if dataset.max_side else {}
+    write = partial(_write, full_sizes=full_sizes)
+    with _create(files.output, f, storage.dtype, record, bool(full_sizes)) as writer:
         total = -(-len(images) // WINDOW)
         watch = partial(cli.progress, total=total, what=f"windows of {WINDOW} images")
-        options = {"backbone": f, "size": storage.batch_size, "precision": compute.precision}
+        options = {"backbone": f, "storage": storage, "precision": compute.precision}
         if states is None:
             source = NativeImages(dataset, images, f, skips.max_skipped)
             observe = partial(_of_pixels, **options)
-            while_writing(watch(source.windows(WINDOW)), observe, partial(_write, writer))
+            while_writing(watch(source.windows(WINDOW)), observe, partial(write, writer))
             skipped = source.skipped
         else:
             skipped = _skipped(states, images, dataset, skips.max_skipped)
             observe = partial(_of_states, last=states.last, **options)
-            while_writing(watch(states.windows(images, WINDOW)), observe, partial(_write, writer))
+            while_writing(watch(states.windows(images, WINDOW)), observe, partial(write, writer))
         writer.note_skipped(skipped)
 
 
 def _create(
-    path: Path, f: Backbone, dtype: str, record: dict[str, Any]
+    path: Path, f: Backbone, dtype: str, record: dict[str, Any], full_sizes: bool
 ) -> AbstractContextManager[FeatureWriter]:
     return create_features(
         path,
@@ -112,6 +120,7 @@ def _create(
         dtype=dtype,
         provenance=record,
         masks=isinstance(f, Segmenter),
+        full_sizes=full_sizes,
         facet=f.spec.facet,
         block=f.spec.block,
     )
@@ -128,13 +137,13 @@ class _Found(NamedTuple):
     mask: Tensor | None
 
 
-def _write(writer: FeatureWriter, found: _Found) -> None:
-    writer.append(*found)
+def _write(writer: FeatureWriter, found: _Found, full_sizes: dict[int, tuple[int, int]]) -> None:
+    writer.append(*found, full_size=full_sizes.get(found.image_id))
 
 
 @torch.inference_mode()
 def _of_pixels(
-    images: list[NativeImage], backbone: Backbone, size: int, precision: str
+    images: list[NativeImage], backbone: Backbone, storage: Storage, precision: str
 ) -> list[_Found]:
     """Features of images, those of one padded size together."""
 
@@ -143,12 +152,16 @@ def _of_pixels(
             maps = backbone(torch.cat([image.pixels for image in group]))
         return _found(backbone, maps, group)
 
+    def size(shape: tuple[int, ...]) -> int:
+        rows, columns = (side // backbone.stride for side in shape[-2:])
+        return storage.images_at_once(backbone, rows, columns)
+
     return in_groups(images, lambda image: tuple(image.pixels.shape), batch, size)
 
 
 @torch.inference_mode()
 def _of_states(
-    images: list[NativeState], backbone: Backbone, last: int, size: int, precision: str
+    images: list[NativeState], backbone: Backbone, last: int, storage: Storage, precision: str
 ) -> list[_Found]:
     """The same of what the `last` blocks read of them."""
     place = backbone.mean.device
@@ -158,6 +171,9 @@ def _of_states(
         with autocast(place, precision):
             maps = backbone.trainable_forward(state, last, group[0].grid)
         return _found(backbone, maps, group)
+
+    def size(grid: tuple[int, ...]) -> int:
+        return storage.images_at_once(backbone, *grid)
 
     return in_groups(images, lambda image: image.grid, batch, size)
 

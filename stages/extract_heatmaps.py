@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bbr.clip.network import Clip, ClipOptions, prompt, to_unit
 from bbr.clip.relevancy import relevancy_maps
+from bbr.clip.small_network import WordTokenizer
 from bbr.command_line import cli
 from bbr.command_line.devices import autocast, choose_device, device_name
 from bbr.command_line.run_options import ComputeOptions
@@ -93,6 +94,7 @@ def run(
     kept = {image["id"] for image in dataset.shard(*part.shard)}
     found = [e for e in entries(dataset, maps.texts) if e.image_id in kept]
     groups = by_image([kept_words(e) for e in found] if maps.words == "kept" else found)
+    _name_unknown_words(network, groups)
     images = SquareImages(dataset, maps.image_size, clip.resizing)
     with create_heatmaps(files.output, size=(side, side), provenance=record) as file:
         batches = list(chunks(groups, maps.batch_size))
@@ -114,6 +116,18 @@ def _require_same_embedding(grounder: Grounder | None, clip: Clip, weights: Path
         raise InputError(
             f"--weights {weights}: g reads texts of {grounder.spec.text_dim} numbers, but this"
             f" CLIP gives {given}; use the CLIP that g was trained with"
+        )
+
+
+def _name_unknown_words(clip: Clip, groups: list[list[Entry]]) -> None:
+    """Warn of words that this CLIP cannot tell apart: their maps mean little."""
+    if not isinstance(clip.tokenize, WordTokenizer):
+        return
+    unknown = clip.tokenize.unknown_words(t for g in groups for entry in g for t in entry.sentences)
+    if unknown:
+        named = ", ".join(list(unknown)[:10]) + (", ..." if len(unknown) > 10 else "")
+        cli.log.warning(
+            "%d words are unknown to this CLIP, which reads them all alike: %s", len(unknown), named
         )
 
 

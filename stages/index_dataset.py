@@ -24,8 +24,10 @@ and, with the phrases of each image and the boxes they refer to (`phrase_id` and
 Of phrases, info.phrases has the counts, and how many have no box to find, by reason.
 
 Every image is decoded once. Sizes are those of the upright (EXIF orientation applied) image, and
-boxes are understood to lie in it. Images that cannot be read, or whose size is not the one that
-their annotation states, are left out and listed in info.skipped with the reason.
+boxes lie in it: those that were drawn on the stored image, as its stated size tells, are turned
+with it; --frame says so where sizes do not. Images that cannot be read, or whose size is not the
+one that their annotation states, are left out and listed in info.skipped with the reason. What
+else is not used, or not as it stands there, is counted in info.notes.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ import bbr.command_line.fast_import
 
 from bbr.command_line import cli
 from bbr.data.index import Index, save_index
+from bbr.data.readers.file_names import with_files_found
+from bbr.data.readers.frames import FRAMES
 from bbr.data.readers.layouts import IMAGE_SETS, LAYOUTS, read_layout
 from bbr.data.readers.measure import measure_images
 from bbr.errors import InputError
@@ -90,6 +94,15 @@ class Reading:
         only=_WITH_TEXTS,
     )  # fmt: skip
     limit: int | None = option(None, "take only the first N images [all]", min=1)
+    frame: str = option(
+        "auto",
+        "boxes were drawn on: the upright image, the stored one (EXIF ignored), or as sizes tell",
+        choices=FRAMES,
+    )
+    max_side: int = option(
+        1024, "larger images are shrunk to it before f sees them; boxes are of the whole image",
+        unit="px", min=1,
+    )  # fmt: skip
     max_skipped: int | None = option(
         None, "fail if more images are unusable [1 % of them, but at least 10]", min=0
     )
@@ -112,29 +125,37 @@ def run(*, files: Files, reading: Reading) -> Index:
         image_list=files.image_list, round_boxes=reading.round_boxes,
         inclusive_boxes=reading.inclusive_boxes,
     )  # fmt: skip
-    listing = listing.only(listing.images[: reading.limit])
+    listing = with_files_found(listing.only(listing.images[: reading.limit]))
     if reading.texts_per_image is not None:
         listing = listing.with_texts(reading.texts_per_image)
     # The number that --threads set, or the machine's default.
-    measured, skipped = measure_images(listing, cli.thread_count(), reading.max_skipped)
+    measured, skipped = measure_images(
+        listing, cli.thread_count(), reading.max_skipped, reading.frame
+    )
     parameters = {
         "format": layout,
         "image_set": reading.image_set or IMAGE_SETS.get(layout),
         "round_boxes": reading.round_boxes,
         "texts_per_image": reading.texts_per_image,
         "limit": reading.limit,
+        "frame": reading.frame,
+        "max_side": reading.max_side,
         "max_skipped": reading.max_skipped,
         "image_files_sha256": listing.digest(),
     } | ({"inclusive_boxes": True} if reading.inclusive_boxes else {})
     info = {
         "image_root": _relative(measured.root, output.parent),
+        "max_side": reading.max_side,
         "skipped": skipped,
+        "notes": measured.count_notes(),
         "provenance": provenance("index_dataset", parameters, listing.sources),
     }
     if layout in _WITH_PHRASES:
         info["phrases"] = measured.count_phrases()
     index = Index(measured.images, measured.annotations, measured.categories, info, output)
     save_index(index)
+    for what, count in index.info["notes"].items():
+        cli.log.info("noted: %d × %s", count, what)
     cli.log.info("%s: %d images, %d boxes", output, len(index.images), len(index.annotations))
     return index
 

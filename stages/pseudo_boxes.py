@@ -53,12 +53,13 @@ def run(*, heuristic: Heuristic, files: Files, amounts: Amounts, device: DeviceO
         order, skipped = file.image_id.tolist(), file.skipped
         batches = file.batches(amounts.batch_size, place)
         for batch in cli.progress(batches, None, "batches of images"):
-            boxes = propose_scored(batch, method, options, amounts.max_boxes)
-            found.update(zip(batch.image_ids, boxes, strict=True))
+            proposed = propose_scored(batch, method, options, amounts.max_boxes)
+            found.update(zip(batch.image_ids, proposed, strict=True))
+        boxes = file.enlarge({i: [box for box, _ in found[i]] for i in order})
     records = [
         {"image_id": i, "category_id": 1, "bbox": _xywh(box), "score": score}
         for i in order
-        for box, score in found[i]
+        for box, (_, score) in zip(boxes[i].tolist(), found[i], strict=True)
     ]
     parameters = {"method": method, **vars(options), "max_boxes": amounts.max_boxes}
     inputs = {"features": files.features}

@@ -20,6 +20,7 @@ from support import (
     configuration,
     given_files,
     grounding_names,
+    own_python,
     sections,
     sources,
     variants,
@@ -48,8 +49,14 @@ STAGES = code_tracking.announce_stages()
 
 try:
     configuration.complete(config, configuration.default_files())
+    own_python.lead_path(
+        conda_deployed=bool(workflow.deployment_settings.deployment_method)
+    )
     configuration.prepare(
-        config, Path(workflow.basedir, "schemas", "config.schema.yaml")
+        config,
+        Path(workflow.basedir, "schemas", "config.schema.yaml"),
+        sys.argv,
+        configuration.folder_of_command(sys.argv, os.environ),
     )
 except configuration.ConfigurationError as mistake:
     sys.exit(str(mistake))

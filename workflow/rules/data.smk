@@ -45,7 +45,7 @@ rule index_dataset:
         mem_mb=lambda w, attempt: attempt * datasets.index_memory(config, w.dataset),
         runtime=lambda w, attempt: 60 * attempt,
     params:
-        files=file_options(*datasets.SOURCE_KINDS),
+        files=lambda w, input: datasets.own_files(config, w.dataset),
         options=lambda w: datasets.index_options(config, w.dataset),
     shell:
         logged(

@@ -83,3 +83,30 @@ use rule draw_descriptions as draw_own_descriptions with:
         "results/logs/mine/draw_own_descriptions.log",
     benchmark:
         "results/benchmarks/mine/draw_own_descriptions.tsv"
+
+
+rule export_own_boxes:
+    """Boxes of the user's own photographs as other tools read them."""
+    input:
+        unpack(lambda w: own_images.exported(config)),
+        code=code("export_boxes"),
+    output:
+        folder=directory("results/mine/export/{export}"),
+    log:
+        "results/logs/mine/export_{export}.log",
+    benchmark:
+        "results/benchmarks/mine/export_{export}.tsv"
+    wildcard_constraints:
+        export="coco|yolo|labelme",
+    conda:
+        "../../envs/stages.yaml"
+    resources:
+        **growing(mem_mb=2000, runtime=10),
+    params:
+        files=file_options("names"),
+        options=options(config["export"]),
+    shell:
+        logged(
+            "python stages/export_boxes.py --format {wildcards.export} --index {input.index}"
+            " --boxes {input.boxes} {params.files} {params.options} --folder {output.folder}"
+        )

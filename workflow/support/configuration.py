@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from .code_tracking import ROOT
 from .validation import ConfigurationError, not_one_of, validate
 
 MINE = "mine"  # the dataset of a user's own photographs
+OWN_PATHS = ("images", "phrases", "weights", "class_names")
 CUSTOM = "custom"  # the backbone of a user's own weights
 LAYER = "second_layer"  # a heuristic's key that names another backbone
 GROUNDING_TABLES = ("table1", "table2", "table3", "table5")
@@ -23,7 +24,7 @@ NOT_FILES = ("timm", "random", "efficientnet_lite0", "dinov2_vits14", "none", "i
 
 
 def default_files() -> list[Path]:
-    """The files below every configuration, as the Snakefile names them, the last one on top."""
+    """The files below every configuration, the last one on top."""
     names = ("discovery", "grounding", "captioning", "cad", "tables", "figures", "resources")
     defaults = ROOT / "workflow" / "configs" / "defaults"
     return [*(defaults / f"{name}.yaml" for name in names), ROOT / "config.yaml"]
@@ -53,24 +54,68 @@ def _fill(section: dict[str, Any], below: dict[str, Any]) -> None:
             section.setdefault(key, value)
 
 
-def prepare(config: dict[str, Any], schema: Path | str) -> None:
+def prepare(
+    config: dict[str, Any],
+    schema: Path | str,
+    arguments: Sequence[str] = (),
+    folder: Path | str = ".",
+) -> None:
     """Check a configuration, fill in the schema's defaults and add the user's own images.
 
     Args:
         config: changed in place.
         schema: a YAML file that holds a JSON schema.
+        arguments: what was typed, of which paths are taken as they stand there.
+        folder: where it was typed, which relative paths of one's own files start from.
 
     Raises:
         ConfigurationError: a key is unknown, missing or of the wrong kind, or a name that one key
             refers to is not configured.
     """
+    _restore_typed_paths(config, arguments)
     validate(config, yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
     _drop_nulls(config)
     config["backbones"][PIXELS] = {"weights": "none", "heuristics": {}}
-    _add_own_images(config)
+    _add_own_images(config, Path(folder))
     for key, name, allowed in _references(config):
         if name not in allowed:
             raise ConfigurationError(f"config: {key}: {not_one_of(name, allowed)}")
+
+
+def folder_of_command(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Where the command was typed: with --directory, Snakemake has left it by now."""
+    elsewhere = any(a in ("-d", "--directory") or a.startswith("--directory=") for a in arguments)
+    return environment.get("PWD", ".") if elsewhere else "."
+
+
+def _restore_typed_paths(config: dict[str, Any], arguments: Sequence[str]) -> None:
+    """Set the paths of `--config KEY=PATH` to the text that was typed.
+
+    Snakemake reads it as a number or as YAML where it can: 2024_01 becomes 202401, and `a #1` ends
+    at the blank.
+    """
+    for argument in arguments:
+        for key in OWN_PATHS:
+            for start in (f"{key}=", f"--config={key}=", f"-C{key}="):
+                if argument.startswith(start) and config.get(key) is not None:
+                    config[key] = argument.removeprefix(start)
+    for key in OWN_PATHS:
+        if isinstance(config.get(key), (dict, list)):
+            raise ConfigurationError(
+                f"config: {key}: {config[key]!r} is not a path; put it in quotes in the file"
+            )
+        if config.get(key) is not None:
+            config[key] = str(config[key])
+
+
+def _own_path(text: str, folder: Path) -> str:
+    """A path of the user's: relative to the repository if it is in it, and else absolute.
+
+    So that a moved repository has the same paths.
+    """
+    path = os.path.normpath(folder / os.path.expanduser(text))
+    here = os.path.relpath(path)
+    return path if here.startswith("..") else here
 
 
 def _drop_nulls(config: dict[str, Any]) -> None:
@@ -84,12 +129,15 @@ def _drop_nulls(config: dict[str, Any]) -> None:
             section[key] = {k: v for k, v in section[key].items() if v is not None}
 
 
-def _add_own_images(config: dict[str, Any]) -> None:
+def _add_own_images(config: dict[str, Any], folder: Path) -> None:
     """Make the dataset of --config images=PATH and the backbone of --config weights=FILE."""
     if config["images"] is not None:
-        source = os.path.abspath(os.path.expanduser(str(config["images"])))
+        source = _own_path(config["images"], folder)
         if not os.path.isdir(source):
-            raise ConfigurationError(f"config: images: {source}: no such folder")
+            kind = "a file, not a folder" if os.path.exists(source) else "no such folder"
+            raise ConfigurationError(
+                f"config: images: {config['images']!r}: {kind} ({os.path.abspath(source)})"
+            )
         config["datasets"][MINE] = {
             "label": MINE,
             "format": "folder",
@@ -97,12 +145,15 @@ def _add_own_images(config: dict[str, Any]) -> None:
             "shards": 1,
         }
         if config["phrases"] is not None:
-            phrases = os.path.abspath(os.path.expanduser(str(config["phrases"])))
+            phrases = _own_path(config["phrases"], folder)
             if not os.path.isfile(phrases):
-                raise ConfigurationError(f"config: phrases: {phrases}: no such file")
+                raise ConfigurationError(
+                    f"config: phrases: {config['phrases']!r}: no such file"
+                    f" ({os.path.abspath(phrases)})"
+                )
             config["datasets"][MINE]["phrases"] = phrases
     if config["weights"] is not None:
-        weights = os.path.expanduser(config["weights"])
+        weights = _own_path(config["weights"], folder)
         if not os.path.isfile(weights):
             raise ConfigurationError(f"config: weights: {weights}: no such file")
         base = config["backbones"].get(config["backbone"], {})

@@ -84,6 +84,9 @@ def images_digest(index: Index) -> str:
         [*(image.get(key) for key in known), None if "crc32" in image else image["file_name"]]
         for image in index.images
     ]
+    side = index.max_side
+    if side and any(max(i.get("width", 0), i.get("height", 0)) > side for i in index.images):
+        listed.append([side])  # to which some of them are shrunk
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 

@@ -7,6 +7,8 @@ place of pixels, since a few thousand scenes do not teach a transformer to see.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import open_clip
@@ -78,6 +80,11 @@ class WordTokenizer:
     def __call__(self, texts: list[str]) -> Tensor:
         """B texts to (B, context_length) int64; what does not fit is cut off."""
         return torch.tensor([self._encode(text) for text in texts]).view(-1, self._length)
+
+    def unknown_words(self, texts: Iterable[str]) -> dict[str, int]:
+        """The words of texts that are outside the vocabulary, and in how many texts each is."""
+        found = Counter(word for text in texts for word in {*words_of(text)})
+        return {word: n for word, n in found.most_common() if word not in self._number}
 
     def _encode(self, text: str) -> list[int]:
         words = [self._number.get(word, self._unknown) for word in words_of(text)]

@@ -27,6 +27,11 @@ _threads: int | None = None
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
+_LESS_MEMORY = (
+    "give less at once: a smaller --max-side of the index (datasets.NAME.max_side), --batch-size or"
+    " --batch-pixels, or give the job more memory"
+)
+
 # What a full disk, a read-only folder or a wrong path raise: the user's to mend, not a bug.
 _USER_ERRNOS = {
     errno.ENOSPC,
@@ -75,9 +80,23 @@ def execute(
             raise
         where = f"{error.filename}: " if error.filename else ""
         return _fail(parser.prog, f"{where}{error.strerror}")
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _fail(parser.prog, f"out of memory ({_first_line(error)}); {_LESS_MEMORY}")
     except KeyboardInterrupt:
         return _fail(parser.prog, "interrupted", status=130)
     return 0
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python's, NumPy's or torch's allocation failed, on a CPU or a GPU."""
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "") or "of the machine"
 
 
 def _thread_number(text: str) -> int:

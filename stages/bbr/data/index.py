@@ -43,6 +43,12 @@ class Index:
         """The folder that file names start from: info.image_root, relative to the index's own."""
         return self.path.parent / os.path.expanduser(self.info.get("image_root", ""))
 
+    @property
+    def max_side(self) -> int | None:
+        """Longer side in pixels to which images are shrunk before f sees them; None: of none."""
+        side = self.info.get("max_side")
+        return side if type(side) is int and side > 0 else None
+
     def image_root_from(self, folder: Path) -> str:
         """What info.image_root has to say in an index of the same images that lies in `folder`."""
         root = self.info.get("image_root", "")
@@ -143,7 +149,15 @@ def load_index(path: Path | str) -> Index:
         InputError: missing, not JSON, or not an index that the stages can rely on.
     """
     path = Path(os.path.expanduser(path))
-    content = read_json(path)
+    return as_index(read_json(path), path)
+
+
+def as_index(content: Any, path: Path) -> Index:
+    """`load_index` of what was read from `path`.
+
+    Raises:
+        InputError: not an index that the stages can rely on.
+    """
     if not isinstance(content, dict) or "images" not in content:
         raise InputError(f"{path}: has no `images`, so it is neither an index nor a COCO file")
     index = Index(

@@ -14,10 +14,13 @@ from torch import Tensor
 
 from ..command_line.cli import thread_count
 from .augmentation import crop_native
-from .images import UnreadableImage, read_indexed
+from .images import UnreadableImage, read_indexed, shrunk, shrunk_size
 from .index import Index
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+# Of images in memory at native size; as float32, prepared for a network, each takes 12 bytes.
+_WINDOW_PIXELS = 2**24
 _CACHE_BYTES = 4 * 2**30
 
 
@@ -100,22 +103,27 @@ class SquareImages:
 
 
 def native_size_windows(
-    index: Index, images: list[dict[str, Any]], window: int
+    index: Index, images: list[dict[str, Any]], window: int, max_side: int | None = None
 ) -> Iterator[list[tuple[dict[str, Any], np.ndarray | UnreadableImage]]]:
-    """Read images at native size, `window` at a time, the next window while one is in use.
+    """Read images at native size, a window at a time, the next window while one is in use.
+
+    A window has at most `window` images, fewer where they have more than `_WINDOW_PIXELS`.
+
+    Args:
+        max_side: larger images are shrunk to it as they are read.
 
     Yields lists of (image record, (H, W, 3) uint8 pixels or the error that reading raised).
     """
 
     def read(image: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray | UnreadableImage]:
         try:
-            return image, read_indexed(index.image_path(image), image)
+            return image, shrunk(read_indexed(index.image_path(image), image), max_side)
         except UnreadableImage as error:
             return image, error
 
     with ThreadPoolExecutor(max_workers=thread_count()) as pool:
         waiting = None
-        for records in chunks(images, window):
+        for records in _windows(images, window, max_side):
             following = [pool.submit(read, record) for record in records]
             if waiting is not None:
                 yield [future.result() for future in waiting]
@@ -124,15 +132,36 @@ def native_size_windows(
             yield [future.result() for future in waiting]
 
 
+def _windows(
+    images: list[dict[str, Any]], window: int, max_side: int | None
+) -> Iterator[list[dict[str, Any]]]:
+    """Consecutive images, as many as fit into memory; at least one."""
+    some: list[dict[str, Any]] = []
+    pixels = 0
+    for image in images:
+        height, width = shrunk_size(image.get("height", 0), image.get("width", 0), max_side)
+        if some and (len(some) == window or pixels + height * width > _WINDOW_PIXELS):
+            yield some
+            some, pixels = [], 0
+        some.append(image)
+        pixels += height * width
+    if some:
+        yield some
+
+
 def groups_of_equal(
-    items: Iterable[T], key: Callable[[T], Hashable], size: int
+    items: Iterable[T], key: Callable[[T], K], size: int | Callable[[K], int]
 ) -> Iterator[list[T]]:
-    """Items with equal key, in batches of at most `size`, in order of first appearance."""
-    groups: dict[Hashable, list[T]] = {}
+    """Items with equal key, in batches of at most `size`, in order of first appearance.
+
+    Args:
+        size: of every batch, or what it is for items of a key.
+    """
+    groups: dict[K, list[T]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)
-    for group in groups.values():
-        yield from chunks(group, size)
+    for shared, group in groups.items():
+        yield from chunks(group, size(shared) if callable(size) else size)
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[list[T]]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from .components import component_at, mask_boxes
 
 _BLOCKS = 4
+_PRODUCTS = 2**26  # between patches at a time, of 4 bytes each
 
 
 def patch_degrees(features: Tensor) -> Tensor:
@@ -28,7 +29,8 @@ def patch_degrees(features: Tensor) -> Tensor:
     """
     batch, count, _ = features.shape
     degrees = torch.zeros(batch, count, device=features.device)
-    size = -(-count // _BLOCKS)
+    # Quarters of the rows, or fewer where those of all images would not fit; not fewer images.
+    size = max(1, min(-(-count // _BLOCKS), _PRODUCTS // (batch * count)))
     # A is symmetric: blocks of rows from the diagonal on hold every pair, in less time and memory.
     for start in range(0, count, size):
         rows = slice(start, start + size)

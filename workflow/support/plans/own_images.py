@@ -8,6 +8,7 @@ from typing import Any
 from ..artifacts import Training, cad_boxes, refined_backbone
 from ..command_line import options
 from ..configuration import MINE, patch_heuristics
+from ..given_files import optional_file
 from ..sections import Config
 from . import datasets
 
@@ -49,6 +50,18 @@ def box_names(config: Config) -> str:
 def fewest_images(config: Config, dataset: str) -> str:
     """The option by which h refuses a handful of photographs; any other dataset is as it is."""
     return options({"min_images": _MIN_IMAGES}) if dataset == MINE else ""
+
+
+def exported(config: Config) -> dict[str, Any]:
+    """The index and the boxes of the photographs as `results/mine` has them, and names of classes.
+
+    Raises:
+        SystemExit: the photographs are not named.
+    """
+    _need(config, "results/mine/export needs your photographs: add --config images=PATH")
+    names = optional_file(config["class_names"])
+    found = {"index": datasets.files(config, MINE)["index"], **_boxes(f"results/{MINE}")}
+    return {**found, "names": names} if names else found
 
 
 def phrases(config: Config) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from ...errors import InputError
+from ...storage.text_files import read_text
 from .listing import Listing, existing_folder, read_list
 from .phrase_annotations import PhraseAnnotations
 
@@ -96,18 +97,13 @@ def _photographs(root: Path, name: str) -> Path:
     raise InputError(f"--source {root}: no photograph {name}.jpg in it or two levels below")
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text") from error
-
-
 def _captions(path: Path) -> list[str]:
     """Captions without their mark-up."""
-    return [_PHRASE.sub(r"\g<text>", line).strip() for line in _lines(path) if line.strip()]
+    return [
+        _PHRASE.sub(r"\g<text>", line).strip()
+        for line in read_text(path).splitlines()
+        if line.strip()
+    ]
 
 
 def _add_phrases(
@@ -115,7 +111,7 @@ def _add_phrases(
 ) -> None:
     texts: dict[int, list[str]] = {}
     types: dict[int, str] = {}
-    for match in _PHRASE.finditer("\n".join(_lines(entities / "Sentences" / f"{name}.txt"))):
+    for match in _PHRASE.finditer(read_text(entities / "Sentences" / f"{name}.txt")):
         entity = int(match["id"])
         texts.setdefault(entity, []).append(match["text"])
         types.setdefault(entity, match["types"].split("/")[1])
