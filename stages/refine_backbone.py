@@ -105,7 +105,8 @@ def run(
     reader = None if files.surrogate is None else load_detector(files.surrogate)
     parameters = {
         "backbone": backbone.recorded(f), "schedule": recorded(schedule),
-        "loss": vars(loss_weights), "options": recorded(options), **vars(inputs), "heuristic": heuristic.recorded(),
+        "loss": vars(loss_weights), "options": recorded(options), **vars(inputs),
+        "heuristic": heuristic.recorded(),
         "selection": vars(selection), **vars(augmentation), **vars(parallel),
         "optimizer": vars(optimizer), "alternation": recorded(alternation),
         "seed": training.seed, "precision": training.precision, **recorded(clipping),

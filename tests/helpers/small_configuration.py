@@ -67,6 +67,8 @@ def small_configuration() -> dict[str, Any]:
         },
         "cad": {
             "training": {"init": "efficientnet_lite0", "steps": 30, "dataset_steps": {"a": 7}},
+            "prediction": {"max_boxes": 9, "score_threshold": 0.01},
+            "dataset_prediction": {"b": {"score_threshold": 0.05}},
         },
         "grounding": {
             "label": "small",
