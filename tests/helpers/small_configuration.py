@@ -94,7 +94,13 @@ def small_configuration() -> dict[str, Any]:
                 "slow": variant(refinement={"steps": 90}),
             },
         },
-        "captioning": {"captioner": "blip.safetensors", "beams": 3},
+        "captioning": {
+            "captioner": "blip.safetensors",
+            "beams": 3,
+            "bare_captions": False,
+            "map_size": None,
+            "undescribed": "miss",
+        },
         "tables": {
             "table1": {"train": ["a"], "test": ["b"], "variant": "default", "published": "p1.csv"},
             "table2": {"train": ["a"], "test": ["b"], "variant": "default", "published": None},
