@@ -36,7 +36,7 @@ from bbr.data.images import UnreadableImage, read_indexed
 from bbr.data.index import Index, ShardOptions, load_index, save_index
 from bbr.data.loading import chunks
 from bbr.errors import InputError
-from bbr.options import option
+from bbr.options import option, recorded
 from bbr.storage.provenance import provenance
 
 _IMAGES_AT_ONCE = 4  # their crops share batches
@@ -61,6 +61,9 @@ class Work:
         None, "regions that overlap so much share a caption [none]", above=0, below=1
     )
     batch_size: int = option(32, "seen at once", unit="crops", min=1)
+    bare_captions: bool = option(
+        False, 'captions are compared without "image of ", as in WWbL\'s code', later=True
+    )
 
 
 def run(
@@ -86,7 +89,8 @@ def run(
     parameters = {
         **clip.recorded(), "shard": list(part.shard), "image_size": work.image_size,
         "same_iou": work.same_iou, "captioner": "file" if captioner else files.captioner,
-        "precision": compute.precision, **{name: vars(kind) for name, kind in options.items()},
+        "precision": compute.precision, **{name: recorded(kind) for name, kind in options.items()},
+        **({"bare_captions": True} if work.bare_captions else {}),
     }  # fmt: skip
     inputs = {"index": files.index, "clip": clip.file, "captioner": captioner}
     record = provenance("describe_regions", parameters, inputs, device_name(place))
@@ -98,6 +102,7 @@ def run(
         image_size=work.image_size,
         same_iou=work.same_iou,
         batch_size=work.batch_size,
+        bare=work.bare_captions,
     )
     dataset = load_index(files.index)
     groups = list(chunks(dataset.shard(*part.shard), _IMAGES_AT_ONCE))

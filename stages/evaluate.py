@@ -64,6 +64,8 @@ Outcomes = dict[str, list[Any]]
 
 Matches = Mapping[Unit, Unit]
 
+_RULES = ("counted", "targets", "undescribed")  # recorded where they are not the default
+
 # What each task may score.
 TASKS = {
     "corloc": ("boxes",),
@@ -99,6 +101,12 @@ class Task:
         choices=TARGETS,
         later=True,
     )
+    undescribed: str = option(
+        "miss",
+        "of wwbl, phrases of images without a caption: misses, or left out as in WWbL's code",
+        choices=("miss", "left_out"),
+        later=True,
+    )
     seed: int = option(0, "of --control random", min=0)
 
 
@@ -132,12 +140,17 @@ def run(*, files: Files, options: Task, labels: LabelOptions) -> None:
     else:
         parameters |= {"min_area": options.min_area, "control": options.control}
         parameters |= {"seed": options.seed} if options.control == "random" else {}
-        parameters |= {k: v for k, v in recorded(options).items() if k in ("counted", "targets")}
+        parameters |= {k: v for k, v in recorded(options).items() if k in _RULES}
         targets = evaluated_targets(dataset, options.min_area, options.counted)
         points = files.heatmaps is not None or options.task == "pointing_game"
         scores["metric"] = "pointing_game" if points else "bbox_accuracy"
         score_phrases = pointing_outcomes if points else accuracy_outcomes
         pairs = None if files.matches is None else read_matches(files.matches)
+        if pairs is not None and options.undescribed == "left_out":
+            known = {image_id for image_id, _ in pairs}
+            kept = [target for target in targets if target.unit[0] in known]
+            scores["undescribed"] = len(targets) - len(kept)
+            targets = _require_some(kept, files.matches)
         outcomes = score_phrases(dataset, targets, files.heatmaps or files.boxes, options, pairs)
         scores["groups"] = _scores_by_group(outcomes, target_groups(dataset, targets))
     inputs = {
@@ -156,6 +169,12 @@ def run(*, files: Files, options: Task, labels: LabelOptions) -> None:
     }
     write_json(files.output, metrics)
     print(f"{metrics['score']:.2f} ({metrics['correct']} of {metrics['count']})")
+
+
+def _require_some(targets: list[Target], matches: Path | None) -> list[Target]:
+    if not targets:
+        raise InputError(f"{matches}: no image has a caption: there is nothing to score")
+    return targets
 
 
 def _require_one_source(task: str, **sources: Path | str | None) -> None:

@@ -58,6 +58,9 @@ class Maps:
         choices=WORDS,
         later=True,
     )
+    bare: bool = option(
+        False, 'texts are as they are, without "image of "; WWbL\'s captions', later=True
+    )
     image_size: int = option(304, "side to which images are resized", unit="px", min=1)
     size: int | None = option(None, "side of the maps [image size]", unit="px", min=1)
     batch_size: int = option(32, "seen at once", unit="images", min=1)
@@ -84,6 +87,7 @@ def run(
         **clip.recorded(), "source": maps.source, "texts": maps.texts,
         "shard": list(part.shard), "image_size": maps.image_size, "size": side,
         "precision": compute.precision, **({"words": "kept"} if maps.words == "kept" else {}),
+        **({"bare": True} if maps.bare else {}),
     }  # fmt: skip
     record = provenance(
         "extract_heatmaps",
@@ -102,7 +106,7 @@ def run(
             pixels = images.batch([group[0].position for group in batch]).to(place)
             with autocast(place, compute.precision):
                 draw = _mapper(grounder, network, to_unit(pixels), (side, side))
-                drawn = _entry_maps(batch, network, draw, maps.batch_size, place)
+                drawn = _entry_maps(batch, network, draw, maps, place)
             for entry, heatmap in zip((e for g in batch for e in g), drawn, strict=True):
                 peak = find_peak(heatmap, dataset.image_size(dataset.images[entry.position]))
                 file.append(entry.image_id, entry.phrase_id, heatmap, peak)
@@ -140,11 +144,13 @@ def _mapper(grounder: Grounder | None, clip: Clip, images: Tensor, size: tuple[i
 
 
 def _entry_maps(
-    batch: list[list[Entry]], clip: Clip, draw: Mapper, at_once: int, place: torch.device
+    batch: list[list[Entry]], clip: Clip, draw: Mapper, options: Maps, place: torch.device
 ) -> list[Tensor]:
     """The mean map over the sentences of every entry, in order: (H, W) each."""
+    at_once = options.batch_size
+    shown = str if options.bare else prompt
     owned = [(i, e) for i, group in enumerate(batch) for e in group]
-    sentences = [prompt(sentence) for _, entry in owned for sentence in entry.sentences]
+    sentences = [shown(sentence) for _, entry in owned for sentence in entry.sentences]
     owner = torch.tensor([i for i, entry in owned for _ in entry.sentences], device=place)
     embedded = torch.cat([clip.encode_texts(part) for part in chunks(sentences, at_once)])
     pairs = zip(owner.split(at_once), embedded.split(at_once), strict=True)

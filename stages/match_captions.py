@@ -17,7 +17,7 @@ import numpy as np
 
 from bbr.captioning.describing import embed_texts
 from bbr.captioning.matches import nearest_caption, write_matches
-from bbr.clip.network import ClipOptions
+from bbr.clip.network import Clip, ClipOptions
 from bbr.command_line import cli
 from bbr.command_line.devices import choose_device, device_name
 from bbr.command_line.run_options import DeviceOptions
@@ -42,6 +42,11 @@ class Batches:
     """How much at once."""
 
     batch_size: int = option(256, "seen by a network at once", unit="texts", min=1)
+    bare_captions: bool = option(
+        False,
+        'captions are without "image of ", which phrases have, as in WWbL\'s code',
+        later=True,
+    )
 
 
 def run(*, files: Files, clip: ClipOptions, batches: Batches, device: DeviceOptions) -> None:
@@ -62,25 +67,37 @@ def run(*, files: Files, clip: ClipOptions, batches: Batches, device: DeviceOpti
     captions: dict[int, list[Phrase]] = {}
     for caption in index_phrases(described):
         captions.setdefault(caption.image_id, []).append(caption)
-    texts = [text for phrase in phrases for text in phrase.texts]
-    texts += [caption.texts[0] for own in captions.values() for caption in own]
-    distinct = list(dict.fromkeys(texts))
-    embedded = dict(zip(distinct, embed_texts(network, distinct, batches.batch_size), strict=True))
+    asked = [text for phrase in phrases for text in phrase.texts]
+    said = [caption.texts[0] for own in captions.values() for caption in own]
+    if batches.bare_captions:
+        embedded = _embedded(network, asked, batches.batch_size)
+        of_captions = _embedded(network, said, batches.batch_size, bare=True)
+    else:
+        embedded = of_captions = _embedded(network, [*asked, *said], batches.batch_size)
     matches = []
     for phrase in phrases:
         own = captions.get(phrase.image_id, [])
         if own:
             best, cosine = nearest_caption(
                 np.stack([embedded[text] for text in phrase.texts]),
-                np.stack([embedded[caption.texts[0]] for caption in own]),
+                np.stack([of_captions[caption.texts[0]] for caption in own]),
             )
             matches.append({
                 "image_id": phrase.image_id, "phrase_id": phrase.phrase_id,
                 "caption_id": own[best].phrase_id, "cosine": cosine,
             })  # fmt: skip
     inputs = {"index": files.index, "descriptions": files.descriptions, "clip": clip.file}
-    record = provenance("match_captions", clip.recorded(), inputs, device_name(place))
+    parameters = clip.recorded() | ({"bare_captions": True} if batches.bare_captions else {})
+    record = provenance("match_captions", parameters, inputs, device_name(place))
     write_matches(files.output, matches, record)
+
+
+def _embedded(
+    network: Clip, texts: list[str], batch_size: int, bare: bool = False
+) -> dict[str, np.ndarray]:
+    """The embedding of each text."""
+    distinct = list(dict.fromkeys(texts))
+    return dict(zip(distinct, embed_texts(network, distinct, batch_size, bare), strict=True))
 
 
 def _require_same_images(index: Any, described: Any) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,10 @@ import torch
 from lightning_fabric import Fabric
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from bbr.cad.batches import CadBatches, PseudoLabelled
-from bbr.cad.network import Cad, build_cad, save_cad
+from bbr.cad.network import Cad, Seen, build_cad, save_cad
 from bbr.cad.options import CadSpec, CadTraining
 from bbr.command_line import cli
 from bbr.command_line.devices import device_name, seed_everything
@@ -62,6 +64,10 @@ class Descent:
     max_gradient_norm: float | None = option(
         None, "longer gradients are shortened to it [not]", above=0
     )
+    precise_norm_batches: int = option(
+        0, "after training, over which batch norms gather their statistics anew, as Detectron2's"
+        " PRECISE_BN does", unit="batches", min=0, later=True,
+    )  # fmt: skip
 
 
 def run(
@@ -89,8 +95,8 @@ def run(
     if files.init is not None and files.init not in _NOT_FILES:
         file = Path(files.init).expanduser()
     parameters = {
-        "cad": asdict(spec), "training": asdict(options), "schedule": recorded(schedule),
-        **vars(descent), **recorded(start), "devices": parallel.devices,
+        "cad": asdict(spec), "training": recorded(options), "schedule": recorded(schedule),
+        **recorded(descent), **recorded(start), "devices": parallel.devices,
         "init": files.init if file is None else "file", "seed": training.seed,
         "precision": training.precision,
     }  # fmt: skip
@@ -130,20 +136,39 @@ def _train(
     with fabric.autocast():
         batches.cache_features(network, schedule.steps)
 
-    def loss(step: int) -> Iterator[dict[str, Tensor]]:
+    def see(step: int) -> Seen:
         generator = step_generator(seed, step * fabric.world_size + fabric.global_rank)
         # torchvision draws sizes, anchors and regions from the generator that all share.
         torch.manual_seed(generator.initial_seed())
         with fabric.autocast():
-            seen = batches.batch(step, generator, network)
-        yield wrapped(seen)
+            return batches.batch(step, generator, network)
+
+    def loss(step: int) -> Iterator[dict[str, Tensor]]:
+        yield wrapped(see(step))
 
     optimize(
         wrapped, loss, optimizer, schedule, checkpoint, fabric, "training steps of CAD",
         max_gradient_norm=descent.max_gradient_norm,
     )  # fmt: skip
+    with torch.no_grad(), averaged_norms(network, descent.precise_norm_batches):
+        for batch in range(descent.precise_norm_batches):
+            wrapped(see(schedule.steps + batch))
     if fabric.is_global_zero:
         save_cad(output, network, record)
+
+
+@contextmanager
+def averaged_norms(network: Cad, batches: int) -> Iterator[None]:
+    """Batch norms that are trained forget their statistics, and take the mean of those of the
+    batches that are run within (PRECISE_BN); of 0 batches they keep what they have."""
+    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.training and batches]
+    usual = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's word for a mean over all batches
+    yield
+    for norm, momentum in zip(norms, usual, strict=True):
+        norm.momentum = momentum
 
 
 def synchronize_norms(network: Cad, fabric: Fabric) -> None:

@@ -69,6 +69,8 @@ def small_configuration() -> dict[str, Any]:
         },
         "cad": {
             "training": {"init": "efficientnet_lite0", "steps": 30, "dataset_steps": {"a": 7}},
+            "prediction": {"max_boxes": 9, "score_threshold": 0.01},
+            "dataset_prediction": {"b": {"score_threshold": 0.05}},
         },
         "grounding": {
             "label": "small",
@@ -94,7 +96,13 @@ def small_configuration() -> dict[str, Any]:
                 "slow": variant(refinement={"steps": 90}),
             },
         },
-        "captioning": {"captioner": "blip.safetensors", "beams": 3},
+        "captioning": {
+            "captioner": "blip.safetensors",
+            "beams": 3,
+            "bare_captions": False,
+            "map_size": None,
+            "undescribed": "miss",
+        },
         "tables": {
             "table1": {"train": ["a"], "test": ["b"], "variant": "default", "published": "p1.csv"},
             "table2": {"train": ["a"], "test": ["b"], "variant": "default", "published": None},

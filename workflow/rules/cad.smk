@@ -49,7 +49,7 @@ rule predict_cad:
     resources:
         **on_device(mem_mb=8000, runtime=240),
     params:
-        options=options(config["cad"]["prediction"]),
+        options=lambda w: detectors.cad_prediction_options(config, w.dataset),
         precision=config["precision"],
     shell:
         with_precision(

@@ -146,7 +146,7 @@ rule evaluate_captions:
         **growing(mem_mb=2000, runtime=60),
     params:
         files=file_options("heatmaps", "boxes"),
-        targets=grounding.target_options(config),
+        targets=wwbl.score_options(config),
         labels=lambda w: labels.label_options(
             labels.caption_labels(config, w.dataset, w.maps, w.task)
         ),

@@ -107,6 +107,6 @@ rule export_own_boxes:
         options=options(config["export"]),
     shell:
         logged(
-            "python stages/export_boxes.py --format {wildcards.export} --index {input.index}"
+            "python $BBR_STAGES/export_boxes.py --format {wildcards.export} --index {input.index}"
             " --boxes {input.boxes} {params.files} {params.options} --folder {output.folder}"
         )

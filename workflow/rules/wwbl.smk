@@ -70,6 +70,12 @@ use rule extract_heatmaps as extract_caption_heatmaps with:
         "results/logs/{dataset}/wwbl/{maps}/extract_caption_heatmaps.log",
     benchmark:
         "results/benchmarks/{dataset}/wwbl/{maps}/extract_caption_heatmaps.tsv"
+    params:
+        files=file_options("weights", "clip"),
+        source=lambda w: grounding.map_source_options(w.maps),
+        options=wwbl.heatmap_options(config),
+        shard="",
+        precision=config["precision"],
 
 
 use rule heatmap_boxes as caption_boxes with:
@@ -106,11 +112,11 @@ rule match_captions:
         **on_device(mem_mb=4000, runtime=60),
     params:
         files=file_options("clip"),
-        clip=options(grounding.clip_section(config)),
+        options=wwbl.match_options(config),
     shell:
         with_device(
             "python $BBR_STAGES/match_captions.py --index {input.index}"
-            " --descriptions {input.descriptions} {params.files} {params.clip}"
+            " --descriptions {input.descriptions} {params.files} {params.options}"
             " --output {output.matches}"
         )
 

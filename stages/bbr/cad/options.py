@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from ..options import option
 
+TORCHVISION_BETA = 1 / 9
+
 
 @dataclass(frozen=True)
 class CadSpec:
@@ -39,6 +41,10 @@ class CadTraining:
     )  # fmt: skip
     rpn_batch: int = option(256, "of an image to learn from", unit="anchors", min=1)
     roi_batch: int = option(512, "of an image to learn from", unit="regions", min=1)
+    smooth_l1_beta: float = option(
+        TORCHVISION_BETA, "below which the box losses are squares; 0 in Detectron2", min=0,
+        later=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

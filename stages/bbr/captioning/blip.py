@@ -38,6 +38,10 @@ class CaptionOptions:
     beams: int = option(3, "of the search for a caption", min=1)
     min_length: int = option(5, "of a caption, its start included", unit="tokens", min=1)
     max_length: int = option(30, "of a caption, its start included", unit="tokens", min=1)
+    caption_prompt: str = option(
+        "", "what captions go on from, which counts as a part of their length and is then left out;"
+        " in WWbL's code a picture of", later=True,
+    )  # fmt: skip
 
 
 class Captioner(nn.Module):
@@ -81,15 +85,30 @@ class Captioner(nn.Module):
             raise InputError(
                 f"--max-length {options.max_length}: this captioner says {room} tokens at most"
             )
+        begun = self._begun(options.caption_prompt, len(observed))
         tokens = self.model.generate(
             observed,
+            **begun,
             num_beams=options.beams,
             min_length=options.min_length,
             max_length=options.max_length,
             do_sample=False,
         )
         texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-        return [" ".join(text.split()) for text in texts]
+        captions = [" ".join(text.split()) for text in texts]
+        said = " ".join(options.caption_prompt.split())
+        return [caption.removeprefix(said).strip() for caption in captions]
+
+    def _begun(self, prompt: str, count: int) -> dict[str, Tensor]:
+        """The prompt as tokens, for each crop; the model itself puts its start in their first
+        place, and goes on before their last."""
+        if not prompt:
+            return {}
+        tokens = self.tokenizer([prompt.strip()] * count, return_tensors="pt")
+        return {
+            "input_ids": tokens["input_ids"].to(self.model.device),
+            "attention_mask": tokens["attention_mask"].to(self.model.device),
+        }
 
 
 def load_captioner(source: str) -> Captioner:

@@ -18,6 +18,9 @@ from ..options import option
 GROUPINGS = ("louvain", "threshold")
 
 
+ALONE = ("each", "none")
+
+
 @dataclass(frozen=True)
 class CommunityOptions:
     """How captions are grouped."""
@@ -26,6 +29,12 @@ class CommunityOptions:
         "louvain", "Louvain's (the paper), or the released code's", choices=GROUPINGS
     )
     threshold: float = option(0.85, "cosine from which two captions are alike", min=-1, max=1)
+    no_community: str = option(
+        "each",
+        "where no captions are alike: each is one; or none, as in WWbL's code, and no description",
+        choices=ALONE,
+        later=True,
+    )
     min_community: int = option(2, "below which a community is dropped", unit="captions", min=1)
     community_seed: int = option(0, "of the order in which Louvain looks at captions", min=0)
 
@@ -38,11 +47,14 @@ def find_communities(embeddings: np.ndarray, options: CommunityOptions) -> list[
 
     Returns:
         Positions, ascending in each; no caption is in two. Where there is no community of the least
-        size each caption is one, for then none is more telling than another; a lone caption, too.
+        size each caption is one, for then none is more telling than another; a lone caption, too;
+        or there is none.
     """
     alike = similarity(embeddings)
     found = COMMUNITIES[options.communities](alike, options)
     large = [community for community in found if len(community) >= options.min_community]
+    if not large and options.no_community == "none":
+        return []
     if not large:
         return [[i] for i in range(len(embeddings))]
     return sorted((sorted(c) for c in large), key=lambda c: (-len(c), c[0]))

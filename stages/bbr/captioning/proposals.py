@@ -22,6 +22,10 @@ from ..options import option
 Proposer = Callable[[np.ndarray], np.ndarray]
 
 
+GRIDS = ("overlapping", "adjoining")
+PIXELS = ("bytes", "floats")
+
+
 @dataclass(frozen=True)
 class ProposalOptions:
     """Which regions.
@@ -36,6 +40,14 @@ class ProposalOptions:
         (2, 3, 4), "image's side, divided by a window's", min=1, empty=True
     )
     stride: float = option(0.5, "from window to window", unit="windows", above=0)
+    window_grid: str = option(
+        "overlapping", "windows by stride, the last at the edge; or adjoining ones, WWbL's code",
+        choices=GRIDS, later=True,
+    )  # fmt: skip
+    search_pixels: str = option(
+        "bytes", "what selective search sees: bytes, or floats in [-1, 1] as in WWbL's code",
+        choices=PIXELS, later=True,
+    )  # fmt: skip
     proposal_seed: int = option(0, "of selective search", min=0)
 
 
@@ -52,8 +64,16 @@ def propose_regions(
         (n, 4) int64 xyxy in pixels, right and bottom exclusive; n may be 0.
     """
     height, width = image.shape[:2]
-    found = search(image) if search else selective_search(image, options.proposal_seed)
-    windows = [sliding_windows(height, width, d, options.stride) for d in options.windows]
+    if search is None:
+        found = selective_search(image, options.proposal_seed, options.search_pixels)
+    else:
+        found = search(image)
+    windows = [
+        adjoining_windows(height, width, d)
+        if options.window_grid == "adjoining"
+        else sliding_windows(height, width, d, options.stride)
+        for d in options.windows
+    ]
     boxes = np.concatenate((found.reshape(-1, 4).astype(np.int64), *windows))
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     boxes = boxes[areas > options.min_area * height * width]
@@ -70,6 +90,19 @@ def sliding_windows(height: int, width: int, divisor: int, stride: float) -> np.
     tall, wide = max(1, height // divisor), max(1, width // divisor)
     corners = [(y, x) for y in _starts(height, tall, stride) for x in _starts(width, wide, stride)]
     return np.array([(x, y, x + wide, y + tall) for y, x in corners], dtype=np.int64)
+
+
+def adjoining_windows(height: int, width: int, divisor: int) -> np.ndarray:
+    """The windows of one size that cover an image, row by row, cut off at its edge.
+
+    Returns:
+        (divisor², 4) int64 xyxy in pixels, or fewer of an image of few pixels.
+    """
+    tall, wide = -(-height // divisor), -(-width // divisor)
+    corners = [(y, x) for y in range(0, height, tall) for x in range(0, width, wide)]
+    return np.array(
+        [(x, y, min(x + wide, width), min(y + tall, height)) for y, x in corners], dtype=np.int64
+    )
 
 
 def _starts(side: int, window: int, stride: float) -> list[int]:

@@ -140,6 +140,9 @@ def test_texts_are_embedded_as_prompts(batch_size: int) -> None:
         expected = [clip.encode_texts([prompt(text)])[0].numpy() for text in texts]
     np.testing.assert_allclose(embedded, expected, atol=1e-6)
     assert embed_texts(clip, [], batch_size).shape[0] == 0
+    with torch.no_grad():
+        bare = [clip.encode_texts([text])[0].numpy() for text in texts]
+    np.testing.assert_allclose(embed_texts(clip, texts, batch_size, bare=True), bare, atol=1e-6)
 
 
 def test_a_real_captioner_fits() -> None:

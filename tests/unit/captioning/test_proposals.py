@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from skimage import data
 
-from bbr.captioning.proposals import ProposalOptions, propose_regions, sliding_windows, stand_ins
+from bbr.captioning.proposals import (
+    ProposalOptions,
+    adjoining_windows,
+    propose_regions,
+    sliding_windows,
+    stand_ins,
+)
+from bbr.data.loading import resize
 
 
 def literal_windows(height: int, width: int, divisor: int, stride: float) -> set[tuple[int, ...]]:
@@ -112,3 +120,26 @@ def test_regions_that_are_nearly_the_same_share_a_caption() -> None:
         assert owners.tolist() == literal_stand_ins(boxes.tolist(), least)
         assert len(set(owners.tolist())) < len(boxes)
     assert stand_ins(boxes, None).tolist() == list(range(40))
+
+
+WWBL = ProposalOptions(window_grid="adjoining", search_pixels="floats")
+
+
+def test_adjoining_windows_are_thirteen() -> None:
+    """Of 112 and of 75 pixels, the last cut off at the edge; those of a quarter fall out."""
+    windows = propose_regions(np.zeros((224, 224, 3), dtype=np.uint8), WWBL, nothing).tolist()
+    expected = []
+    for side in (112, 75):
+        for y in range(0, 224, side):
+            for x in range(0, 224, side):
+                expected.append([x, y, min(x + side, 224), min(y + side, 224)])
+    assert windows == expected
+    assert len(windows) == 13
+    assert len(adjoining_windows(224, 224, 4)) == 16
+
+
+@pytest.mark.parametrize(("picture", "kept"), [("astronaut", 149), ("coffee", 53), ("chelsea", 18)])
+def test_selective_search_on_floats_keeps_what_wwbl_s_code_keeps(picture: str, kept: int) -> None:
+    pixels = resize(getattr(data, picture)(), 224)
+    alone = ProposalOptions(windows=(), search_pixels="floats")
+    assert len(propose_regions(pixels, alone)) == kept

@@ -68,6 +68,12 @@ def cad_init_file(config: Config) -> str | list[str]:
     return given_files.weights_file(config["cad"]["training"].get("init"))
 
 
+def cad_prediction_options(config: Config, dataset: str) -> str:
+    """The options of CAD's predictions on a dataset."""
+    section = config["cad"]
+    return options({**section["prediction"], **section["dataset_prediction"].get(dataset, {})})
+
+
 def cad_options(config: Config, dataset: str) -> str:
     """The options of CAD's training on a dataset."""
     given = without(config["cad"]["training"], "dataset_steps")

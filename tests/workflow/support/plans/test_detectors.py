@@ -32,6 +32,13 @@ def test_the_trunk_is_an_input_and_the_rest_are_options() -> None:
     assert detectors.refinement_devices(CONFIG, "lost", "k1") == 1
 
 
+def test_cad_has_thresholds_by_dataset() -> None:
+    own = detectors.cad_prediction_options(CONFIG, "b")
+    assert own == "--max-boxes 9 --score-threshold 0.05"
+    usual = detectors.cad_prediction_options(CONFIG, "a")
+    assert usual == "--max-boxes 9 --score-threshold 0.01"
+
+
 def test_cad_has_steps_by_dataset() -> None:
     assert detectors.cad_init_file(CONFIG) == []
     assert detectors.cad_options(CONFIG, "a") == "--init efficientnet_lite0 --steps 7"
