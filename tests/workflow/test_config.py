@@ -121,7 +121,7 @@ def _config(changes: dict[str, Any] | None = None) -> dict[str, Any]:
         ),
         ("captioning.windws", [2], "captioning.windws: unknown key; did you mean windows?"),
         ("resources.captioner.datasets", ["foo"], 'resources.captioner.datasets: "foo" is unknown'),
-        ("images", "/no/such", "images: /no/such: no such folder"),
+        ("images", "/no/such", "images: '/no/such': no such folder (/no/such)"),
         ("weights", "no.safetensors", "weights: no.safetensors: no such file"),
     ],
 )

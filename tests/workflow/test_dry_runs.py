@@ -161,7 +161,7 @@ def test_figures_of_maps(pristine: Repository) -> None:
 def test_another_heuristic_in_a_figure_is_two_columns_more(repository: Repository) -> None:
     changes = {"figures": {"maps": {"figure4": {"methods": {"dino_seg": "dinov2_scenes"}}}}}
     jobs = repository.planned("results/figures/figure4.png", *repository.configured(changes))
-    assert (jobs["refine_backbone"], jobs["extract_features"], jobs["draw_maps"]) == (4, 7, 1)
+    assert (jobs["refine_backbone"], jobs["extract_features"], jobs["draw_maps"]) == (4, 6, 1)
 
 
 OVERLAYS = sorted(path.stem for path in (ROOT / "workflow" / "configs").glob("*.yaml"))

@@ -125,6 +125,7 @@ def test_the_table_has_its_rows(finished: Repository) -> None:
     assert [row["model"] for row in rows] == [
         "LOST",
         "Ours (LOST)",
+        "TokenCut",
         "LOST + CAD",
         "Ours (LOST) + CAD",
         "Centre box",

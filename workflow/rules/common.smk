@@ -54,7 +54,7 @@ try:
     )
     configuration.prepare(
         config,
-        Path(workflow.basedir, "schemas", "config.schema.yaml"),
+        code_tracking.ROOT / "workflow/schemas/config.schema.yaml",
         sys.argv,
         configuration.folder_of_command(sys.argv, os.environ),
     )

@@ -29,14 +29,14 @@ class CommunityOptions:
         "louvain", "Louvain's (the paper), or the released code's", choices=GROUPINGS
     )
     threshold: float = option(0.85, "cosine from which two captions are alike", min=-1, max=1)
+    min_community: int = option(2, "below which a community is dropped", unit="captions", min=1)
+    community_seed: int = option(0, "of the order in which Louvain looks at captions", min=0)
     no_community: str = option(
         "each",
         "where no captions are alike: each is one; or none, as in WWbL's code, and no description",
         choices=ALONE,
         later=True,
     )
-    min_community: int = option(2, "below which a community is dropped", unit="captions", min=1)
-    community_seed: int = option(0, "of the order in which Louvain looks at captions", min=0)
 
 
 def find_communities(embeddings: np.ndarray, options: CommunityOptions) -> list[list[int]]:

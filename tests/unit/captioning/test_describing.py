@@ -105,7 +105,8 @@ def test_an_image_without_a_region_has_no_description() -> None:
     describe = describer(colour, proposals=ProposalOptions(min_area=0.999999, windows=()))
     noise = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3)).astype(np.uint8)
     whole = describe.describe([noise])
-    describe.proposals = SimpleNamespace(min_area=1.0, windows=(), proposal_seed=0, stride=1)
+    none = {**vars(describe.proposals), "min_area": 1.0}  # above what the option allows
+    describe.proposals = SimpleNamespace(**none)
     assert describe.describe([noise, halves()]) == [[], []]
     assert all(len(own) <= 1 for own in whole)
 

@@ -122,7 +122,9 @@ def files(config: Config, dataset: str) -> dict[str, Any]:
     if section["format"] == "scenes":
         found["images"] = ancient(f"results/{dataset}/images")
     elif not section.get("fetch"):
-        found["images"] = ancient(given_file(section["source"]))
+        source = given_file(section["source"])
+        if not {"{", "}"} & set(source):  # which Snakemake would take for a wildcard
+            found["images"] = ancient(source)
     return found
 
 
