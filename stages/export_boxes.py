@@ -2,11 +2,12 @@
 
   --format coco     annotations.json: a whole COCO file with the boxes as annotations, each with its
                     score; categories and category_id agree, so that COCOeval takes it as it is
-  --format yolo     data.yaml, labels/NAME.txt, and images.txt, the list of the photographs
+  --format yolo     data.yaml, labels/NAME.txt, images.txt, the list of the photographs, and
+                    images/NAME, links to them
   --format labelme  NAME.json for each photograph
 
 Names of classes are by category_id, in --names; a class without one is called object. Photographs
-stay where they are and are named by absolute paths, but in COCO: relative to its file.
+stay where they are; COCO and labelme name them relative to the file that does.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from bbr.data.index import load_index
 from bbr.errors import InputError
 from bbr.options import option
 from bbr.reporting.exports import FORMATS, Labelled, write_export
-from bbr.storage.boxes_json import read_boxes
+from bbr.storage.boxes_json import read_boxes, require_known_images
 from bbr.storage.json_files import read_json
 
 
@@ -52,13 +53,7 @@ def run(*, files: Files, exported: Exported) -> None:
     """
     dataset = load_index(files.index)
     boxes = [box for box in read_boxes(files.boxes) if box["score"] >= exported.min_score]
-    known = {image["id"] for image in dataset.images}
-    foreign = [box["image_id"] for box in boxes if box["image_id"] not in known]
-    if foreign:
-        raise InputError(
-            f"{files.boxes}: image {foreign[0]} is not in {files.index}; give the index of these"
-            " boxes"
-        )
+    require_known_images(boxes, {image["id"] for image in dataset.images}, files.boxes)
     names = {} if files.names is None else _names(files.names)
     labelled = Labelled(dataset, boxes, names)
     write_export(exported.layout, labelled, files.folder)

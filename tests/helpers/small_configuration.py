@@ -59,7 +59,12 @@ def small_configuration() -> dict[str, Any]:
             "detector_inputs": {"image_size": 64, "parts": "k", "dtype": "float16"},
             "loss_weights": {"l1_weight": 5},
             "detector": {"num_boxes": 10, "init": "data/trunk.safetensors"},
-            "refinement": {"regularize": "keys", "devices": 1, "surrogate": False},
+            "refinement": {
+                "regularize": "keys",
+                "devices": 1,
+                "surrogate": False,
+                "select": "agreement",
+            },
             "variants": {
                 "default": variant(),
                 "no_reg": variant(refinement={"regularize": "none"}),

@@ -103,6 +103,14 @@ class TestYolo:
         assert {p: p.read_bytes() for p in first.rglob("*") if p.is_file()} == before
 
 
+    def test_links_follow_photographs_that_were_moved(self, found):
+        link = export(found, "yolo") / "images/a.jpg"
+        link.unlink()
+        link.symlink_to(found / "former place/a.jpg")
+        export(found, "yolo")
+        assert link.resolve() == (found / "photos/a.jpg").resolve()
+
+
 class TestLabelme:
     def test_shapes_and_photographs(self, found):
         folder = export(found, "labelme")
@@ -152,7 +160,7 @@ def test_bad_input(found, capsys):
     names.write_text('{"cat": 1}')
     assert "names by category_id" in _refused(found, capsys, "coco", "--names", names)
     write_boxes(found / "boxes.json", [{**BOXES[0], "image_id": 9}], {})
-    assert "image 9 is not in" in _refused(found, capsys)
+    assert "does not have (first: 9)" in _refused(found, capsys)
 
 
 def test_two_photographs_of_one_stem(found, capsys):

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 # The repository. The working directory is another folder where the workflow is used as a module.
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def announce_stages() -> str:

@@ -54,14 +54,14 @@ def _record(dataset: str, layout: str, paths: tuple[tuple[str, str], ...]) -> st
     for name, path in _files(layout, dict(paths)):
         try:
             status = os.stat(path)
-        except OSError:
+            stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+            old = tokens.get(name) if stamps.get(name) == stamp else None
+            found_tokens[name] = old or _token(name, path, stamp, tokens.get(name), known)
+            found_stamps[name] = stamp
+        except FileNotFoundError:
             found_tokens[name] = "missing"
-            continue
-        stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-        found_stamps[name] = stamp
-        old = tokens.get(name)
-        unchanged = old is not None and stamps.get(name) == stamp
-        found_tokens[name] = old if unchanged and old else _token(name, path, stamp, old, known)
+        except OSError:
+            found_tokens[name] = "unreadable"  # of which the stage that reads it says why
     root = os.path.relpath(os.path.realpath(source), os.path.realpath(f"results/{dataset}"))
     _write(record, {"root": root, "files": dict(sorted(found_tokens.items()))})
     _write(seen, found_stamps)

@@ -91,7 +91,8 @@ class Alternation:
 
     def is_detectors(self, step: int, steps: int) -> bool:
         """Whether a step, counted from 0, belongs to h."""
-        return step % (steps + self.detector_steps) >= steps
+        number, within = divmod(step, steps + self.detector_steps)
+        return number < self.rounds - 1 and within >= steps
 
 
 class Fixed(NamedTuple):

@@ -27,7 +27,7 @@ class Labelled:
 
     Attributes:
         boxes: COCO results, xywh in pixels.
-        given: names by category_id; a category without one is "object", by number from the second.
+        given: names by category_id; one category without a name is "object"; of several, each has its number too.
     """
 
     index: Index
@@ -39,8 +39,9 @@ class Labelled:
         """A name for each category that a box has, or that a name is given to; at least one."""
         ids = sorted({box["category_id"] for box in self.boxes} | self.given.keys()) or [1]
         unnamed = [i for i in ids if i not in self.given]
-        fallback = {i: UNNAMED if len(unnamed) == 1 else f"{UNNAMED} {i}" for i in unnamed}
-        return {i: self.given.get(i) or fallback.get(i, f"{UNNAMED} {i}") for i in ids}
+        return {
+            i: self.given.get(i) or (UNNAMED if unnamed == [i] else f"{UNNAMED} {i}") for i in ids
+        }
 
     def by_image(self) -> Iterator[tuple[dict[str, Any], list[Record]]]:
         """Every image with its boxes, which may be none."""
@@ -117,8 +118,11 @@ def _yolo(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:
         height, width = labelled.index.image_size(image)
         link = folder / "images" / image["file_name"]
         link.parent.mkdir(parents=True, exist_ok=True)
+        target = labelled.photograph(image)
+        if link.is_symlink() and os.readlink(link) != target:
+            link.unlink()  # of an export before the photographs were moved
         if not link.is_symlink() and not link.exists():
-            link.symlink_to(labelled.photograph(image))
+            link.symlink_to(target)
         listed.append(f"./images/{image['file_name']}\n")
         lines = []
         for box in boxes:

@@ -252,6 +252,9 @@ def test_rounds_of_f_h_with_h_between_them():
     assert turns.total(45) == 70 - 10
     of_h = [(epoch - 10) % (10 + 45) >= 45 for epoch in range(10, 70)]
     assert [turns.is_detectors(step, 45) for step in range(60)] == of_h
+    turns = Alternation(rounds=2, detector_steps=1, last_steps=4)
+    order = "".join("h" if turns.is_detectors(step, 2) else "f" for step in range(turns.total(2)))
+    assert order == "ffhffff"
     assert not Alternation(rounds=2).moves_detector
 
 

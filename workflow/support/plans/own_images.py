@@ -9,7 +9,7 @@ from ..artifacts import Training, cad_boxes, refined_backbone
 from ..command_line import options
 from ..configuration import MINE, patch_heuristics
 from ..given_files import optional_file
-from ..sections import Config
+from ..sections import Config, variant_section
 from . import datasets
 
 _MIN_IMAGES = 50  # of which a fifth is set aside, to tell whether f^h fell apart
@@ -30,12 +30,14 @@ def boxes(config: Config) -> dict[str, Any]:
         sys.exit(f"refine=true: h reads maps of f, which method {method} has none of")
     training = Training(MINE, "default", config["seeds"][0], method)
     own = f"results/{MINE}/{base}/{method}"
+    # Of states that were compared, what came of it is printed.
+    compared = variant_section(config, "refinement", method, "default")["select"] != "last"
     return {
         **datasets.files(config, MINE),
         **_boxes(f"results/{MINE}/{refined_backbone(base, training)}/{named}"),
         "before": f"{own}/boxes.json",
         "meta_before": f"{own}/boxes.meta.json",
-        "refined": f"{training.folder(base)}/refined.safetensors",
+        **({"refined": f"{training.folder(base)}/refined.safetensors"} if compared else {}),
     }
 
 

@@ -52,6 +52,8 @@ def test_refined_boxes_beside_f_s_own() -> None:
         "refined": f"results/mine/vit/lost/default/seed{seed}/refined.safetensors",
     }
     assert own_images.box_names(config) == "--names 'LOST, f' 'LOST, f^h + CAD'"
+    config["discovery"]["refinement"]["select"] = "last"  # then no states are compared
+    assert "refined" not in own_images.boxes(config)
     config["method"] = "selective_search"
     with pytest.raises(SystemExit, match="method selective_search"):
         own_images.boxes(config)
