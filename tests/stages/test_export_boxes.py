@@ -102,7 +102,6 @@ class TestYolo:
         assert export(found, "yolo") == first
         assert {p: p.read_bytes() for p in first.rglob("*") if p.is_file()} == before
 
-
     def test_links_follow_photographs_that_were_moved(self, found):
         link = export(found, "yolo") / "images/a.jpg"
         link.unlink()
