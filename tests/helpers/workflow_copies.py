@@ -18,7 +18,13 @@ ROOT = Path(__file__).parents[2]
 TINY_FILE = "workflow/configs/test.yaml"
 TINY = ("--configfile", TINY_FILE)
 # Overlays that name what another one brings, and that one.
-BELOW = {"published_weights": "paper", "study_cad": "study", "study_ablations": "study"}
+BELOW = {
+    "published_weights": "paper",
+    "release": "paper",
+    "trial": "paper",
+    "study_cad": "study",
+    "study_ablations": "study",
+}
 TINY_TARGETS = ("results/table4.csv", "results/study.csv", "all")
 # A configuration of Table 4's rows of LOST alone.
 LOST_ROWS = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from support import reference
-from support.configuration import ConfigurationError, carries_architecture, prepare
+from support.configuration import ConfigurationError, carries_architecture, complete, prepare
 from workflow_copies import BELOW, ROOT, Repository, default_configuration, merge
 
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -74,6 +74,7 @@ def _config(changes: dict[str, Any] | None = None) -> dict[str, Any]:
         ("tables.table4.methods", ["foo"], 'tables.table4.methods: "foo" is unknown'),
         ("tables.table4.variant", "foo", 'tables.table4.variant: "foo" is unknown'),
         ("tables.table4.cad", ["dino_seg"], 'tables.table4.cad: "dino_seg" is unknown'),
+        ("tables.table4.baseline_cad", ["move"], 'tables.table4.baseline_cad: "move" is unknown'),
         ("cad.training.dataset_steps", {"foo": 9}, 'cad.training.dataset_steps: "foo" is unknown'),
         ("tables.table4.methods", ["lod"], 'tables.table4.methods: "lod" is unknown'),
         (
@@ -121,8 +122,8 @@ def _config(changes: dict[str, Any] | None = None) -> dict[str, Any]:
         ),
         ("captioning.windws", [2], "captioning.windws: unknown key; did you mean windows?"),
         ("resources.captioner.datasets", ["foo"], 'resources.captioner.datasets: "foo" is unknown'),
-        ("images", "/no/such", "images: '/no/such': no such folder (/no/such)"),
-        ("weights", "no.safetensors", "weights: no.safetensors: no such file"),
+        ("images", "/no/such", "images: '/no/such': no such folder"),
+        ("weights", "no.safetensors", "weights: 'no.safetensors': no such file"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(key: str, value: Any, message: str) -> None:
@@ -140,6 +141,16 @@ def test_overlays_name_known_keys(overlay: Path) -> None:
         merge(config, yaml.safe_load(below.read_text(encoding="utf-8")))
     merge(config, yaml.safe_load(overlay.read_text(encoding="utf-8")))
     prepare(config, SCHEMA)
+
+
+def test_cad_of_one_s_own_photographs_leaves_the_section(tmp_path: Path) -> None:
+    above, below = tmp_path / "above.yaml", tmp_path / "below.yaml"
+    above.write_text("cad: {training: {steps: 9}}")
+    below.write_text("cad: {training: {steps: 1, lr: 2}}\nseeds: [0, 1]")
+    config: dict[str, Any] = {"cad": True, "seeds": [5]}
+    complete(config, [below], [above])
+    training = {"steps": 9, "lr": 2}
+    assert config == {"refine_cad": True, "seeds": [5], "cad": {"training": training}}
 
 
 def test_defaults_are_filled_in() -> None:

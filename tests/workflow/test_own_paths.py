@@ -42,6 +42,13 @@ def test_in_the_repository_it_is_relative(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert config["datasets"]["mine"]["source"] == "photos/deep"
 
 
+def test_names_of_classes_lie_where_they_were_typed(tmp_path: Path) -> None:
+    (tmp_path / "names.json").touch()
+    config = default_configuration() | {"class_names": "names.json"}
+    prepare(config, SCHEMA, (), tmp_path)
+    assert config["class_names"] == str(tmp_path / "names.json")
+
+
 def test_refusals_quote_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"images: 'a #1': no such folder \(/.*/a #1\)"):
         _prepared(tmp_path, "a", "images=a #1")

@@ -48,7 +48,9 @@ from support.plans import (
 STAGES = code_tracking.announce_stages()
 
 try:
-    configuration.complete(config, configuration.default_files())
+    configuration.complete(
+        config, configuration.default_files(), workflow.overwrite_configfiles
+    )
     own_python.lead_path(
         conda_deployed=bool(workflow.deployment_settings.deployment_method)
     )

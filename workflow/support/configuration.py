@@ -30,7 +30,7 @@ def default_files() -> list[Path]:
     return [*(defaults / f"{name}.yaml" for name in names), ROOT / "config.yaml"]
 
 
-def complete(config: dict[str, Any], below: Iterable[Path]) -> None:
+def complete(config: dict[str, Any], below: Iterable[Path], overlays: Iterable[Path] = ()) -> None:
     """Lay a configuration on top of files, key by key, as `--configfile` does.
 
     Not by `configfile:`, which is not read where another workflow uses this one as a module.
@@ -39,9 +39,14 @@ def complete(config: dict[str, Any], below: Iterable[Path]) -> None:
         config: changed in place. On the command line, cad=true is about one's own photographs;
             elsewhere `cad` is a section.
         below: YAML files, the last one on top.
+        overlays: those of `--configfile`, likewise, whose section `cad` that took the place of.
     """
     if str(config.get("cad")).lower() in ("true", "false"):
         config["refine_cad"] = config.pop("cad")
+        for path in reversed(list(overlays)):
+            section = yaml.safe_load(path.read_text(encoding="utf-8")).get("cad")
+            if isinstance(section, dict):
+                _fill(config, {"cad": section})
     for path in reversed(list(below)):
         _fill(config, yaml.safe_load(path.read_text(encoding="utf-8")))
 
@@ -145,17 +150,11 @@ def _add_own_images(config: dict[str, Any], folder: Path) -> None:
             "shards": 1,
         }
         if config["phrases"] is not None:
-            phrases = _own_path(config["phrases"], folder)
-            if not os.path.isfile(phrases):
-                raise ConfigurationError(
-                    f"config: phrases: {config['phrases']!r}: no such file"
-                    f" ({os.path.abspath(phrases)})"
-                )
-            config["datasets"][MINE]["phrases"] = phrases
+            config["datasets"][MINE]["phrases"] = _own_file(config, "phrases", folder)
+    if config["class_names"] is not None:
+        config["class_names"] = _own_file(config, "class_names", folder)
     if config["weights"] is not None:
-        weights = _own_path(config["weights"], folder)
-        if not os.path.isfile(weights):
-            raise ConfigurationError(f"config: weights: {weights}: no such file")
+        weights = _own_file(config, "weights", folder)
         base = config["backbones"].get(config["backbone"], {})
         named = {} if carries_architecture(weights) else base
         heuristics = base.get("heuristics", {})
@@ -165,6 +164,16 @@ def _add_own_images(config: dict[str, Any], folder: Path) -> None:
         config["backbone"] = CUSTOM
     if config["method"] in IMAGE_METHODS:
         config["backbone"] = PIXELS
+
+
+def _own_file(config: dict[str, Any], key: str, folder: Path) -> str:
+    """The path of a file of the user's, which is there."""
+    path = _own_path(config[key], folder)
+    if not os.path.isfile(path):
+        raise ConfigurationError(
+            f"config: {key}: {config[key]!r}: no such file ({os.path.abspath(path)})"
+        )
+    return path
 
 
 def carries_architecture(weights: str) -> bool:
@@ -275,6 +284,8 @@ def _table_references(
             yield f"{where}.{kind}", method, allowed
     for method in table["cad"] if isinstance(table.get("cad"), list) else ():
         yield f"{where}.cad", method, table["methods"]
+    for method in table.get("baseline_cad", ()):
+        yield f"{where}.baseline_cad", method, table["baselines"]
     for method, backbone in table.get("baselines", {}).items():
         own = [PIXELS] if method in IMAGE_METHODS else backbones
         yield f"{where}.baselines.{method}", backbone, own

@@ -27,8 +27,8 @@ class Labelled:
 
     Attributes:
         boxes: COCO results, xywh in pixels.
-        given: names by category_id; one category without a name is "object"; of several, each has
-            its number too.
+        given: names by category_id; one category without a name is "object"; of several, each
+            has its number too.
     """
 
     index: Index
