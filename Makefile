@@ -55,7 +55,7 @@ lint: $(STAMP)
 	snakemake --lint
 
 docs: .venv/docs
-	python docs/configuration_page.py > docs/configuration.md
+	python workflow/support/reference.py
 	NO_MKDOCS_2_WARNING=1 python -m mkdocs build
 
 bench: $(STAMP)
@@ -66,13 +66,11 @@ bench-gpu: $(STAMP)
 	python benchmarks/gpu_throughput.py --json results/gpu_throughput.json
 
 resources: $(STAMP)
-	snakemake --cores $(CORES) results/resources/scenes_vit.safetensors \
-		results/resources/scenes_move.safetensors results/resources/scenes_clip.safetensors \
+	snakemake --cores $(CORES) results/resources/scenes_move.safetensors results/resources/scenes_clip.safetensors \
 		results/resources/scenes_captioner.safetensors
 	mkdir -p workflow/resources
-	cp results/resources/scenes_vit.safetensors results/resources/scenes_move.safetensors \
-		results/resources/scenes_clip.safetensors results/resources/scenes_captioner.safetensors \
-		workflow/resources/
+	cp results/resources/scenes_move.safetensors results/resources/scenes_clip.safetensors \
+		results/resources/scenes_captioner.safetensors workflow/resources/
 	snakemake --cores $(CORES) results/g_captions/grounding/grounder.safetensors \
 		results/g_regions/grounding/grounder.safetensors
 	cp results/g_captions/grounding/grounder.safetensors \

@@ -17,11 +17,14 @@ from torch import nn
 
 from bbr.backbones.base import Backbone, BackboneSpec
 from bbr.backbones.build import build_backbone
+from bbr.backbones.options import BackboneOptions
+from bbr.backbones.states_h5 import StateOptions
 from bbr.cad.batches import CadBatches, PseudoLabelled
 from bbr.cad.network import build_cad
 from bbr.clip.network import Clip
 from bbr.command_line.devices import autocast
-from bbr.data.index import load_index
+from bbr.command_line.run_options import ComputeOptions, SkipOptions
+from bbr.data.index import ShardOptions, load_index
 from bbr.data.loading import SquareImages, native_size_windows
 from bbr.detector.inputs_h5 import DetectorInputs, create_detector_inputs
 from bbr.detector.networks import build_detector
@@ -85,21 +88,15 @@ def extraction_rows(bench: Bench) -> Iterator[Row]:
 
 
 def _extract(bench: Bench, mode: str) -> None:
+    scale = bench.scale
     extract_features.run(
-        index=bench.index,
-        output=bench.folder / "features.h5",
-        shard=(0, 1),
-        dtype="float16",
-        batch_size=bench.scale.extract_batch,
-        max_skipped=0,
-        seed=0,
-        device=bench.device.type,
-        precision=mode,
-        weights="random",
-        architecture=bench.scale.architecture,
-        architecture_args=bench.scale.arguments,
-        normalization=None,
-        scale=None,
+        files=extract_features.Files(bench.index, bench.folder / "features.h5"),
+        backbone=BackboneOptions("random", scale.architecture, scale.arguments),
+        kept=StateOptions(),
+        part=ShardOptions(),
+        storage=extract_features.Storage(batch_size=scale.extract_batch),
+        skips=SkipOptions(),
+        compute=ComputeOptions(bench.device.type, mode),
     )
 
 

@@ -152,7 +152,7 @@ def run_stages(folder: Path, count: int, shard: int, extract: bool) -> Iterator[
                 folder / "extracted.h5",
             ),
         )
-    lost = ("--method", "lost", "--lowest", 4, "--features")
+    lost = ("--method", "lost", "--k-patches", 4, "--features")
     write_features(folder / "all.h5", 1, count)
     yield (
         "pseudo_boxes, all in one shard",

@@ -176,7 +176,7 @@ def training_step(network: nn.Module, maps: Tensor, boxes: Tensor) -> None:
 def detector_row(folder: Path, images: SquareImages, spec: BackboneSpec) -> Row:
     """Both ways keep decoded images in memory, so that only f and LOST are saved."""
     backbone = random_backbone(spec)
-    lost = heuristic_options("lost", {"lowest": 12})
+    lost = heuristic_options("lost", {"k_patches": 12})
     network = build_detector(DetectorSpec("attention", "spatial", backbone.dim))
     everything = torch.arange(len(images))
 
@@ -206,9 +206,9 @@ def refinement_row(images: SquareImages, spec: BackboneSpec) -> Row:
     model = Refinement(backbone, detector, "k", "lost", lost, options, LossWeights())
     pixels = images.batch(range(len(images)))
     boxes, grid = torch.rand(len(images), 4), backbone.grid_of(images.size, images.size)
-    fixed = model.observe(pixels, boxes)
+    fixed = model.precompute(pixels, boxes)
     slow, fast = both(
-        lambda: model(model.observe(pixels, boxes), grid)["total"].backward(),
+        lambda: model(model.precompute(pixels, boxes), grid)["total"].backward(),
         lambda: model(fixed, grid)["total"].backward(),
     )
     blocks = f"last 2 of {backbone.depth} blocks"

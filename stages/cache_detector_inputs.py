@@ -7,10 +7,10 @@ of that size already.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import bbr.command_line.fast_import
 
@@ -19,82 +19,94 @@ from torch import Tensor
 
 from bbr.backbones.base import Backbone
 from bbr.backbones.feature_maps import FeatureMaps
-from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
-from bbr.backbones.states_h5 import FrozenStates, add_states_option, as_inputs
+from bbr.backbones.options import BackboneOptions
+from bbr.backbones.states_h5 import FrozenStates, StateOptions, as_inputs
 from bbr.command_line import cli
 from bbr.command_line.devices import autocast, choose_device, device_name
-from bbr.data.index import load_index
+from bbr.command_line.run_options import ComputeOptions
+from bbr.data.index import Index, load_index
 from bbr.data.loading import SquareImages, chunks
 from bbr.detector.inputs_h5 import create_detector_inputs
-from bbr.detector.layout import PARTS, parts_shape, stack_parts
+from bbr.detector.layout import InputOptions, parts_shape, stack_parts
+from bbr.options import option
 from bbr.storage.provenance import provenance
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: Path = option(help="index.json")
+    output: Path = option(help="detector_inputs.h5")
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How the maps are stored."""
+
+    dtype: str = option("float16", "of the stored maps", choices=("float16", "float32"))
+    batch_size: int = option(32, "seen by f at once", unit="images", min=1)
+    seed: int = option(0, "of --weights random", min=0)
 
 
 @torch.inference_mode()
 def run(
     *,
-    index: Path,
-    output: Path,
-    image_size: int,
-    parts: str,
-    dtype: str,
-    batch_size: int,
-    seed: int,
-    device: str,
-    precision: str,
-    states: Sequence[Path] = (),
-    **backbone_options: Any,
+    files: Files,
+    backbone: BackboneOptions,
+    kept: StateOptions,
+    inputs: InputOptions,
+    storage: Storage,
+    compute: ComputeOptions,
 ) -> None:
     """Write detector_inputs.h5, in the order of the index.
 
     Raises:
         InputError: an image cannot be read, or the backbone has no such parts.
     """
-    place = choose_device(device)
-    weights = weights_file(backbone_options["weights"])
-    backbone, parameters = take_backbone(backbone_options, seed)
-    backbone.to(place)
-    parameters |= {
-        "image_size": image_size, "parts": parts, "dtype": dtype, "seed": seed,
-        "precision": precision,
+    place = choose_device(compute.device)
+    f = backbone.load(storage.seed).to(place)
+    parameters = {
+        **backbone.recorded(f), **vars(inputs), "dtype": storage.dtype, "seed": storage.seed,
+        "precision": compute.precision,
     }  # fmt: skip
-    record = provenance(
-        "cache_detector_inputs",
-        parameters,
-        {"index": index, "weights": weights, **as_inputs(states)},
-        device_name(place),
-    )
-    dataset = load_index(index)
-    source: SquareImages | FrozenStates = SquareImages(dataset, image_size)
-    compute = partial(_of_pixels, backbone)
-    if states:
-        source = FrozenStates(states, backbone, dataset)
-        source.require_squares(dataset, image_size)
-        patches = backbone.grid_of(image_size, image_size)
-        compute = partial(_of_states, backbone, source.last, patches)
-    grid, shape = parts_shape(backbone, image_size, parts)
+    sources = {"index": files.index, "weights": backbone.file, **as_inputs(kept.states)}
+    record = provenance("cache_detector_inputs", parameters, sources, device_name(place))
+    dataset = load_index(files.index)
+    source, observe = _source(dataset, f, kept, inputs.image_size)
+    grid, shape = parts_shape(f, inputs.image_size, inputs.parts)
     with create_detector_inputs(
-        output,
+        files.output,
         count=len(dataset.images),
         shape=shape,
         grid=grid,
-        image_size=image_size,
-        parts=parts,
-        dtype=dtype,
+        image_size=inputs.image_size,
+        parts=inputs.parts,
+        dtype=storage.dtype,
         provenance=record,
     ) as file:
         file["image_id"][:] = [image["id"] for image in dataset.images]
-        batches = list(chunks(range(len(dataset.images)), batch_size))
-        following = [*batches[1:], []]
-        pairs = zip(batches, following, strict=True)
+        batches = list(chunks(range(len(dataset.images)), storage.batch_size))
+        pairs = zip(batches, [*batches[1:], []], strict=True)
         for positions, coming in cli.progress(pairs, len(batches), "batches of images"):
             batch = source.batch(positions)
             source.prefetch(coming)
-            with autocast(place, precision):
-                maps = stack_parts(compute(batch), parts)
+            with autocast(place, compute.precision):
+                maps = stack_parts(observe(batch), inputs.parts)
             rows = slice(positions[0], positions[-1] + 1)
             file["maps"][rows] = maps.float().cpu().numpy().reshape(file["maps"][rows].shape)
             file.check()
+
+
+def _source(
+    dataset: Index, f: Backbone, kept: StateOptions, size: int
+) -> tuple[SquareImages | FrozenStates, Callable[[Tensor], FeatureMaps]]:
+    """What batches come of, and what makes maps of one."""
+    if not kept.states:
+        return SquareImages(dataset, size), partial(_of_pixels, f)
+    states = FrozenStates(kept.states, f, dataset)
+    states.require_squares(dataset, size)
+    return states, partial(_of_states, f, states.last, f.grid_of(size, size))
 
 
 def _of_pixels(backbone: Backbone, images: Tensor) -> FeatureMaps:
@@ -102,25 +114,12 @@ def _of_pixels(backbone: Backbone, images: Tensor) -> FeatureMaps:
 
 
 def _of_states(backbone: Backbone, last: int, grid: tuple[int, int], states: Tensor) -> FeatureMaps:
-    return backbone.leave(states.to(backbone.mean.device), last, grid)
+    return backbone.trainable_forward(states.to(backbone.mean.device), last, grid)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True, help="detector_inputs.h5")
-    add_backbone_options(parser)
-    add_states_option(parser)
-    parser.add_argument("--image-size", type=cli.positive_int, default=304,
-                        help="side in pixels to which images are resized [304]")  # fmt: skip
-    parser.add_argument("--parts", choices=PARTS, default="qkv",
-                        help="keys; q, k, v; or a segmenter's mask [qkv]")  # fmt: skip
-    parser.add_argument("--dtype", choices=("float16", "float32"), default="float16")
-    parser.add_argument("--batch-size", type=cli.positive_int, default=32)
-    parser.add_argument("--seed", type=int, default=0, help="of --weights random [0]")
-    cli.add_device_options(parser)
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

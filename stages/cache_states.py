@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import bbr.command_line.fast_import
 
@@ -22,59 +23,79 @@ from bbr.backbones.native_extraction import (
     WINDOW,
     NativeImage,
     NativeImages,
+    images_at_once,
     in_groups,
     while_writing,
 )
-from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
+from bbr.backbones.options import BackboneOptions
 from bbr.backbones.states_h5 import StateWriter, create_states, last_blocks
 from bbr.command_line import cli
 from bbr.command_line.devices import autocast, choose_device, device_name
-from bbr.data.index import load_index, parse_shard
+from bbr.command_line.run_options import ComputeOptions, SkipOptions
+from bbr.data.index import ShardOptions, load_index
+from bbr.options import option
 from bbr.storage.provenance import provenance
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: Path = option(help="index.json")
+    output: Path = option(help="states.h5")
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What is stored, and how."""
+
+    last_blocks_to_run: int = option(
+        help="blocks left to run: those that training moves", min=1, flag="last_blocks",
+        metavar="N",
+    )  # fmt: skip
+    dtype: str = option("float32", "of the stored states", choices=("float16", "float32"))
+    batch_size: int = option(32, "seen by f at once, at most", unit="images", min=1)
+    batch_pixels: int = option(2**23, "seen by f at once, at most", unit="px", min=1)
+    seed: int = option(0, "of --weights random", min=0)
 
 
 def run(
     *,
-    index: Path,
-    output: Path,
-    last_blocks_to_run: int,
-    shard: tuple[int, int],
-    dtype: str,
-    batch_size: int,
-    max_skipped: int,
-    seed: int,
-    device: str,
-    precision: str,
-    **backbone_options: Any,
+    files: Files,
+    backbone: BackboneOptions,
+    part: ShardOptions,
+    storage: Storage,
+    skips: SkipOptions,
+    compute: ComputeOptions,
 ) -> None:
     """Write the states of one shard of an index.
 
     Raises:
         InputError: more than `max_skipped` images cannot be read, or an input is bad.
     """
-    place = choose_device(device)
-    weights = weights_file(backbone_options["weights"])
-    backbone, parameters = take_backbone(backbone_options, seed)
-    backbone.to(place)
-    last = last_blocks(backbone, last_blocks_to_run)
-    dataset = load_index(index)
-    images = dataset.shard(*shard)
-    parameters |= {
-        "last": last, "shard": list(shard), "dtype": dtype, "seed": seed, "precision": precision,
+    place = choose_device(compute.device)
+    f = backbone.load(storage.seed).to(place)
+    last = last_blocks(f, storage.last_blocks_to_run)
+    dataset = load_index(files.index)
+    images = dataset.shard(*part.shard)
+    parameters = {
+        **backbone.recorded(f), "last": last, "shard": list(part.shard), "dtype": storage.dtype,
+        "seed": storage.seed, "precision": compute.precision,
     }  # fmt: skip
-    inputs = {"index": index, "weights": weights}
+    inputs = {"index": files.index, "weights": backbone.file}
     record = provenance("cache_states", parameters, inputs, device_name(place))
-    source = NativeImages(dataset, images, backbone, max_skipped)
+    source = NativeImages(dataset, images, f, skips.max_skipped)
     with create_states(
-        output, backbone=backbone, last=last, index=dataset, dtype=dtype, provenance=record
+        files.output, backbone=f, last=last, index=dataset, dtype=storage.dtype, provenance=record
     ) as writer:
         windows = cli.progress(
             source.windows(WINDOW), -(-len(images) // WINDOW), f"windows of {WINDOW} images"
         )
-        compute = partial(
-            _window_states, backbone=backbone, last=last, size=batch_size, precision=precision
-        )
-        while_writing(windows, compute, partial(_write, writer))
+        observe = partial(
+            _window_states, backbone=f, last=last, storage=storage,
+            precision=compute.precision,
+        )  # fmt: skip
+        while_writing(windows, observe, partial(_write, writer))
         writer.note_skipped(source.skipped)
 
 
@@ -93,40 +114,29 @@ def _write(writer: StateWriter, kept: _Kept) -> None:
 
 @torch.inference_mode()
 def _window_states(
-    images: list[NativeImage], backbone: Backbone, last: int, size: int, precision: str
+    images: list[NativeImage], backbone: Backbone, last: int, storage: Storage, precision: str
 ) -> list[_Kept]:
     """States of images, those of one padded size together, as extract_features.py has them."""
 
     def batch(group: list[NativeImage]) -> Iterable[_Kept]:
         pixels = torch.cat([image.pixels for image in group])
         with autocast(backbone.mean.device, precision):
-            states = backbone.enter(pixels, last).cpu()
+            states = backbone.frozen_forward(pixels, last).cpu()
         grid = backbone.patch_grid(pixels)
         for image, state in zip(group, states, strict=True):
             yield _Kept(image.image_id, image.size, grid, state)
+
+    def size(shape: tuple[int, ...]) -> int:
+        patches = shape[-2] * shape[-1] // backbone.stride**2
+        most = storage.batch_size
+        return images_at_once(patches, backbone.stride, most, storage.batch_pixels)
 
     return in_groups(images, lambda image: tuple(image.pixels.shape), batch, size)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True, help="states.h5")
-    add_backbone_options(parser)
-    parser.add_argument("--last-blocks", type=cli.positive_int, required=True, metavar="N",
-                        dest="last_blocks_to_run",
-                        help="blocks left to run: those that training moves")  # fmt: skip
-    parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n",
-                        help="this part of the images only, i from 0 [0/1]")  # fmt: skip
-    parser.add_argument("--dtype", choices=("float16", "float32"), default="float32",
-                        help="of the stored states [float32]")  # fmt: skip
-    parser.add_argument("--batch-size", type=cli.positive_int, default=32)
-    parser.add_argument("--max-skipped", type=cli.non_negative_int, default=0,
-                        help="unreadable images to tolerate [0]")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of --weights random [0]")
-    cli.add_device_options(parser)
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import bbr.command_line.fast_import
@@ -15,14 +16,7 @@ import bbr.command_line.fast_import
 from bbr.command_line import cli
 from bbr.errors import InputError
 from bbr.fetch.data_check import check_dataset, table_of
-
-
-def run(*, datasets: dict[str, dict[str, Any]]) -> None:
-    """Print the table."""
-    found = {}
-    for name in cli.progress(datasets, len(datasets), "datasets"):
-        found[name] = check_dataset(datasets[name])
-    print(table_of(datasets, found))
+from bbr.options import option
 
 
 def parse_datasets(text: str) -> dict[str, dict[str, Any]]:
@@ -38,12 +32,26 @@ def parse_datasets(text: str) -> dict[str, dict[str, Any]]:
         raise InputError(f"--datasets is not an object of datasets by name ({error})") from error
 
 
+@dataclass(frozen=True)
+class Datasets:
+    """What is looked at."""
+
+    datasets: dict[str, dict[str, Any]] = option(
+        help="JSON: sections of the configuration by name", parse=parse_datasets
+    )
+
+
+def run(*, options: Datasets) -> None:
+    """Print the table."""
+    found = {}
+    for name in cli.progress(options.datasets, len(options.datasets), "datasets"):
+        found[name] = check_dataset(options.datasets[name])
+    print(table_of(options.datasets, found))
+
+
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--datasets", type=parse_datasets, required=True,
-                        help="JSON: sections of the configuration by name")  # fmt: skip
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -9,33 +9,45 @@ the sign-flip test on them. Labels are those of the candidate unless given.
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bbr.command_line.fast_import
 
 from bbr.command_line import cli
+from bbr.command_line.run_options import LabelOptions
 from bbr.errors import InputError
 from bbr.evaluation.statistics import compare_paired
+from bbr.options import option
 from bbr.storage.json_files import write_json
-from bbr.storage.metrics_json import add_label_option, aligned_outcomes, parse_labels, read_metrics
+from bbr.storage.metrics_json import aligned_outcomes, parse_labels, read_metrics
 from bbr.storage.provenance import provenance
 
 
-def run(*, baseline: Path, candidate: Path, labels: list[str], output: Path) -> None:
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    baseline: Path = option(help="metrics.json of f")
+    candidate: Path = option(help="metrics.json of f^h")
+    output: Path = option(help="comparison.json")
+
+
+def run(*, files: Files, labels: LabelOptions) -> None:
     """Compare the metrics files `candidate` and `baseline` and write `output`.
 
     Raises:
         InputError: the two are of different tasks or images, or not metrics files.
     """
-    before, after = read_metrics(baseline), read_metrics(candidate)
+    before, after = read_metrics(files.baseline), read_metrics(files.candidate)
     if before["task"] != after["task"]:
         raise InputError(
-            f"{baseline} is of task {before['task']} and {candidate} of {after['task']}: "
-            "compare metrics of one task"
+            f"{files.baseline} is of task {before['task']} and {files.candidate} of"
+            f" {after['task']}: compare metrics of one task"
         )
     pair = compare_paired(*aligned_outcomes(before, after))
-    named = {**after["labels"], **parse_labels(labels)}
+    named = {**after["labels"], **parse_labels(labels.labels)}
     comparison = {
         "task": before["task"],
         "labels": named,
@@ -48,10 +60,12 @@ def run(*, baseline: Path, candidate: Path, labels: list[str], output: Path) -> 
         "p_value": pair.p_value,
         "count": len(before["outcomes"]["correct"]),
         "provenance": provenance(
-            "compare_metrics", {"labels": named}, {"baseline": baseline, "candidate": candidate}
+            "compare_metrics",
+            {"labels": named},
+            {"baseline": files.baseline, "candidate": files.candidate},
         ),
     }
-    write_json(output, comparison)
+    write_json(files.output, comparison)
     low, high = comparison["interval"]
     print(
         f"{comparison['difference']:+.2f} points [{low:+.2f}, {high:+.2f}], "
@@ -64,13 +78,8 @@ def _side(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--baseline", type=Path, required=True, help="metrics.json of f")
-    parser.add_argument("--candidate", type=Path, required=True, help="metrics.json of f^h")
-    add_label_option(parser)
-    parser.add_argument("--output", type=Path, required=True, help="comparison.json")
-    return cli.execute(run, parser, argv)
+    """Command line of the stage; returns the exit status."""
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ ground truth is read, and none is in the output.
 from __future__ import annotations
 
 import sys
-from dataclasses import fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,77 +21,100 @@ import numpy as np
 from bbr.captioning.blip import (
     Captioner,
     CaptionOptions,
-    add_captioner_options,
     load_captioner,
     weights_of,
 )
-from bbr.captioning.communities import CommunityOptions, add_community_options
+from bbr.captioning.communities import CommunityOptions
 from bbr.captioning.describing import Describer, Description
-from bbr.captioning.proposals import ProposalOptions, add_proposal_options
-from bbr.clip.network import Clip, add_clip_options, take_clip
+from bbr.captioning.proposals import ProposalOptions
+from bbr.clip.network import ClipOptions
 from bbr.command_line import cli
 from bbr.command_line.cli import log
 from bbr.command_line.devices import autocast, choose_device, device_name
+from bbr.command_line.run_options import ComputeOptions, SkipOptions
 from bbr.data.images import UnreadableImage, read_indexed
-from bbr.data.index import Index, load_index, parse_shard, save_index
+from bbr.data.index import Index, ShardOptions, load_index, save_index
 from bbr.data.loading import chunks
 from bbr.errors import InputError
+from bbr.options import option, recorded
 from bbr.storage.provenance import provenance
 
 _IMAGES_AT_ONCE = 4  # their crops share batches
 _DECIMALS = 2
-_OPTIONS = {"proposals": ProposalOptions, "captions": CaptionOptions,
-            "communities": CommunityOptions}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: Path = option(help="index.json")
+    captioner: str = option(help="weights: a file of ours, or BLIP's folder or hub name")
+    output: Path = option(help="the described index, .json")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is looked at, and how much at once."""
+
+    image_size: int = option(224, "side to which images are resized first", unit="px", min=1)
+    same_iou: float | None = option(
+        None, "regions that overlap so much share a caption [none]", above=0, below=1
+    )
+    batch_size: int = option(32, "seen at once", unit="crops", min=1)
+    bare_captions: bool = option(
+        False, 'captions are compared without "image of ", as in WWbL\'s code', later=True
+    )
 
 
 def run(
     *,
-    index: Path,
-    output: Path,
-    captioner: str,
-    shard: tuple[int, int],
-    image_size: int,
-    same_iou: float | None,
-    batch_size: int,
-    max_skipped: int,
-    device: str,
-    precision: str,
-    **rest: Any,
+    files: Files,
+    clip: ClipOptions,
+    part: ShardOptions,
+    work: Work,
+    proposals: ProposalOptions,
+    captions: CaptionOptions,
+    communities: CommunityOptions,
+    skips: SkipOptions,
+    compute: ComputeOptions,
 ) -> None:
     """Write the described images of a shard as an index.
 
     Raises:
         InputError: more than `max_skipped` images cannot be read, or weights do not fit.
     """
-    place = choose_device(device)
-    clip, used, clip_file = take_clip(rest)
-    options = {name: _take(kind, rest) for name, kind in _OPTIONS.items()}
-    parameters = {**used, "shard": list(shard), "image_size": image_size, "same_iou": same_iou,
-                  "captioner": "file" if weights_of(captioner) else captioner,
-                  "precision": precision} | {k: vars(v) for k, v in options.items()}  # fmt: skip
-    inputs = {"index": index, "clip": clip_file, "captioner": weights_of(captioner)}
+    place = choose_device(compute.device)
+    options = {"proposals": proposals, "captions": captions, "communities": communities}
+    captioner = weights_of(files.captioner)
+    parameters = {
+        **clip.recorded(), "shard": list(part.shard), "image_size": work.image_size,
+        "same_iou": work.same_iou, "captioner": "file" if captioner else files.captioner,
+        "precision": compute.precision, **{name: recorded(kind) for name, kind in options.items()},
+        **({"bare_captions": True} if work.bare_captions else {}),
+    }  # fmt: skip
+    inputs = {"index": files.index, "clip": clip.file, "captioner": captioner}
     record = provenance("describe_regions", parameters, inputs, device_name(place))
-    talker: Captioner = load_captioner(captioner).to(place)
-    reader: Clip = clip.to(place)
+    talker: Captioner = load_captioner(files.captioner).to(place)
     describer = Describer(
-        talker, reader, **options, image_size=image_size, same_iou=same_iou, batch_size=batch_size
+        talker,
+        clip.load().to(place),
+        **options,
+        image_size=work.image_size,
+        same_iou=work.same_iou,
+        batch_size=work.batch_size,
+        bare=work.bare_captions,
     )
-    dataset = load_index(index)
-    groups = list(chunks(dataset.shard(*shard), _IMAGES_AT_ONCE))
+    dataset = load_index(files.index)
+    groups = list(chunks(dataset.shard(*part.shard), _IMAGES_AT_ONCE))
     done: list[dict[str, Any]] = []
     for group in cli.progress(groups, len(groups), f"groups of {_IMAGES_AT_ONCE} images"):
-        with autocast(place, precision):
+        with autocast(place, compute.precision):
             done.append(_describe(group, dataset, describer))
-        _refuse_many_skipped(done, max_skipped, index)
+        _refuse_many_skipped(done, skips.max_skipped, files.index)
         for entry in done[-1]["skipped"]:
             log.warning("skipped: image %d, %s", entry["image_id"], entry["reason"])
     _log_seconds(describer, sum(map(len, groups)))
-    _write(output, dataset, done, record)
-
-
-def _take(kind: type, options: dict[str, Any]) -> Any:
-    values = {field.name: options.pop(field.name) for field in fields(kind)}
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    _write(files.output, dataset, done, record)
 
 
 def _describe(
@@ -157,24 +180,7 @@ def _write(
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True)
-    add_captioner_options(parser)
-    add_clip_options(parser)
-    parser.add_argument("--output", type=Path, required=True, help="the described index, .json")
-    parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n",
-                        help="this part of the images only, i from 0 [0/1]")  # fmt: skip
-    parser.add_argument("--image-size", type=cli.positive_int, default=224,
-                        help="side in pixels to which images are resized first [224]")  # fmt: skip
-    add_proposal_options(parser)
-    parser.add_argument("--same-iou", type=cli.open_fraction,
-                        help="regions that overlap so much share a caption [none]")  # fmt: skip
-    add_community_options(parser)
-    parser.add_argument("--batch-size", type=cli.positive_int, default=32, help="crops [32]")
-    parser.add_argument("--max-skipped", type=cli.non_negative_int, default=0,
-                        help="unreadable images to tolerate [0]")  # fmt: skip
-    cli.add_device_options(parser)
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

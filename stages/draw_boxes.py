@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,46 +19,73 @@ from bbr.data.images import UnreadableImage, read_indexed
 from bbr.data.index import Index, load_index
 from bbr.data.sampling import choose_images
 from bbr.errors import InputError
+from bbr.options import option
 from bbr.reporting.contact_sheets import PALETTE, Tile, draw_sheet
+from bbr.reporting.verdict import verdict
 from bbr.storage.atomic import write_bytes
 from bbr.storage.boxes_json import Record, box_xyxy, read_boxes, require_known_images, top_boxes
+from bbr.storage.provenance import read_provenance
 
 log = logging.getLogger("bbr")
 
-_MOST_IMAGES = 500  # about 25,000 pixels of height; the renderer's limit is 65,535
+_MAX_IMAGES = 500  # about 25,000 pixels of height; the renderer's limit is 65,535
 
 
-def run(
-    *,
-    index: Path,
-    boxes: list[Path],
-    names: list[str] | None,
-    count: int,
-    seed: int | None,
-    output: Path,
-) -> None:
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: Path = option(help="index.json")
+    boxes: tuple[Path, ...] = option(help="COCO results")
+    output: Path = option(help="sheet.png")
+    refined: Path | None = option(None, "f^h: whether it was kept is printed")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What is shown."""
+
+    names: tuple[str, ...] | None = option(None, "what to call the files [their file names]")
+    count: int = option(20, "to show", unit="images", min=1, max=_MAX_IMAGES)
+    seed: int | None = option(None, "choose images at random [the first ones]", min=0)
+
+
+def run(*, files: Files, sheet: Sheet) -> None:
     """Draw the boxes of the files `boxes`, called `names`, and write the sheet to `output`.
 
     Raises:
         InputError: the files do not belong together, or no image can be read.
     """
-    if output.suffix.lower() != ".png":
-        raise InputError(f"{output}: the sheet is a PNG image; end its name in .png")
-    if count > _MOST_IMAGES:
-        raise InputError(f"--count {count}: a sheet holds at most {_MOST_IMAGES} images")
-    names = names or [path.stem for path in boxes]
-    if len(names) != len(boxes) or len(names) > len(PALETTE):
+    if files.output.suffix.lower() != ".png":
+        raise InputError(f"{files.output}: the sheet is a PNG image; end its name in .png")
+    if sheet.count > _MAX_IMAGES:
+        raise InputError(f"--count {sheet.count}: a sheet holds at most {_MAX_IMAGES} images")
+    names = sheet.names or [path.stem for path in files.boxes]
+    if len(names) != len(files.boxes) or len(names) > len(PALETTE):
         raise InputError(
-            f"{len(boxes)} --boxes and {len(names)} --names: give one name to each file, and at "
-            f"most {len(PALETTE)} files"
+            f"{len(files.boxes)} --boxes and {len(names)} --names: give one name to each file, and"
+            f" at most {len(PALETTE)} files"
         )
-    dataset = load_index(index)
-    top = [_read_top(path, dataset) for path in boxes]
-    tiles = [_tile(image, dataset, top) for image in choose_images(dataset, count, seed)]
+    dataset = load_index(files.index)
+    top = [_read_top(path, dataset) for path in files.boxes]
+    tiles = [
+        _tile(image, dataset, top) for image in choose_images(dataset, sheet.count, sheet.seed)
+    ]
     readable = [tile for tile in tiles if tile is not None]
     if not readable:
-        raise InputError(f"{index}: none of the {len(tiles)} images to draw can be read")
-    write_bytes(output, draw_sheet(readable, names))
+        raise InputError(f"{files.index}: none of the {len(tiles)} images to draw can be read")
+    write_bytes(files.output, draw_sheet(readable, names))
+    if files.refined is not None:
+        print(_verdict(files.refined))
+
+
+def _verdict(refined: Path) -> str:
+    selected = read_provenance(refined).get("selected")
+    if selected is None:
+        raise InputError(
+            f"{refined}: does not say which state of f^h it is; refine with --select agreement"
+        )
+    return verdict(selected)
 
 
 def _read_top(path: Path, dataset: Index) -> dict[int, Record]:
@@ -78,15 +106,8 @@ def _tile(image: dict[str, Any], dataset: Index, top: list[dict[int, Record]]) -
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--boxes", type=Path, nargs="+", required=True, help="COCO results")
-    parser.add_argument("--names", nargs="+", help="what to call the files [their file names]")
-    parser.add_argument("--count", type=cli.positive_int, default=20, help="images [20]")
-    parser.add_argument("--seed", type=int, help="choose images at random [the first ones]")
-    parser.add_argument("--output", type=Path, required=True, help="sheet.png")
-    return cli.execute(run, parser, argv)
+    """Command line of the stage; returns the exit status."""
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

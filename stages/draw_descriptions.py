@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import bbr.command_line.fast_import
@@ -21,23 +22,40 @@ from bbr.data.images import read_indexed
 from bbr.data.index import Index, load_index
 from bbr.errors import InputError
 from bbr.grounding.heatmaps_h5 import HeatmapFile
+from bbr.options import option
 from bbr.reporting.page import Caption, Photograph, description_page
 from bbr.storage.atomic import write_bytes
 
 
-def run(
-    *, descriptions: Path, heatmaps: Path, boxes: Path, title: str, max_side: int, output: Path
-) -> None:
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    descriptions: Path = option(help="the described index")
+    heatmaps: Path = option(help="heatmaps.h5 of its captions")
+    boxes: Path = option(help="boxes.json of those heatmaps")
+    output: Path = option(help="page.html")
+
+
+@dataclass(frozen=True)
+class Page:
+    """How the page looks."""
+
+    title: str = option("What is where", "of the page")
+    max_side: int = option(800, "larger photographs are shown at this", unit="px", min=1)
+
+
+def run(*, files: Files, page: Page) -> None:
     """Write the page.
 
     Raises:
         InputError: the files do not belong together, or an image cannot be read.
     """
-    if output.suffix != ".html":
-        raise InputError(f"{output}: a page's name ends in .html")
-    with HeatmapFile(heatmaps) as maps:
-        shown = _photographs(load_index(descriptions), boxes, maps, max_side)
-        write_bytes(output, description_page(shown, title))
+    if files.output.suffix != ".html":
+        raise InputError(f"{files.output}: a page's name ends in .html")
+    with HeatmapFile(files.heatmaps) as maps:
+        shown = _photographs(load_index(files.descriptions), files.boxes, maps, page.max_side)
+        write_bytes(files.output, description_page(shown, page.title))
 
 
 def _photographs(
@@ -79,16 +97,8 @@ def _shrink(pixels: np.ndarray, max_side: int) -> np.ndarray:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--descriptions", type=Path, required=True, help="the described index")
-    parser.add_argument("--heatmaps", type=Path, required=True, help="heatmaps.h5 of its captions")
-    parser.add_argument("--boxes", type=Path, required=True, help="boxes.json of those heatmaps")
-    parser.add_argument("--title", default="What is where", help="of the page [What is where]")
-    parser.add_argument("--max-side", type=cli.positive_int, default=800,
-                        help="larger photographs are shown at this [800]")  # fmt: skip
-    parser.add_argument("--output", type=Path, required=True, help="page.html")
-    return cli.execute(run, parser, argv)
+    """Command line of the stage; returns the exit status."""
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from bbr.data.images import UnreadableImage, read_indexed
 from bbr.data.index import Index, load_index
 from bbr.data.sampling import choose_images
 from bbr.errors import InputError
+from bbr.options import option
 from bbr.reporting.map_figures import Cell, Row, Section, draw_figure, phrase_section
 from bbr.reporting.map_panels import REQUIRED, panel_cells, parse_panel
 from bbr.reporting.phrase_examples import load_examples
@@ -30,52 +32,76 @@ from bbr.storage.atomic import write_bytes
 log = logging.getLogger("bbr")
 
 _PHRASE_NETWORKS = ("g", "g^h")
-_MOST_IMAGES = 40  # rows; more make a figure taller than a page
+_NETWORK_NAMES = tuple(name.upper() for name in _PHRASE_NETWORKS)
+_MAX_IMAGES = 40  # rows; more make a figure taller than a page
 
 
-def run(
-    *,
-    index: Path,
-    panel: list[list[str]],
-    count: int,
-    seed: int | None,
-    image_ids: list[int] | None,
-    phrase_index: Path | None,
-    phrase_heatmaps: list[Path] | None,
-    phrase_boxes: list[Path] | None,
-    width: float,
-    output: Path,
-) -> None:
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: Path = option(help="index.json")
+    output: Path = option(help="figure.png")
+    phrase_index: Path | None = option(None, "index.json with phrases [none]")
+    phrase_heatmaps: tuple[Path, Path] | None = option(
+        None, "of a phrase [none]", metavar=_NETWORK_NAMES
+    )
+    phrase_boxes: tuple[Path, Path] | None = option(
+        None, "of that phrase [none]", metavar=_NETWORK_NAMES
+    )
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What is shown."""
+
+    panel: tuple[tuple[str, ...], ...] = option(
+        help=f"a column: {', '.join(REQUIRED)}; and cad, shards, options of the method",
+        metavar="KEY=VALUE",
+        repeats=True,
+    )
+    count: int = option(4, "to show", unit="images", min=1, max=_MAX_IMAGES)
+    seed: int | None = option(None, "choose images at random [the first ones]", min=0)
+    image_ids: tuple[int, ...] | None = option(None, "these images instead")
+    width: float = option(3.3, "of the figure", unit="inches", min=1, max=20)
+
+
+def run(*, files: Files, figure: Figure) -> None:
     """Write the figure to `output` (.png) and its PDF twin.
 
     Raises:
         InputError: a panel is not well described, the files do not belong together, or no image
             can be shown.
     """
-    if output.suffix.lower() != ".png":
-        raise InputError(f"{output}: a figure's name ends in .png; its .pdf is written beside it")
-    panels = list(map(parse_panel, panel))
-    if not 1 <= width <= 20:
-        raise InputError(f"--width {width}: in inches, from 1 to 20")
-    if max(count, len(image_ids or ())) > _MOST_IMAGES:
-        raise InputError(f"a figure holds at most {_MOST_IMAGES} images; show fewer")
-    dataset = load_index(index)
-    chosen = choose_images(dataset, count, seed, image_ids or ())
+    if files.output.suffix.lower() != ".png":
+        raise InputError(
+            f"{files.output}: a figure's name ends in .png; its .pdf is written beside it"
+        )
+    panels = list(map(parse_panel, figure.panel))
+    if max(figure.count, len(figure.image_ids or ())) > _MAX_IMAGES:
+        raise InputError(f"a figure holds at most {_MAX_IMAGES} images; show fewer")
+    dataset = load_index(files.index)
+    chosen = choose_images(dataset, figure.count, figure.seed, figure.image_ids or ())
     ids = [image["id"] for image in chosen]
     cells = [panel_cells(each, ids, dataset) for each in panels]
     rows = [_row(image, dataset, cells) for image in chosen]
     shown = [row for row in rows if row is not None]
     if not shown:
-        raise InputError(f"{index}: none of the {len(chosen)} images to draw can be shown")
+        raise InputError(f"{files.index}: none of the {len(chosen)} images to draw can be shown")
     sections = [Section([each.column for each in panels], shown)]
-    sections += _phrase_sections(phrase_index, phrase_heatmaps, phrase_boxes, seed)
-    made = draw_figure(sections, width)
-    write_bytes(output.with_suffix(".pdf"), made["pdf"])
-    write_bytes(output, made["png"])
+    sections += _phrase_sections(
+        files.phrase_index, files.phrase_heatmaps, files.phrase_boxes, figure.seed
+    )
+    made = draw_figure(sections, figure.width)
+    write_bytes(files.output.with_suffix(".pdf"), made["pdf"])
+    write_bytes(files.output, made["png"])
 
 
 def _phrase_sections(
-    index: Path | None, heatmaps: list[Path] | None, boxes: list[Path] | None, seed: int | None
+    index: Path | None,
+    heatmaps: Sequence[Path] | None,
+    boxes: Sequence[Path] | None,
+    seed: int | None,
 ) -> list[Section]:
     if (index, heatmaps, boxes) == (None, None, None):
         return []
@@ -99,23 +125,8 @@ def _row(image: dict[str, Any], dataset: Index, cells: Sequence[dict[int, Cell]]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument(
-        "--panel", nargs="+", action="append", required=True, metavar="KEY=VALUE",
-        help=f"a column: {', '.join(REQUIRED)}; and cad, shards, options of the method",
-    )  # fmt: skip
-    parser.add_argument("--count", type=cli.positive_int, default=4, help="images [4]")
-    parser.add_argument("--seed", type=int, help="choose images at random [the first ones]")
-    parser.add_argument("--image-ids", type=int, nargs="+", help="these images instead")
-    names = [name.upper() for name in _PHRASE_NETWORKS]
-    parser.add_argument("--phrase-index", type=Path, help="index.json with phrases [none]")
-    parser.add_argument("--phrase-heatmaps", type=Path, nargs=2, metavar=tuple(names))
-    parser.add_argument("--phrase-boxes", type=Path, nargs=2, metavar=tuple(names))
-    parser.add_argument("--width", type=float, default=3.3, help="inches [3.3]")
-    parser.add_argument("--output", type=Path, required=True, help="figure.png")
-    return cli.execute(run, parser, argv)
+    """Command line of the stage; returns the exit status."""
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@
                         has the caption that is nearest to it; without one it is a miss
 
 The two before that also take --control random or center: a point, or a box, that is drawn uniformly
-or lies in the middle. Tasks of phrases leave out target boxes below --least-area of the image, and
-score groups of phrases as well: by words, relational or plain, size of the target, category.
+or lies in the middle. Tasks of phrases leave out target boxes below --min-area of the image (see
+--counted), and score groups of phrases as well: by words, relational or plain, size of the target,
+category.
 
 Prints the score in percent and its counts, and writes them with the bootstrap 95 % interval and
 the outcome of every image or phrase, which is what paired comparisons and tables are made from.
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ import numpy as np
 
 from bbr.captioning.matches import caption_targets, read_matches, through_captions
 from bbr.command_line import cli
+from bbr.command_line.run_options import LabelOptions
 from bbr.data.index import Index, load_index
 from bbr.data.phrases import index_phrases
 from bbr.errors import InputError
@@ -38,7 +41,9 @@ from bbr.evaluation.controls import CONTROLS, control_points, control_unions
 from bbr.evaluation.corloc import IOU_THRESHOLD, best_ious
 from bbr.evaluation.groups import target_groups
 from bbr.evaluation.phrase_metrics import (
-    LEAST_AREA,
+    COUNTED,
+    MIN_AREA,
+    TARGETS,
     Target,
     Unit,
     evaluated_targets,
@@ -49,14 +54,17 @@ from bbr.evaluation.phrase_metrics import (
     union_ious,
 )
 from bbr.evaluation.statistics import bootstrap_interval
+from bbr.options import option, recorded
 from bbr.storage.boxes_json import box_xyxy, read_boxes, require_known_images, top_boxes
 from bbr.storage.json_files import write_json
-from bbr.storage.metrics_json import add_label_option, parse_labels
+from bbr.storage.metrics_json import parse_labels
 from bbr.storage.provenance import provenance
 
 Outcomes = dict[str, list[Any]]
 
 Matches = Mapping[Unit, Unit]
+
+_RULES = ("counted", "targets", "undescribed")  # recorded where they are not the default
 
 # What each task may score.
 TASKS = {
@@ -68,53 +76,105 @@ TASKS = {
 }
 
 
-def run(
-    *,
-    task: str,
-    index: Path,
-    labels: list[str],
-    output: Path,
-    boxes: Path | None = None,
-    heatmaps: Path | None = None,
-    matches: Path | None = None,
-    control: str | None = None,
-    least_area: float = LEAST_AREA,
-    seed: int = 0,
-) -> None:
+@dataclass(frozen=True)
+class Task:
+    """What is scored."""
+
+    task: str = option(help="see above", choices=tuple(TASKS))
+    control: str | None = option(None, "what to score instead of a method", choices=CONTROLS)
+    min_area: float = option(
+        MIN_AREA,
+        "of a phrase's boxes, as a share of the image; smaller ones are left out",
+        min=0,
+        below=1,
+    )
+    counted: str = option(
+        "any_box",
+        "phrases with such a box, and those boxes alone; or all boxes of phrases whose first is"
+        " one, as WWbL's code has it",
+        choices=COUNTED,
+        later=True,
+    )
+    targets: str = option(
+        "boxes",
+        "where a point has to lie: in one of the boxes, or in their union, as in WWbL's code",
+        choices=TARGETS,
+        later=True,
+    )
+    undescribed: str = option(
+        "miss",
+        "of wwbl, phrases of images without a caption: misses, or left out as in WWbL's code",
+        choices=("miss", "left_out"),
+        later=True,
+    )
+    seed: int = option(0, "of --control random", min=0)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: Path = option(help="index.json with ground truth")
+    output: Path = option(help="metrics.json")
+    boxes: Path | None = option(None, "COCO results")
+    heatmaps: Path | None = option(None, "heatmaps.h5")
+    matches: Path | None = option(None, "matches.json, for --task wwbl")
+
+
+def run(*, files: Files, options: Task, labels: LabelOptions) -> None:
     """Evaluate on the images or phrases of `index` and write `output`.
 
     Raises:
         InputError: the files are not what they should be or do not belong together.
     """
-    named, dataset = parse_labels(labels), load_index(index)
-    _require_one_source(task, boxes=boxes, heatmaps=heatmaps, control=control)
-    _require_matches(task, matches)
-    parameters: dict[str, Any] = {"task": task, "labels": named}
+    named, dataset = parse_labels(labels.labels), load_index(files.index)
+    _require_one_source(
+        options.task, boxes=files.boxes, heatmaps=files.heatmaps, control=options.control
+    )
+    _require_matches(options.task, files.matches)
+    parameters: dict[str, Any] = {"task": options.task, "labels": named}
     scores: dict[str, Any] = {}
-    if task in _TASKS_OF_IMAGES:
+    if options.task in _TASKS_OF_IMAGES:
         _require_ground_truth(dataset)
-        outcomes, scores = _TASKS_OF_IMAGES[task](dataset, boxes)
+        outcomes, scores = _TASKS_OF_IMAGES[options.task](dataset, files.boxes)
     else:
-        parameters |= {"least_area": least_area, "control": control}
-        parameters |= {"seed": seed} if control == "random" else {}
-        targets = evaluated_targets(dataset, least_area)
-        points = heatmaps is not None or task == "pointing_game"
+        parameters |= {"min_area": options.min_area, "control": options.control}
+        parameters |= {"seed": options.seed} if options.control == "random" else {}
+        parameters |= {k: v for k, v in recorded(options).items() if k in _RULES}
+        targets = evaluated_targets(dataset, options.min_area, options.counted)
+        points = files.heatmaps is not None or options.task == "pointing_game"
         scores["metric"] = "pointing_game" if points else "bbox_accuracy"
         score_phrases = pointing_outcomes if points else accuracy_outcomes
-        pairs = None if matches is None else read_matches(matches)
-        outcomes = score_phrases(dataset, targets, heatmaps or boxes, control, seed, pairs)
+        pairs = None if files.matches is None else read_matches(files.matches)
+        if pairs is not None and options.undescribed == "left_out":
+            known = {image_id for image_id, _ in pairs}
+            kept = [target for target in targets if target.unit[0] in known]
+            scores["undescribed"] = len(targets) - len(kept)
+            targets = _require_some(kept, files.matches)
+        outcomes = score_phrases(dataset, targets, files.heatmaps or files.boxes, options, pairs)
         scores["groups"] = _scores_by_group(outcomes, target_groups(dataset, targets))
-    inputs = {"index": index, "boxes": boxes, "heatmaps": heatmaps, "matches": matches}
+    inputs = {
+        "index": files.index,
+        "boxes": files.boxes,
+        "heatmaps": files.heatmaps,
+        "matches": files.matches,
+    }
     metrics = {
-        "task": task,
+        "task": options.task,
         "labels": named,
         **_score(outcomes["correct"], outcomes["image_id"]),
         **scores,
         "outcomes": outcomes,
         "provenance": provenance("evaluate", parameters, inputs),
     }
-    write_json(output, metrics)
+    write_json(files.output, metrics)
     print(f"{metrics['score']:.2f} ({metrics['correct']} of {metrics['count']})")
+
+
+def _require_some(targets: list[Target], matches: Path | None) -> list[Target]:
+    if not targets:
+        raise InputError(f"{matches}: no image has a caption: there is nothing to score")
+    return targets
 
 
 def _require_one_source(task: str, **sources: Path | str | None) -> None:
@@ -168,13 +228,12 @@ def pointing_outcomes(
     index: Index,
     targets: list[Target],
     heatmaps: Path | None,
-    control: str | None,
-    seed: int,
+    options: Task,
     matches: Matches | None = None,
 ) -> Outcomes:
-    """Whether the point of each phrase, or of its caption, lies in one of its boxes."""
-    if control is not None:
-        points = control_points(targets, control, seed)
+    """Whether the point of each phrase, or of its caption, lies in its target."""
+    if options.control is not None:
+        points = control_points(targets, options.control, options.seed)
     else:
         from bbr.grounding.heatmaps_h5 import (
             HeatmapFile,  # here, since scoring boxes does without HDF5
@@ -184,20 +243,19 @@ def pointing_outcomes(
         with HeatmapFile(heatmaps) as file:
             points = heatmap_points(asked, file)
         points = points if matches is None else through_captions(points, matches)
-    return {**_units(targets), "correct": pointing_game(targets, points)}
+    return {**_units(targets), "correct": pointing_game(targets, points, options.targets)}
 
 
 def accuracy_outcomes(
     index: Index,
     targets: list[Target],
     boxes: Path | None,
-    control: str | None,
-    seed: int,
+    options: Task,
     matches: Matches | None = None,
 ) -> Outcomes:
     """Whether the union of each phrase's, or caption's, boxes has IoU 0.5 with its targets'."""
-    if control is not None:
-        unions = control_unions(targets, control, seed)
+    if options.control is not None:
+        unions = control_unions(targets, options.control, options.seed)
     else:
         records = read_boxes(boxes)
         if matches is None:
@@ -247,21 +305,8 @@ def _scores_by_group(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--task", choices=TASKS, required=True)
-    parser.add_argument("--index", type=Path, required=True, help="index.json with ground truth")
-    parser.add_argument("--boxes", type=Path, help="COCO results")
-    parser.add_argument("--heatmaps", type=Path, help="heatmaps.h5")
-    parser.add_argument("--matches", type=Path, help="matches.json, for --task wwbl")
-    parser.add_argument("--control", choices=CONTROLS, help="what to score instead of a method")
-    parser.add_argument("--least-area", type=cli.fraction, default=LEAST_AREA,
-                        help="of a phrase's boxes, as a share of the image; smaller ones are left "
-                        "out [0.05]")  # fmt: skip
-    parser.add_argument("--seed", type=cli.non_negative_int, default=0, help="of --control random")
-    add_label_option(parser)
-    parser.add_argument("--output", type=Path, required=True, help="metrics.json")
-    return cli.execute(run, parser, argv)
+    """Command line of the stage; returns the exit status."""
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ are averaged into one map, each with its greatest value at 1.
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import bbr.command_line.fast_import
@@ -19,6 +20,7 @@ from torch.nn import functional
 from bbr.clip.network import to_unit
 from bbr.command_line import cli
 from bbr.command_line.devices import choose_device, device_name
+from bbr.command_line.run_options import DeviceOptions
 from bbr.data.index import load_index
 from bbr.data.loading import SquareImages, chunks
 from bbr.grounding.classifiers import (
@@ -32,47 +34,58 @@ from bbr.grounding.classifiers import (
 from bbr.grounding.excitation import ExcitationNetwork
 from bbr.grounding.heatmaps_h5 import create_heatmaps, find_peak
 from bbr.grounding.texts import by_image, entries
+from bbr.options import option
 from bbr.storage.provenance import provenance
 
 
-def run(
-    *,
-    index: Path,
-    output: Path,
-    classifier: str,
-    classifier_weights: Path | None,
-    image_size: int,
-    stride: int,
-    size: int | None,
-    batch_size: int,
-    device: str,
-) -> None:
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: Path = option(help="index.json")
+    output: Path = option(help="heatmaps.h5")
+    classifier_weights: Path | None = option(None, "a file of that network [ImageNet's]")
+
+
+@dataclass(frozen=True)
+class Excitation:
+    """The classifier, and what is read of it."""
+
+    classifier: str = option(LITE0, f"{LITE0}, or one of torchvision's")
+    image_size: int = option(224, "side to which images are resized", unit="px", min=1)
+    stride: int = option(16, "of the map at which chances of winning are read", unit="px", min=1)
+    size: int | None = option(None, "side of the maps [image size]", unit="px", min=1)
+    batch_size: int = option(16, "seen at once", unit="images", min=1)
+
+
+def run(*, files: Files, options: Excitation, device: DeviceOptions) -> None:
     """Write heatmaps.h5.
 
     Raises:
         InputError: the index has no phrases, an image cannot be read, or the classifier is of no
             kind that is known.
     """
-    place = choose_device(device)
-    weights = None if classifier_weights is None else str(classifier_weights)
-    loaded = load_classifier(classifier, weights)
+    place = choose_device(device.device)
+    weights = None if files.classifier_weights is None else str(files.classifier_weights)
+    loaded = load_classifier(options.classifier, weights)
     network = ExcitationNetwork(loaded.network.to(place))
-    dataset = load_index(index)
-    side = size or image_size
+    dataset = load_index(files.index)
+    side = options.size or options.image_size
     parameters = {
-        "classifier": classifier, "image_size": image_size, "stride": stride, "size": side,
+        "classifier": options.classifier, "image_size": options.image_size,
+        "stride": options.stride, "size": side,
     }  # fmt: skip
-    inputs = {"index": index, "classifier_weights": classifier_weights}
+    inputs = {"index": files.index, "classifier_weights": files.classifier_weights}
     record = provenance("excite_classifier", parameters, inputs, device_name(place))
     groups = by_image(entries(dataset, "phrases"))
     by_word = last_words(class_names())
     named = {s: named_classes(s, by_word) for g in groups for e in g for s in e.sentences}
-    images = SquareImages(dataset, image_size)
-    with create_heatmaps(output, size=(side, side), provenance=record) as file:
-        batches = list(chunks(groups, batch_size))
+    images = SquareImages(dataset, options.image_size)
+    with create_heatmaps(files.output, size=(side, side), provenance=record) as file:
+        batches = list(chunks(groups, options.batch_size))
         for batch in cli.progress(batches, len(batches), "batches of images"):
             pixels = to_unit(images.batch([group[0].position for group in batch]).to(place))
-            seen, read = network.observe(loaded.prepare(pixels, image_size), stride)
+            seen, read = network.observe(loaded.prepare(pixels, options.image_size), options.stride)
             logits = network.last(read).detach()
             asked = [
                 [[asked_class(logits[i], named[s]) for s in e.sentences] for e in group]
@@ -108,21 +121,7 @@ def _class_maps(
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--classifier", default=LITE0,
-                        help=f"{LITE0}, or one of torchvision's [{LITE0}]")  # fmt: skip
-    parser.add_argument("--classifier-weights", type=Path,
-                        help="a file of that network [ImageNet's]")  # fmt: skip
-    parser.add_argument("--output", type=Path, required=True, help="heatmaps.h5")
-    parser.add_argument("--image-size", type=cli.positive_int, default=224,
-                        help="side in pixels to which images are resized [224]")  # fmt: skip
-    parser.add_argument("--stride", type=cli.positive_int, default=16,
-                        help="of the map at which chances of winning are read [16]")  # fmt: skip
-    parser.add_argument("--size", type=cli.positive_int, help="side of the maps [image size]")
-    parser.add_argument("--batch-size", type=cli.positive_int, default=16)
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,74 +27,103 @@ from bbr.backbones.native_extraction import (
     WINDOW,
     NativeImage,
     NativeImages,
+    images_at_once,
     in_groups,
     require_few,
     while_writing,
 )
-from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
-from bbr.backbones.states_h5 import FrozenStates, NativeState, add_states_option, as_inputs
+from bbr.backbones.options import BackboneOptions
+from bbr.backbones.states_h5 import FrozenStates, NativeState, StateOptions, as_inputs
 from bbr.command_line import cli
 from bbr.command_line.devices import autocast, choose_device, device_name
-from bbr.data.index import Index, load_index, parse_shard
+from bbr.command_line.run_options import ComputeOptions, SkipOptions
+from bbr.data.index import Index, ShardOptions, load_index
+from bbr.options import option
 from bbr.storage.provenance import provenance
 
-_WINDOW = WINDOW
+
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: Path = option(help="index.json")
+    output: Path = option(help="features.h5")
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How features are stored."""
+
+    dtype: str = option("float16", "of the stored features", choices=("float16", "float32"))
+    batch_size: int = option(32, "seen by f at once, at most", unit="images", min=1)
+    batch_pixels: int = option(2**23, "seen by f at once, at most", unit="px", min=1)
+    seed: int = option(0, "of --weights random", min=0)
+
+    def images_at_once(self, backbone: Backbone, rows: int, columns: int) -> int:
+        """How many images of a patch grid f sees at once."""
+        return images_at_once(rows * columns, backbone.stride, self.batch_size, self.batch_pixels)
 
 
 def run(
     *,
-    index: Path,
-    output: Path,
-    shard: tuple[int, int],
-    dtype: str,
-    batch_size: int,
-    max_skipped: int,
-    seed: int,
-    device: str,
-    precision: str,
-    states: Sequence[Path] = (),
-    **backbone_options: Any,
+    files: Files,
+    backbone: BackboneOptions,
+    kept: StateOptions,
+    part: ShardOptions,
+    storage: Storage,
+    skips: SkipOptions,
+    compute: ComputeOptions,
 ) -> None:
     """Write the features of one shard of an index.
 
     Raises:
         InputError: more than `max_skipped` images cannot be read, or an input is bad.
     """
-    place = choose_device(device)
-    weights = weights_file(backbone_options["weights"])
-    backbone, parameters = take_backbone(backbone_options, seed)
-    backbone.to(place)
-    dataset = load_index(index)
-    images = dataset.shard(*shard)
-    kept = FrozenStates(states, backbone, dataset) if states else None
-    parameters |= {"shard": list(shard), "dtype": dtype, "seed": seed, "precision": precision}
-    inputs = {"index": index, "weights": weights, **as_inputs(states)}
+    place = choose_device(compute.device)
+    f = backbone.load(storage.seed).to(place)
+    dataset = load_index(files.index)
+    images = dataset.shard(*part.shard)
+    states = FrozenStates(kept.states, f, dataset) if kept.states else None
+    parameters = {
+        **backbone.recorded(f), "shard": list(part.shard), "dtype": storage.dtype,
+        "seed": storage.seed, "precision": compute.precision,
+    }  # fmt: skip
+    inputs = {"index": files.index, "weights": backbone.file, **as_inputs(kept.states)}
     record = provenance("extract_features", parameters, inputs, device_name(place))
-    with create_features(
-        output,
-        backbone=backbone.spec.architecture,
-        patch_size=backbone.patch_pixels,
-        dim=backbone.dim,
-        heads=getattr(backbone, "heads", 0),
-        dtype=dtype,
-        provenance=record,
-        masks=isinstance(backbone, Segmenter),
-        facet=backbone.spec.facet,
-        block=backbone.spec.block,
-    ) as writer:
-        total = -(-len(images) // _WINDOW)
-        watch = partial(cli.progress, total=total, what=f"windows of {_WINDOW} images")
-        options = {"backbone": backbone, "size": batch_size, "precision": precision}
-        if kept is None:
-            source = NativeImages(dataset, images, backbone, max_skipped)
-            compute = partial(_of_pixels, **options)
-            while_writing(watch(source.windows(_WINDOW)), compute, partial(_write, writer))
+    full_sizes = {i["id"]: (i["height"], i["width"]) for i in images} if dataset.max_side else {}
+    write = partial(_write, full_sizes=full_sizes)
+    with _create(files.output, f, storage.dtype, record, bool(full_sizes)) as writer:
+        total = -(-len(images) // WINDOW)
+        watch = partial(cli.progress, total=total, what=f"windows of {WINDOW} images")
+        options = {"backbone": f, "storage": storage, "precision": compute.precision}
+        if states is None:
+            source = NativeImages(dataset, images, f, skips.max_skipped)
+            observe = partial(_of_pixels, **options)
+            while_writing(watch(source.windows(WINDOW)), observe, partial(write, writer))
             skipped = source.skipped
         else:
-            skipped = _skipped(kept, images, dataset, max_skipped)
-            compute = partial(_of_states, last=kept.last, **options)
-            while_writing(watch(kept.windows(images, _WINDOW)), compute, partial(_write, writer))
+            skipped = _skipped(states, images, dataset, skips.max_skipped)
+            observe = partial(_of_states, last=states.last, **options)
+            while_writing(watch(states.windows(images, WINDOW)), observe, partial(write, writer))
         writer.note_skipped(skipped)
+
+
+def _create(
+    path: Path, f: Backbone, dtype: str, record: dict[str, Any], full_sizes: bool
+) -> AbstractContextManager[FeatureWriter]:
+    return create_features(
+        path,
+        backbone=f.spec.architecture,
+        patch_size=f.patch_pixels,
+        dim=f.dim,
+        heads=getattr(f, "heads", 0),
+        dtype=dtype,
+        provenance=record,
+        masks=isinstance(f, Segmenter),
+        full_sizes=full_sizes,
+        facet=f.spec.facet,
+        block=f.spec.block,
+    )
 
 
 class _Found(NamedTuple):
@@ -106,13 +137,13 @@ class _Found(NamedTuple):
     mask: Tensor | None
 
 
-def _write(writer: FeatureWriter, found: _Found) -> None:
-    writer.append(*found)
+def _write(writer: FeatureWriter, found: _Found, full_sizes: dict[int, tuple[int, int]]) -> None:
+    writer.append(*found, full_size=full_sizes.get(found.image_id))
 
 
 @torch.inference_mode()
 def _of_pixels(
-    images: list[NativeImage], backbone: Backbone, size: int, precision: str
+    images: list[NativeImage], backbone: Backbone, storage: Storage, precision: str
 ) -> list[_Found]:
     """Features of images, those of one padded size together."""
 
@@ -121,12 +152,16 @@ def _of_pixels(
             maps = backbone(torch.cat([image.pixels for image in group]))
         return _found(backbone, maps, group)
 
+    def size(shape: tuple[int, ...]) -> int:
+        rows, columns = (side // backbone.stride for side in shape[-2:])
+        return storage.images_at_once(backbone, rows, columns)
+
     return in_groups(images, lambda image: tuple(image.pixels.shape), batch, size)
 
 
 @torch.inference_mode()
 def _of_states(
-    images: list[NativeState], backbone: Backbone, last: int, size: int, precision: str
+    images: list[NativeState], backbone: Backbone, last: int, storage: Storage, precision: str
 ) -> list[_Found]:
     """The same of what the `last` blocks read of them."""
     place = backbone.mean.device
@@ -134,8 +169,11 @@ def _of_states(
     def batch(group: list[NativeState]) -> Iterable[_Found]:
         state = torch.stack([image.state for image in group]).to(place)
         with autocast(place, precision):
-            maps = backbone.leave(state, last, group[0].grid)
+            maps = backbone.trainable_forward(state, last, group[0].grid)
         return _found(backbone, maps, group)
+
+    def size(grid: tuple[int, ...]) -> int:
+        return storage.images_at_once(backbone, *grid)
 
     return in_groups(images, lambda image: image.grid, batch, size)
 
@@ -168,21 +206,7 @@ def _skipped(
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True, help="features.h5")
-    add_backbone_options(parser)
-    add_states_option(parser)
-    parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n",
-                        help="this part of the images only, i from 0 [0/1]")  # fmt: skip
-    parser.add_argument("--dtype", choices=("float16", "float32"), default="float16",
-                        help="of the stored features [float16]")  # fmt: skip
-    parser.add_argument("--batch-size", type=cli.positive_int, default=32)
-    parser.add_argument("--max-skipped", type=cli.non_negative_int, default=0,
-                        help="unreadable images to tolerate [0]")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of --weights random [0]")
-    cli.add_device_options(parser)
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ file may hold of code is run.
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import bbr.command_line.fast_import
@@ -15,35 +16,42 @@ import bbr.command_line.fast_import
 from bbr.command_line import cli
 from bbr.errors import InputError
 from bbr.fetch.weight_registry import WeightEntry, convert, obtain, read_registry
+from bbr.options import option
 from bbr.storage.digests import check_digest, file_digest, known_digest
 from bbr.storage.provenance import provenance
 
 
-def run(
-    *,
-    registry: Path,
-    name: str,
-    downloads: Path,
-    output: Path,
-    file: Path | None = None,
-    needs: Path | None = None,
-) -> None:
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    registry: Path = option(help="the table, weights.yaml")
+    name: str = option(help="an entry of the table")
+    downloads: Path = option(help="folder of downloaded files")
+    output: Path = option(help="weights of ours")
+    file: Path | None = option(None, "the published file [downloaded]")
+    needs: Path | None = option(None, "weights that these are built on, of ours")
+
+
+def run(*, files: Files) -> None:
     """Write the weights to `output`.
 
     Raises:
         InputError: the registry has no such entry, or its file is not to be had or another one.
     """
-    table = read_registry(registry)
-    if name not in table:
-        raise InputError(f"{registry}: has no {name}; choose from {', '.join(table)}")
-    entry = table[name]
-    path, sha256 = obtain(entry, downloads) if file is None else _given(entry, file)
-    parameters = {"name": name, "kind": entry.kind, "architecture": entry.architecture}
+    table = read_registry(files.registry)
+    if files.name not in table:
+        raise InputError(f"{files.registry}: has no {files.name}; choose from {', '.join(table)}")
+    entry = table[files.name]
+    path, sha256 = (
+        obtain(entry, files.downloads) if files.file is None else _given(entry, files.file)
+    )
+    parameters = {"name": files.name, "kind": entry.kind, "architecture": entry.architecture}
     # Of a folder, the last of its files stands for all.
     parameters["sha256"] = sha256
-    record = provenance("fetch_weights", parameters, {"needs": needs})
-    convert(entry, path, output, record, needs)
-    cli.log.info("%s: of %s, SHA-256 %s; licence: %s", name, path.name, sha256, entry.licence)
+    record = provenance("fetch_weights", parameters, {"needs": files.needs})
+    convert(entry, path, files.output, record, files.needs)
+    cli.log.info("%s: of %s, SHA-256 %s; licence: %s", files.name, path.name, sha256, entry.licence)
 
 
 def _given(entry: WeightEntry, file: Path) -> tuple[Path, str]:
@@ -57,14 +65,7 @@ def _given(entry: WeightEntry, file: Path) -> tuple[Path, str]:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--registry", type=Path, required=True, help="the table, weights.yaml")
-    parser.add_argument("--name", required=True, help="an entry of the table")
-    parser.add_argument("--downloads", type=Path, required=True, help="folder of downloaded files")
-    parser.add_argument("--file", type=Path, help="the published file [downloaded]")
-    parser.add_argument("--needs", type=Path, help="weights that these are built on, of ours")
-    parser.add_argument("--output", type=Path, required=True, help="weights of ours")
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

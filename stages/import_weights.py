@@ -15,6 +15,7 @@ own is refused.
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import bbr.command_line.fast_import
@@ -23,46 +24,52 @@ from bbr.command_line import cli
 from bbr.detector.networks import LAYOUTS
 from bbr.errors import InputError
 from bbr.fetch.weight_registry import WeightEntry, convert
+from bbr.options import option
 from bbr.storage.provenance import provenance
 
 _NAMED = ("backbone", "trunk")  # kinds whose files do not tell the network
 KINDS = (*_NAMED, "detector", "grounder", "segmenter")
 
 
-def run(
-    *,
-    kind: str,
-    file: Path,
-    output: Path,
-    architecture: str | None,
-    layout: str,
-    needs: Path | None,
-) -> None:
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    file: Path = option(help="published weights")
+    output: Path = option(help="weights of ours, .safetensors")
+    needs: Path | None = option(None, "f of a segmenter, of ours")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the weights are of."""
+
+    kind: str = option(help="of network", choices=KINDS)
+    architecture: str | None = option(None, "of kinds backbone and trunk")
+    layout: str = option("qkv_image", "what h reads", choices=LAYOUTS)
+
+
+def run(*, files: Files, network: Kind) -> None:
     """Write the weights to `output` (safetensors).
 
     Raises:
         InputError: the file is damaged, of another network, or would run code of its own.
     """
-    if kind in _NAMED and architecture is None:
-        raise InputError(f"--kind {kind}: its files do not name their network; add --architecture")
-    path = cli.existing_file(file, "--file")
-    entry = WeightEntry(kind, kind, (), architecture or "", "--needs", layout)
-    parameters = {"kind": kind, "architecture": architecture, "layout": layout}
-    record = provenance("import_weights", parameters, {"file": path, "needs": needs})
-    convert(entry, path, output, record, needs)
+    if network.kind in _NAMED and network.architecture is None:
+        raise InputError(
+            f"--kind {network.kind}: its files do not name their network; add --architecture"
+        )
+    path = cli.existing_file(files.file, "--file")
+    entry = WeightEntry(
+        network.kind, network.kind, (), network.architecture or "", "--needs", network.layout
+    )
+    record = provenance("import_weights", vars(network), {"file": path, "needs": files.needs})
+    convert(entry, path, files.output, record, files.needs)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--kind", choices=KINDS, required=True)
-    parser.add_argument("--file", type=Path, required=True)
-    parser.add_argument("--architecture", help="of kinds backbone and trunk")
-    parser.add_argument("--layout", choices=LAYOUTS, default="qkv_image",
-                        help="what h reads [qkv_image]")  # fmt: skip
-    parser.add_argument("--needs", type=Path, help="f of a segmenter, of ours")
-    parser.add_argument("--output", type=Path, required=True, help="weights of ours, .safetensors")
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -24,54 +24,91 @@ and, with the phrases of each image and the boxes they refer to (`phrase_id` and
 Of phrases, info.phrases has the counts, and how many have no box to find, by reason.
 
 Every image is decoded once. Sizes are those of the upright (EXIF orientation applied) image, and
-boxes are understood to lie in it. Images that cannot be read, or whose size is not the one that
-their annotation states, are left out and listed in info.skipped with the reason.
+boxes lie in it: those that were drawn on the stored image, as its stated size tells, are turned
+with it; --frame says so where sizes do not. Images that cannot be read, or whose size is not the
+one that their annotation states, are left out and listed in info.skipped with the reason. What
+else is not used, or not as it stands there, is counted in info.notes.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import bbr.command_line.fast_import
 
 from bbr.command_line import cli
 from bbr.data.index import Index, save_index
+from bbr.data.readers.file_names import with_files_found
+from bbr.data.readers.frames import FRAMES
 from bbr.data.readers.layouts import IMAGE_SETS, LAYOUTS, read_layout
 from bbr.data.readers.measure import measure_images
 from bbr.errors import InputError
+from bbr.options import described, option
 from bbr.storage.provenance import provenance
 
-_LAYOUTS_OF_OPTION = {
-    "image_set": ("voc", "flickr30k"),
-    "annotations": ("coco", "flickr30k", "visual_genome", "referit"),
-    "captions": ("coco",),
-    "phrases": ("folder",),
-    "image_data": ("visual_genome",),
-    "image_list": ("coco", "visual_genome", "referit"),
-    "round_boxes": ("coco",),
-    "texts_per_image": ("coco", "flickr30k", "visual_genome", "referit"),
-}
 _WITH_PHRASES = ("flickr30k", "visual_genome", "referit")
+_WITH_TEXTS = ("coco", *_WITH_PHRASES)
 
 
-def run(
-    *,
-    layout: str,
-    source: Path,
-    output: Path,
-    image_set: str | None = None,
-    annotations: Path | None = None,
-    captions: Path | None = None,
-    phrases: Path | None = None,
-    image_data: Path | None = None,
-    image_list: Path | None = None,
-    round_boxes: bool = False,
-    texts_per_image: int | None = None,
-    limit: int | None = None,
-    max_skipped: int | None = None,
-) -> Index:
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    source: Path = option(help="folder of the dataset or of its images")
+    output: Path = option(help="index.json")
+    annotations: Path | None = option(
+        None, "the instances file, or what the format has", only=_WITH_TEXTS
+    )
+    captions: Path | None = option(None, "the captions file [none]", only=("coco",))
+    phrases: Path | None = option(
+        None, "what to look for in the images [nothing]", only=("folder",)
+    )
+    image_data: Path | None = option(
+        None, "image_data.json, to clip boxes by [none]", only=("visual_genome",)
+    )
+    image_list: Path | None = option(
+        None, "take only the images that this file lists", only=("coco", "visual_genome", "referit")
+    )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the dataset is read."""
+
+    layout: str = option(help="how the files are laid out", choices=LAYOUTS, flag="format")
+    image_set: str | None = option(
+        None,
+        "voc: which list of ImageSets/Main [trainval]; flickr30k: which split [test]",
+        only=("voc", "flickr30k"),
+    )
+    round_boxes: bool = option(False, "round box corners to integers", only=("coco",))
+    inclusive_boxes: bool = option(
+        False, "boxes end at their last pixels, as WWbL's code has them, not one beyond",
+        only=("flickr30k",), later=True,
+    )  # fmt: skip
+    texts_per_image: int | None = option(
+        None, "keep so many captions and phrases of an image, drawn once [all]", min=1,
+        only=_WITH_TEXTS,
+    )  # fmt: skip
+    limit: int | None = option(None, "take only the first N images [all]", min=1)
+    frame: str = option(
+        "auto",
+        "boxes were drawn on: the upright image, the stored one (EXIF ignored), or as sizes tell",
+        choices=FRAMES,
+    )
+    max_side: int = option(
+        1024, "larger images are shrunk to it before f sees them; boxes are of the whole image",
+        unit="px", min=1,
+    )  # fmt: skip
+    max_skipped: int | None = option(
+        None, "fail if more images are unusable [1 % of them, but at least 10]", min=0
+    )
+
+
+def run(*, files: Files, reading: Reading) -> Index:
     """Read a dataset, measure its images and write `output`.
 
     Image files are named relative to info.image_root, itself relative to the folder of `output`,
@@ -80,52 +117,56 @@ def run(
     Raises:
         InputError: the dataset is not there, not complete, or too much of it is unreadable.
     """
-    options = {
-        "image_set": image_set,
-        "annotations": annotations,
-        "captions": captions,
-        "phrases": phrases,
-        "image_data": image_data,
-        "image_list": image_list,
-        "round_boxes": round_boxes,
-    }
-    _refuse_misplaced(layout, {**options, "texts_per_image": texts_per_image})
-    listing = read_layout(layout, source, **options)
-    listing = listing.only(listing.images[:limit])
-    if texts_per_image is not None:
-        listing = listing.with_texts(texts_per_image)
+    layout, output = reading.layout, files.output
+    _refuse_misplaced(layout, files, reading)
+    listing = read_layout(
+        layout, files.source, image_set=reading.image_set, annotations=files.annotations,
+        captions=files.captions, phrases=files.phrases, image_data=files.image_data,
+        image_list=files.image_list, round_boxes=reading.round_boxes,
+        inclusive_boxes=reading.inclusive_boxes,
+    )  # fmt: skip
+    listing = with_files_found(listing.only(listing.images[: reading.limit]))
+    if reading.texts_per_image is not None:
+        listing = listing.with_texts(reading.texts_per_image)
     # The number that --threads set, or the machine's default.
-    measured, skipped = measure_images(listing, cli.thread_count(), max_skipped)
-
+    measured, skipped = measure_images(
+        listing, cli.thread_count(), reading.max_skipped, reading.frame
+    )
     parameters = {
         "format": layout,
-        "image_set": image_set or IMAGE_SETS.get(layout),
-        "round_boxes": round_boxes,
-        "texts_per_image": texts_per_image,
-        "limit": limit,
-        "max_skipped": max_skipped,
+        "image_set": reading.image_set or IMAGE_SETS.get(layout),
+        "round_boxes": reading.round_boxes,
+        "texts_per_image": reading.texts_per_image,
+        "limit": reading.limit,
+        "frame": reading.frame,
+        "max_side": reading.max_side,
+        "max_skipped": reading.max_skipped,
         "image_files_sha256": listing.digest(),
-    }
+    } | ({"inclusive_boxes": True} if reading.inclusive_boxes else {})
     info = {
         "image_root": _relative(measured.root, output.parent),
+        "max_side": reading.max_side,
         "skipped": skipped,
+        "notes": measured.count_notes(),
         "provenance": provenance("index_dataset", parameters, listing.sources),
     }
     if layout in _WITH_PHRASES:
         info["phrases"] = measured.count_phrases()
     index = Index(measured.images, measured.annotations, measured.categories, info, output)
     save_index(index)
+    for what, count in index.info["notes"].items():
+        cli.log.info("noted: %d × %s", count, what)
     cli.log.info("%s: %d images, %d boxes", output, len(index.images), len(index.annotations))
     return index
 
 
-def _refuse_misplaced(layout: str, options: dict[str, object]) -> None:
-    for name, layouts in _LAYOUTS_OF_OPTION.items():
-        if options[name] and layout not in layouts:
-            option = name.replace("_", "-")
-            raise InputError(
-                f"--{option} is for --format {' or '.join(layouts)}, not {layout}; leave it out"
-            )
+def _refuse_misplaced(layout: str, *options: Files | Reading) -> None:
+    for given in options:
+        for each in described(type(given)):
+            layouts = each.option.only
+            if layouts and getattr(given, each.name) and layout not in layouts:
+                known = " or ".join(layouts)
+                raise InputError(f"{each.flag} is for --format {known}, not {layout}; leave it out")
 
 
 def _relative(folder: Path, start: Path) -> str:
@@ -134,27 +175,8 @@ def _relative(folder: Path, start: Path) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    parser = cli.stage_parser(__doc__)
-    add = parser.add_argument
-    add("--format", dest="layout", required=True, choices=LAYOUTS)
-    add("--source", type=Path, required=True, help="folder of the dataset or of its images")
-    add("--output", type=Path, required=True, help="index.json")
-    add("--image-set", help="voc: which list of ImageSets/Main [trainval]; flickr30k: which split"
-        " [test]")  # fmt: skip
-    add("--annotations", type=Path, help="the instances file, or what the format has")
-    add("--captions", type=Path, help="coco: the captions file [none]")
-    add("--phrases", type=Path, help="folder: what to look for in the images [nothing]")
-    add("--image-data", type=Path, help="visual_genome: image_data.json, to clip boxes by [none]")
-    add("--image-list", type=Path,
-        help="coco, visual_genome, referit: take only the images that this file lists")  # fmt: skip
-    add("--round-boxes", action="store_true", help="coco: round box corners to integers")
-    add("--texts-per-image", type=cli.positive_int,
-        help="keep so many captions and phrases of an image, drawn once [all]")  # fmt: skip
-    add("--limit", type=cli.positive_int, help="take only the first N images [all]")
-    add("--max-skipped", type=cli.non_negative_int,
-        help="fail if more images are unusable [1 %% of them, but at least 10]")  # fmt: skip
-    return cli.execute(run, parser, argv)
+    """Command line of the stage; returns the exit status."""
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ out.
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import bbr.command_line.fast_import
@@ -16,16 +17,26 @@ import bbr.command_line.fast_import
 from bbr.captioning.descriptions import located_captions
 from bbr.command_line import cli
 from bbr.data.index import load_index
+from bbr.options import option
 from bbr.storage.json_files import write_json
 
 
-def run(*, descriptions: Path, boxes: Path, output: Path) -> None:
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    descriptions: Path = option(help="the described index")
+    boxes: Path = option(help="boxes.json of its captions")
+    output: Path = option(help="descriptions.json")
+
+
+def run(*, files: Files) -> None:
     """Write the list.
 
     Raises:
         InputError: the files do not belong together.
     """
-    write_json(output, [
+    write_json(files.output, [
         {
             "image_id": image["id"],
             "file_name": image["file_name"],
@@ -34,19 +45,15 @@ def run(*, descriptions: Path, boxes: Path, output: Path) -> None:
             **{key: record[key] for key in ("category_id", "bbox", "score")},
             "regions": len(located.regions),
         }
-        for image, captions in located_captions(load_index(descriptions), boxes)
+        for image, captions in located_captions(load_index(files.descriptions), files.boxes)
         for located in captions
         for record in located.boxes
     ])  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--descriptions", type=Path, required=True, help="the described index")
-    parser.add_argument("--boxes", type=Path, required=True, help="boxes.json of its captions")
-    parser.add_argument("--output", type=Path, required=True, help="descriptions.json")
-    return cli.execute(run, parser, argv)
+    """Command line of the stage; returns the exit status."""
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Nearest is by cosine in CLIP's text space, averaged over the sentences of a phra
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,52 +17,87 @@ import numpy as np
 
 from bbr.captioning.describing import embed_texts
 from bbr.captioning.matches import nearest_caption, write_matches
-from bbr.clip.network import add_clip_options, take_clip
+from bbr.clip.network import Clip, ClipOptions
 from bbr.command_line import cli
 from bbr.command_line.devices import choose_device, device_name
+from bbr.command_line.run_options import DeviceOptions
 from bbr.data.index import load_index
 from bbr.data.phrases import Phrase, index_phrases
 from bbr.errors import InputError
+from bbr.options import option
 from bbr.storage.provenance import provenance
 
 
-def run(
-    *, index: Path, descriptions: Path, output: Path, batch_size: int, device: str, **rest: Any
-) -> None:
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: Path = option(help="index.json with ground truth")
+    descriptions: Path = option(help="the described index of the same images")
+    output: Path = option(help="matches.json")
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How much at once."""
+
+    batch_size: int = option(256, "seen by a network at once", unit="texts", min=1)
+    bare_captions: bool = option(
+        False,
+        'captions are without "image of ", which phrases have, as in WWbL\'s code',
+        later=True,
+    )
+
+
+def run(*, files: Files, clip: ClipOptions, batches: Batches, device: DeviceOptions) -> None:
     """Write matches.json.
 
     Raises:
         InputError: the index has no phrases, or the two files are not of the same images.
     """
-    place = choose_device(device)
-    clip, used, clip_file = take_clip(rest)
-    clip.to(place)
-    phrases = index_phrases(load_index(index))
-    described = load_index(descriptions)
-    _require_same_images(load_index(index), described)
+    place = choose_device(device.device)
+    network = clip.load().to(place)
+    phrases = index_phrases(load_index(files.index))
+    described = load_index(files.descriptions)
+    _require_same_images(load_index(files.index), described)
     if not phrases:
-        raise InputError(f"{index}: has no phrases, so there is nothing to match captions with")
+        raise InputError(
+            f"{files.index}: has no phrases, so there is nothing to match captions with"
+        )
     captions: dict[int, list[Phrase]] = {}
     for caption in index_phrases(described):
         captions.setdefault(caption.image_id, []).append(caption)
-    texts = [text for phrase in phrases for text in phrase.texts]
-    texts += [caption.texts[0] for own in captions.values() for caption in own]
-    distinct = list(dict.fromkeys(texts))
-    embedded = dict(zip(distinct, embed_texts(clip, distinct, batch_size), strict=True))
+    asked = [text for phrase in phrases for text in phrase.texts]
+    said = [caption.texts[0] for own in captions.values() for caption in own]
+    if batches.bare_captions:
+        embedded = _embedded(network, asked, batches.batch_size)
+        of_captions = _embedded(network, said, batches.batch_size, bare=True)
+    else:
+        embedded = of_captions = _embedded(network, [*asked, *said], batches.batch_size)
     matches = []
     for phrase in phrases:
         own = captions.get(phrase.image_id, [])
         if own:
             best, cosine = nearest_caption(
                 np.stack([embedded[text] for text in phrase.texts]),
-                np.stack([embedded[caption.texts[0]] for caption in own]),
+                np.stack([of_captions[caption.texts[0]] for caption in own]),
             )
             matches.append({
                 "image_id": phrase.image_id, "phrase_id": phrase.phrase_id,
                 "caption_id": own[best].phrase_id, "cosine": cosine,
             })  # fmt: skip
-    inputs = {"index": index, "descriptions": descriptions, "clip": clip_file}
-    write_matches(output, matches, provenance("match_captions", used, inputs, device_name(place)))
+    inputs = {"index": files.index, "descriptions": files.descriptions, "clip": clip.file}
+    parameters = clip.recorded() | ({"bare_captions": True} if batches.bare_captions else {})
+    record = provenance("match_captions", parameters, inputs, device_name(place))
+    write_matches(files.output, matches, record)
+
+
+def _embedded(
+    network: Clip, texts: list[str], batch_size: int, bare: bool = False
+) -> dict[str, np.ndarray]:
+    """The embedding of each text."""
+    distinct = list(dict.fromkeys(texts))
+    return dict(zip(distinct, embed_texts(network, distinct, batch_size, bare), strict=True))
 
 
 def _require_same_images(index: Any, described: Any) -> None:
@@ -77,16 +113,8 @@ def _require_same_images(index: Any, described: Any) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True, help="index.json with ground truth")
-    parser.add_argument("--descriptions", type=Path, required=True,
-                        help="the described index of the same images")  # fmt: skip
-    add_clip_options(parser)
-    parser.add_argument("--output", type=Path, required=True, help="matches.json")
-    parser.add_argument("--batch-size", type=cli.positive_int, default=256, help="texts [256]")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    return cli.execute(run, parser, argv)
+    """Command line of the stage; returns the exit status."""
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

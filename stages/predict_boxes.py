@@ -6,6 +6,7 @@ Of heatmaps instead all that it takes for objects, for each phrase (paper sectio
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import bbr.command_line.fast_import
@@ -14,49 +15,74 @@ import torch
 
 from bbr.command_line import cli
 from bbr.command_line.devices import autocast, choose_device, device_name
+from bbr.command_line.run_options import ComputeOptions
 from bbr.data.box_ops import clip_boxes, denormalize_boxes, to_xywh
 from bbr.data.index import load_index
 from bbr.data.loading import chunks
 from bbr.detector.layout import arrange
 from bbr.detector.networks import load_detector, require_channels
-from bbr.detector.set_loss import choose_boxes
+from bbr.detector.set_loss import UNDECIDED, choose_boxes
 from bbr.errors import InputError
 from bbr.grounding.heatmap_inputs import HeatmapInputs, open_inputs
+from bbr.options import option, recorded
 from bbr.storage.boxes_json import write_boxes
 from bbr.storage.provenance import provenance
 
 
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    detector: Path = option(help="h, .safetensors")
+    inputs: Path = option(help="detector_inputs.h5, or heatmaps.h5")
+    index: Path = option(help="index.json")
+    output: Path = option(help="boxes.json")
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How much at once."""
+
+    batch_size: int = option(64, "seen by a network at once", unit="maps", min=1)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What h says of a heatmap."""
+
+    undecided: str = option(
+        "likeliest",
+        "of a heatmap in which h takes nothing for an object: its likeliest box, or none as in the"
+        " released code",
+        choices=UNDECIDED,
+        later=True,
+    )
+
+
 @torch.inference_mode()
-def run(
-    *,
-    detector: Path,
-    inputs: Path,
-    index: Path,
-    output: Path,
-    batch_size: int,
-    device: str,
-    precision: str,
-) -> None:
+def run(*, files: Files, batches: Batches, answers: Answers, compute: ComputeOptions) -> None:
     """Write boxes.json, a box's score h's probability of an object.
 
     Raises:
         InputError: the inputs are of other images than the index, or not h's kind.
     """
-    place = choose_device(device)
-    network = load_detector(detector).to(place)
-    dataset = load_index(index)
+    place = choose_device(compute.device)
+    network = load_detector(files.detector).to(place)
+    dataset = load_index(files.index)
     sizes = {image["id"]: dataset.image_size(image) for image in dataset.images}
     records = []
-    with open_inputs(inputs) as cached:
-        require_channels(network, cached.shape, inputs)
+    with open_inputs(files.inputs) as cached:
+        require_channels(network, cached.shape, files.inputs)
         if set(cached.image_id.tolist()) - set(sizes):
-            raise InputError(f"inputs {inputs}: of images that {index} does not have")
-        batches = list(chunks(range(len(cached)), batch_size))
-        for positions in cli.progress(batches, len(batches), "batches of maps"):
+            raise InputError(f"inputs {files.inputs}: of images that {files.index} does not have")
+        parts = list(chunks(range(len(cached)), batches.batch_size))
+        for positions in cli.progress(parts, len(parts), "batches of maps"):
             maps = arrange(cached.batch(torch.tensor(positions)), cached.grid, network.spec.layout)
-            with autocast(place, precision):
+            with autocast(place, compute.precision):
                 logits, boxes = network(maps.to(place))
-            chosen = choose_boxes(logits.float(), boxes.float(), isinstance(cached, HeatmapInputs))
+            chosen = choose_boxes(
+                logits.float(), boxes.float(), isinstance(cached, HeatmapInputs), answers.undecided
+            )
             for position, (scores, best) in zip(positions, chosen, strict=True):
                 of_map = {"image_id": int(cached.image_id[position])}
                 if isinstance(cached, HeatmapInputs):
@@ -70,25 +96,16 @@ def run(
                 ]
     record = provenance(
         "predict_boxes",
-        {"precision": precision},
-        {"detector": detector, "inputs": inputs, "index": index},
+        {"precision": compute.precision, **recorded(answers)},
+        {"detector": files.detector, "inputs": files.inputs, "index": files.index},
         device_name(place),
     )
-    write_boxes(output, records, record)
+    write_boxes(files.output, records, record)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--detector", type=Path, required=True, help="h, .safetensors")
-    parser.add_argument(
-        "--inputs", type=Path, required=True, help="detector_inputs.h5, or heatmaps.h5"
-    )
-    parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True, help="boxes.json")
-    parser.add_argument("--batch-size", type=cli.positive_int, default=64)
-    cli.add_device_options(parser)
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

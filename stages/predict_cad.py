@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,39 +17,51 @@ from bbr.cad.network import Cad, load_cad
 from bbr.cad.options import CadPrediction
 from bbr.command_line import cli
 from bbr.command_line.devices import autocast, choose_device, device_name
+from bbr.command_line.run_options import ComputeOptions, SkipOptions
 from bbr.data.box_ops import to_xywh
 from bbr.data.images import UnreadableImage
 from bbr.data.index import load_index
 from bbr.data.loading import groups_of_equal, native_size_windows, to_tensor
 from bbr.errors import InputError
+from bbr.options import option
 from bbr.storage.boxes_json import Record, write_boxes
 from bbr.storage.provenance import provenance
 
 _WINDOW = 64
 
 
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    cad: Path = option(help="made by train_cad.py")
+    index: Path = option(help="index.json")
+    output: Path = option(help="boxes.json")
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How much at once."""
+
+    batch_size: int = option(8, "seen by a network at once", unit="images", min=1)
+
+
 def run(
     *,
-    cad: Path,
-    index: Path,
-    output: Path,
-    batch_size: int,
-    max_skipped: int,
-    device: str,
-    precision: str,
-    **rest: Any,
+    files: Files,
+    prediction: CadPrediction,
+    batches: Batches,
+    skips: SkipOptions,
+    compute: ComputeOptions,
 ) -> None:
     """Write boxes.json: every box above the score threshold, those of an image best first.
 
     Raises:
         InputError: not a CAD, or more than `max_skipped` images cannot be read.
     """
-    options = {field.name: rest.pop(field.name) for field in fields(CadPrediction)}
-    options["test_proposals"] = tuple(options["test_proposals"])
-    prediction = CadPrediction(**options)
-    place = choose_device(device)
-    network = load_cad(cad, prediction).to(place)
-    dataset = load_index(index)
+    place = choose_device(compute.device)
+    network = load_cad(files.cad, prediction).to(place)
+    dataset = load_index(files.index)
     records: list[Record] = []
     skipped: list[dict[str, Any]] = []
     windows = native_size_windows(dataset, dataset.images, _WINDOW)
@@ -57,20 +69,24 @@ def run(
     for window in cli.progress(windows, total, f"windows of {_WINDOW} images"):
         failed = [(image, e) for image, e in window if isinstance(e, UnreadableImage)]
         skipped += [{"image_id": image["id"], "reason": e.reason} for image, e in failed]
-        if len(skipped) > max_skipped:
+        if len(skipped) > skips.max_skipped:
             raise InputError(
-                f"{index}: {len(skipped)} images cannot be read (last: {failed[-1][1]});"
-                " mend them, index again, or raise --max-skipped"
+                f"{files.index}: {len(skipped)} images cannot be read (last: {failed[-1][1]});"
+                " mend them, files.index again, or raise --max-skipped"
             )
         readable = [(image, item) for image, item in window if isinstance(item, np.ndarray)]
         pixels = [item for _, item in readable]
-        found = dict(_detect(network, pixels, batch_size, place, precision))
+        found = dict(_detect(network, pixels, batches.batch_size, place, compute.precision))
         for position, (image, _) in enumerate(readable):
             records += _records(image["id"], found[position])
-    parameters = {**asdict(prediction), "batch_size": batch_size, "precision": precision}
-    sources = {"cad": cad, "index": index}
+    parameters = {
+        **asdict(prediction),
+        "batch_size": batches.batch_size,
+        "precision": compute.precision,
+    }
+    sources = {"cad": files.cad, "index": files.index}
     record = provenance("predict_cad", parameters, sources, device_name(place))
-    write_boxes(output, records, record, skipped)
+    write_boxes(files.output, records, record, skipped)
 
 
 @torch.inference_mode()
@@ -97,26 +113,7 @@ def _records(image_id: int, detections: dict[str, torch.Tensor]) -> list[Record]
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    default = CadPrediction()
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--cad", type=Path, required=True, help="made by train_cad.py")
-    parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True, help="boxes.json")
-    parser.add_argument("--test-size", type=cli.positive_int, default=default.test_size,
-                        help="shortest side of a resized image [800]")  # fmt: skip
-    parser.add_argument("--test-proposals", type=cli.positive_int, nargs=2,
-                        metavar=("BEFORE", "AFTER"), default=default.test_proposals,
-                        help="NMS [6000 1000]")  # fmt: skip
-    parser.add_argument("--score-threshold", type=float, default=default.score_threshold)
-    parser.add_argument("--nms-threshold", type=float, default=default.nms_threshold,
-                        help="IoU above which the lower score is dropped [0.4]")  # fmt: skip
-    parser.add_argument("--max-boxes", type=cli.positive_int, default=default.max_boxes,
-                        help="of an image [100]")  # fmt: skip
-    parser.add_argument("--batch-size", type=cli.positive_int, default=8)
-    parser.add_argument("--max-skipped", type=cli.non_negative_int, default=0,
-                        help="unreadable images to tolerate [0]")  # fmt: skip
-    cli.add_device_options(parser)
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import bbr.command_line.fast_import
 
@@ -22,47 +22,58 @@ from bbr.data.index import load_index
 from bbr.data.loading import SquareImages
 from bbr.move.inpainting import hide_patches, reconstruction_loss
 from bbr.move.masked_autoencoder import AutoencoderSpec, MaskedAutoencoder, save_autoencoder
+from bbr.options import option, recorded
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
 from bbr.training.loop import batch_indices, optimize, step_generator
-from bbr.training.schedule import Schedule, add_training_options, pop_schedule
+from bbr.training.run_options import TrainingOptions
+from bbr.training.schedule import Schedule
 
-_SIZES = (
-    "image_size", "patch_size", "dim", "depth", "heads", "decoder_dim", "decoder_depth",
-    "decoder_heads",
-)  # fmt: skip
+SCHEDULE = Schedule(
+    steps=250000, batch_size=4096, lr=2.4e-3, weight_decay=0.05, warmup=12500, lr_schedule="cosine"
+)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: Path = option(help="index.json")
+    output: Path = option(help="weights, .safetensors")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked of it."""
+
+    hidden: float = option(0.75, "share of the patches that is hidden", above=0, below=1)
 
 
 def run(
     *,
-    index: Path,
-    output: Path,
-    hidden: float,
-    seed: int,
-    checkpoint_seconds: float,
-    device: str,
-    precision: str,
-    **rest: Any,
+    files: Files,
+    spec: AutoencoderSpec,
+    task: Task,
+    schedule: Schedule = SCHEDULE,
+    training: TrainingOptions,
 ) -> None:
     """Train the autoencoder and write it to `output` (safetensors).
 
     Raises:
         InputError: sizes do not fit each other, or an image cannot be read.
     """
-    schedule = pop_schedule(rest)
-    spec = AutoencoderSpec(**{name: rest.pop(name) for name in _SIZES})
-    fabric = launch(device, precision)
-    seed_everything(seed)
+    fabric = launch(training.device, training.precision)
+    seed_everything(training.seed)
     autoencoder = MaskedAutoencoder(spec)
     parameters = {
-        "inpainter": vars(spec), "schedule": vars(schedule), "hidden": hidden, "seed": seed,
-        "precision": precision,
+        "inpainter": vars(spec), "schedule": recorded(schedule), "hidden": task.hidden,
+        "seed": training.seed, "precision": training.precision,
     }  # fmt: skip
     record = provenance(
-        "pretrain_inpainter", parameters, {"index": index}, device_name(fabric.device)
+        "pretrain_inpainter", parameters, {"index": files.index}, device_name(fabric.device)
     )
-    images = SquareImages(load_index(index), spec.image_size)
+    images = SquareImages(load_index(files.index), spec.image_size)
     trained = [p for p in autoencoder.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         trained, schedule.lr, betas=(0.9, 0.95), weight_decay=schedule.weight_decay
@@ -71,39 +82,22 @@ def run(
     model.mark_forward_method("reconstruct")
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
-        generator = step_generator(seed, step)
-        chosen = batch_indices(len(images), schedule.batch_size, seed, step)
+        generator = step_generator(training.seed, step)
+        chosen = batch_indices(len(images), schedule.batch_size, training.seed, step)
         pixels = fabric.to_device(flip_images(images.batch(chosen), generator)).float() / 255
-        kept = hide_patches(len(pixels), spec.side, hidden, generator)
+        kept = hide_patches(len(pixels), spec.side, task.hidden, generator)
         drawn = model.reconstruct(pixels, fabric.to_device(kept))
         yield reconstruction_loss(drawn.float(), pixels, kept, spec)
 
-    checkpoint = Checkpoint(output, record, checkpoint_seconds)
+    checkpoint = Checkpoint(files.output, record, training.checkpoint_seconds)
     optimize(model, loss, optimizer, schedule, checkpoint, fabric, "steps of the inpainter")
-    save_autoencoder(output, autoencoder, record)
+    save_autoencoder(files.output, autoencoder, record)
     checkpoint.discard()
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    default = AutoencoderSpec()
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True, help="weights, .safetensors")
-    for name in _SIZES:
-        value = getattr(default, name)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=cli.positive_int, default=value,
-                            help=f"[{value}]")  # fmt: skip
-    parser.add_argument("--hidden", type=cli.open_fraction, default=0.75,
-                        help="share of the patches that is hidden [0.75]")  # fmt: skip
-    add_training_options(
-        parser,
-        Schedule(
-            steps=250000, batch_size=4096, lr=2.4e-3, weight_decay=0.05, warmup=12500,
-            shape="cosine",
-        ),
-    )  # fmt: skip
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -6,35 +6,39 @@ Reads any features.h5 of the documented layout, wherever it was made.
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import bbr.command_line.fast_import
 
 from bbr.backbones.features_h5 import FeatureFile
 from bbr.command_line import cli
 from bbr.command_line.devices import choose_device, device_name
+from bbr.command_line.run_options import DeviceOptions
 from bbr.heuristics.multi_box import SEVERAL, propose_scored
-from bbr.heuristics.registry import (
-    METHODS,
-    add_heuristic_options,
-    heuristic_options,
-    pop_heuristic_options,
-)
+from bbr.heuristics.registry import Heuristic
+from bbr.options import option
 from bbr.storage.boxes_json import write_boxes
 from bbr.storage.provenance import provenance
 
 
-def run(
-    *,
-    method: str,
-    features: Path,
-    output: Path,
-    max_boxes: int,
-    batch_size: int,
-    device: str,
-    **given: Any,
-) -> None:
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    features: Path = option(help="features.h5")
+    output: Path = option(help="boxes.json")
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How many boxes, of how many images at once."""
+
+    max_boxes: int = option(1, f"of an image; several by {', '.join(SEVERAL)} only", min=1)
+    batch_size: int = option(32, "read at once", unit="images", min=1)
+
+
+def run(*, heuristic: Heuristic, files: Files, amounts: Amounts, device: DeviceOptions) -> None:
     """Write boxes.json (COCO results), in the order of the features' images.
 
     Scores say how far objects stand out (`bbr.heuristics.multi_box`); 1 of methods without a mask.
@@ -42,24 +46,25 @@ def run(
     Raises:
         InputError: an unknown method or option, or a features file that is not whole.
     """
-    place = choose_device(device)
-    chosen = pop_heuristic_options(given)
-    options = heuristic_options(method, chosen)
+    place = choose_device(device.device)
+    method, options = heuristic.method, heuristic.options
     found: dict[int, list[tuple[list[float], float]]] = {}
-    with FeatureFile(features) as file:
+    with FeatureFile(files.features) as file:
         order, skipped = file.image_id.tolist(), file.skipped
-        batches = file.batches(batch_size, place)
+        batches = file.batches(amounts.batch_size, place)
         for batch in cli.progress(batches, None, "batches of images"):
-            boxes = propose_scored(batch, method, options, max_boxes)
-            found.update(zip(batch.image_ids, boxes, strict=True))
+            proposed = propose_scored(batch, method, options, amounts.max_boxes)
+            found.update(zip(batch.image_ids, proposed, strict=True))
+        boxes = file.enlarge({i: [box for box, _ in found[i]] for i in order})
     records = [
         {"image_id": i, "category_id": 1, "bbox": _xywh(box), "score": score}
         for i in order
-        for box, score in found[i]
+        for box, (_, score) in zip(boxes[i].tolist(), found[i], strict=True)
     ]
-    parameters = {"method": method, **vars(options), "max_boxes": max_boxes}
-    record = provenance("pseudo_boxes", parameters, {"features": features}, device_name(place))
-    write_boxes(output, records, record, skipped)
+    parameters = {"method": method, **vars(options), "max_boxes": amounts.max_boxes}
+    inputs = {"features": files.features}
+    record = provenance("pseudo_boxes", parameters, inputs, device_name(place))
+    write_boxes(files.output, records, record, skipped)
 
 
 def _xywh(box: list[float]) -> list[float]:
@@ -68,16 +73,7 @@ def _xywh(box: list[float]) -> list[float]:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--method", required=True, help=", ".join(METHODS))
-    parser.add_argument("--features", type=Path, required=True, help="features.h5")
-    parser.add_argument("--output", type=Path, required=True, help="boxes.json")
-    parser.add_argument("--max-boxes", type=cli.positive_int, default=1,
-                        help=f"of an image; several by {', '.join(SEVERAL)} only [1]")  # fmt: skip
-    parser.add_argument("--batch-size", type=cli.positive_int, default=32)
-    add_heuristic_options(parser)
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ and of the heuristic overlap most on images that are set aside for that; no grou
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,142 +22,162 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import Parameter
 
+from bbr.backbones.base import Backbone
 from bbr.backbones.build import save_backbone
-from bbr.backbones.options import add_backbone_options, take_backbone, weights_file
-from bbr.backbones.states_h5 import FrozenStates, add_states_option, as_inputs
+from bbr.backbones.options import BackboneOptions
+from bbr.backbones.states_h5 import FrozenStates, StateOptions, as_inputs
 from bbr.command_line import cli
 from bbr.command_line.devices import device_name
-from bbr.data.augmentation import add_channel_dropout
-from bbr.data.index import load_index
+from bbr.data.augmentation import CROPS
+from bbr.data.index import Index, load_index
 from bbr.data.loading import SquareImages
-from bbr.detector.layout import PARTS, parts_shape
+from bbr.detector.layout import InputOptions, parts_shape
 from bbr.detector.networks import load_detector, require_channels
-from bbr.detector.set_loss import add_loss_options, pop_loss_weights
+from bbr.detector.set_loss import LossWeights
 from bbr.detector.targets import load_targets
 from bbr.errors import InputError
-from bbr.heuristics.registry import (
-    METHODS,
-    add_heuristic_options,
-    heuristic_options,
-    pop_heuristic_options,
-)
+from bbr.heuristics.registry import TrainingHeuristic
+from bbr.options import option, recorded
 from bbr.refinement.batches import RefinementBatches, Selector
-from bbr.refinement.checkpoint_selection import add_selection_options, pop_selection
-from bbr.refinement.objective import (
-    REGULARIZERS,
-    TARGETS,
-    Alternation,
-    Refinement,
-    RefinementOptions,
-)
+from bbr.refinement.checkpoint_selection import SelectionOptions
+from bbr.refinement.objective import Alternation, Refinement, RefinementOptions
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch, run_in_processes
 from bbr.training.loop import optimize, step_generator
-from bbr.training.schedule import (
-    Schedule,
-    add_optimizer_options,
-    add_training_options,
-    build_optimizer,
-    pop_schedule,
-)
+from bbr.training.perturbation import PerturbationOptions, perturb
+from bbr.training.run_options import AccumulationOptions, TrainingOptions
+from bbr.training.schedule import Clipping, OptimizerOptions, Schedule, build_optimizer
+
+SCHEDULE = Schedule(steps=10000, batch_size=36, lr=5e-7)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: Path = option(help="index.json")
+    detector: Path = option(help="h, .safetensors")
+    boxes: Path = option(help="pseudo-boxes of f, boxes.json")
+    output: Path = option(help="f^h, .safetensors")
+    surrogate: Path | None = option(
+        None,
+        "a detector taught on all boxes of f, to be taught through in h's place, .safetensors [h]",
+    )
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How images are changed at each step."""
+
+    augmentation: str = option(
+        "none", "with crops boxes are proposed anew", choices=("none", *CROPS)
+    )
 
 
 def run(
     *,
-    index: Path,
-    detector: Path,
-    surrogate: Path | None,
-    boxes: Path,
-    output: Path,
-    image_size: int,
-    parts: str,
-    heuristic: str,
-    augmentation: str,
-    accumulate: int,
-    rounds: int,
-    detector_steps: int,
-    optimizer: str,
-    beta2: float,
-    seed: int,
-    checkpoint_seconds: float,
-    device: str,
-    devices: int,
-    precision: str,
-    states: Sequence[Path] = (),
-    **rest: Any,
+    files: Files,
+    backbone: BackboneOptions,
+    kept: StateOptions,
+    inputs: InputOptions,
+    options: RefinementOptions,
+    augmentation: Augmentation,
+    heuristic: TrainingHeuristic,
+    schedule: Schedule = SCHEDULE,
+    optimizer: OptimizerOptions,
+    clipping: Clipping,
+    loss_weights: LossWeights,
+    selection: SelectionOptions,
+    alternation: Alternation,
+    parallel: AccumulationOptions,
+    start: PerturbationOptions,
+    training: TrainingOptions,
 ) -> None:
     """Train f^h and write it to `output` (safetensors).
 
     Raises:
         InputError: f, h, boxes and index do not belong together, or an option is bad.
     """
-    schedule, loss_weights = pop_schedule(rest), pop_loss_weights(rest)
-    selection = pop_selection(rest)
-    method_options = heuristic_options(heuristic, pop_heuristic_options(rest))
-    options = RefinementOptions(**{name: rest.pop(name) for name in vars(RefinementOptions())})
-    if schedule.batch_size % (accumulate * devices):
-        raise InputError(
-            f"--batch-size {schedule.batch_size} must be divisible by --accumulate {accumulate}"
-            f" times --devices {devices}"
-        )
-    if states and augmentation != "none":
-        raise InputError(f"--states: --augmentation {augmentation} needs images; leave one out")
-    alternation = Alternation(rounds, detector_steps)
-    fabric = launch(device, precision, devices)
-    weights = weights_file(rest["weights"])
-    backbone, used = take_backbone(rest, seed)
-    network = load_detector(detector)
-    reader = None if surrogate is None else load_detector(surrogate)
-    _, shape = parts_shape(backbone, image_size, parts)
-    grid = backbone.grid_of(image_size, image_size)
-    require_channels(network, shape, f"--weights {weights}")
+    parallel.require_divisible(schedule.batch_size, parallel.grad_accum_steps)
+    if kept.states and augmentation.augmentation != "none":
+        raise InputError(f"--states: --augmentation {augmentation.augmentation} needs images")
+    fabric = launch(training.device, training.precision, parallel.devices)
+    f, h = backbone.load(training.seed), load_detector(files.detector)
+    reader = None if files.surrogate is None else load_detector(files.surrogate)
     parameters = {
-        "backbone": used, "schedule": vars(schedule), "loss": vars(loss_weights),
-        "options": vars(options), "image_size": image_size, "parts": parts,
-        "heuristic": {"method": heuristic, **vars(method_options)},
-        "selection": vars(selection),
-        "augmentation": augmentation, "accumulate": accumulate, "devices": devices,
-        "optimizer": {"name": optimizer, "beta2": beta2}, "alternation": vars(alternation),
-        "seed": seed, "precision": precision,
+        "backbone": backbone.recorded(f), "schedule": recorded(schedule),
+        "loss": vars(loss_weights), "options": recorded(options), **vars(inputs),
+        "heuristic": heuristic.recorded(), "selection": vars(selection), **vars(augmentation),
+        **vars(parallel), "optimizer": vars(optimizer), "alternation": recorded(alternation),
+        "seed": training.seed, "precision": training.precision, **recorded(clipping),
+        **recorded(start),
     }  # fmt: skip
-    sources = {
-        "index": index,
-        "weights": weights,
-        "detector": detector,
-        "surrogate": surrogate,
-        "boxes": boxes,
-    }
-    sources |= as_inputs(states)
+    sources = {"weights": backbone.file, **vars(files), "output": None, **as_inputs(kept.states)}
+    _, shape = parts_shape(f, inputs.image_size, inputs.parts)
+    require_channels(h, shape, f"--weights {backbone.weights}")
     record = provenance("refine_backbone", parameters, sources, device_name(fabric.device))
-    dataset = load_index(index)
-    positions, targets = load_targets(boxes, dataset)
     model = Refinement(
-        backbone, network, parts, heuristic, method_options, options, loss_weights,
+        f, h, inputs.parts, heuristic.method, heuristic.options, options, loss_weights,
         alternation.moves_detector, reader,
     )  # fmt: skip
-    checkpoint = Checkpoint(output, record, checkpoint_seconds)
-    if augmentation == "crop_flip":
-        positions, targets = torch.arange(len(dataset.images)), None
-    images: SquareImages | FrozenStates = SquareImages(dataset, image_size)
-    if states:
-        images = FrozenStates(states, backbone, dataset)
-        images.require_last(model.moving)
-        images.require_squares(dataset, image_size)
-    batches = RefinementBatches(images, positions, targets, schedule.batch_size, seed)
-    selector = None
-    if selection.select == "agreement":
-        batches, aside = batches.split(selection.select_fraction)
-        selector = Selector(selection, aside)
+    perturb(_trained(model), start.perturbation, training.seed)
+    checkpoint = Checkpoint(files.output, record, training.checkpoint_seconds)
+    images = _images(load_index(files.index), f, kept, inputs.image_size, model.moving)
+    batches = _batches(files, images, augmentation.augmentation, schedule.batch_size, training.seed)
+    batches, selector = _set_aside(batches, selection)
     work = partial(
         _refine, schedule=schedule, alternation=alternation,
-        build=partial(build_optimizer, optimizer, schedule, beta2), batches=batches,
-        selector=selector, grid=grid, accumulate=accumulate, checkpoint=checkpoint,
-        output=output, record=record,
+        build=partial(build_optimizer, optimizer.optimizer, schedule, optimizer.beta2),
+        batches=batches, selector=selector, grid=f.grid_of(inputs.image_size, inputs.image_size),
+        grad_accum_steps=parallel.grad_accum_steps, max_gradient_norm=clipping.max_gradient_norm,
+        checkpoint=checkpoint, output=files.output, record=record,
     )  # fmt: skip
     # As an argument of its own the model is copied for each process, not shared between them.
     run_in_processes(fabric, work, model)
     checkpoint.discard()
+
+
+def _trained(model: Refinement) -> list[Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def _images(
+    dataset: Index, f: Backbone, kept: StateOptions, size: int, moving: int
+) -> SquareImages | FrozenStates:
+    """What is trained on: images, or what the blocks that move read of them."""
+    if not kept.states:
+        return SquareImages(dataset, size)
+    states = FrozenStates(kept.states, f, dataset)
+    states.require_last(moving)
+    states.require_squares(dataset, size)
+    return states
+
+
+def _batches(
+    files: Files,
+    images: SquareImages | FrozenStates,
+    augmentation: str,
+    batch_size: int,
+    seed: int,
+) -> RefinementBatches:
+    """The images that have a target; all of them where targets are proposed anew."""
+    dataset = load_index(files.index)
+    positions, targets = load_targets(files.boxes, dataset)
+    if augmentation in CROPS:
+        positions, targets = torch.arange(len(dataset.images)), None
+    native = augmentation == "native_crop_flip"
+    return RefinementBatches(images, positions, targets, batch_size, seed, native)
+
+
+def _set_aside(
+    batches: RefinementBatches, selection: SelectionOptions
+) -> tuple[RefinementBatches, Selector | None]:
+    """What is trained on, and what compares states on images that are set aside."""
+    if selection.select == "last":
+        return batches, None
+    batches, aside = batches.split(selection.select_fraction)
+    return batches, Selector(selection, aside)
 
 
 def _refine(
@@ -170,7 +190,8 @@ def _refine(
     batches: RefinementBatches,
     selector: Selector | None,
     grid: tuple[int, int],
-    accumulate: int,
+    grad_accum_steps: int,
+    max_gradient_norm: float | None,
     checkpoint: Checkpoint,
     output: Path,
     record: dict[str, Any],
@@ -179,37 +200,38 @@ def _refine(
     whole = replace(schedule, steps=alternation.total(schedule.steps))
     if selector is not None:
         selector.begin(model)
-    optimizer = build([p for p in model.parameters() if p.requires_grad])
+    optimizer = build(_trained(model))
     if alternation.moves_detector:
         optimizer.add_param_group({"params": list(model.detector.parameters())})
     wrapped, optimizer = fabric.setup(model, optimizer)
     with fabric.autocast():
-        batches.keep(model, fabric, whole.steps)
+        batches.cache_features(model, fabric, whole.steps)
         if selector is not None:
-            selector.aside.keep(model, fabric, whole.steps)
+            selector.aside.cache_features(model, fabric, whole.steps)
 
     def compare(step: int) -> None:
         if selector is not None:
             selector.compare(model, grid, fabric, step + 1, whole.steps)
 
-    if not model.options.fresh_head:  # whose first state is random numbers, not f
+    if not model.options.reinit_head:  # whose first state is random numbers, not f
         compare(-1)  # f itself; of a resumed run this is done again, and then read back
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
         if alternation.moves_detector:
-            model.turn(detectors=alternation.is_detectors(step, schedule.steps))
+            model.set_phase(detectors=alternation.is_detectors(step, schedule.steps))
         generator = step_generator(batches.seed, step, fabric.global_rank)
-        for chosen in batches.indices(step, fabric).chunk(accumulate):
+        for chosen in batches.indices(step, fabric).chunk(grad_accum_steps):
             with fabric.autocast():
                 fixed = batches.batch(chosen, generator, model, fabric)
             losses = wrapped(fixed, grid, generator)
-            yield losses | {"total": losses["total"] / accumulate}
+            yield losses | {"total": losses["total"] / grad_accum_steps}
         if step + 1 < whole.steps:
             batches.prefetch(step + 1, fabric)
 
     optimize(
-        wrapped, loss, optimizer, whole, checkpoint, fabric, "refinement steps of f^h", compare
-    )
+        wrapped, loss, optimizer, whole, checkpoint, fabric, "refinement steps of f^h", compare,
+        max_gradient_norm,
+    )  # fmt: skip
     if selector is not None:
         record = {**record, "selected": selector.restore(model)}
     if fabric.is_global_zero:
@@ -218,45 +240,7 @@ def _refine(
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    default = RefinementOptions()
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True)
-    add_backbone_options(parser)
-    add_states_option(parser)
-    parser.add_argument("--detector", type=Path, required=True, help="h, .safetensors")
-    parser.add_argument("--surrogate", type=Path,
-                        help="a detector taught on all boxes of f, to be taught through in h's"
-                        " place, .safetensors [h]")  # fmt: skip
-    parser.add_argument("--boxes", type=Path, required=True, help="pseudo-boxes of f")
-    parser.add_argument("--output", type=Path, required=True, help="f^h, .safetensors")
-    parser.add_argument("--image-size", type=cli.positive_int, default=304)
-    parser.add_argument("--parts", choices=PARTS, default="qkv", help="that h reads [qkv]")
-    parser.add_argument("--targets", choices=TARGETS, default=default.targets,
-                        help="whose boxes f^h learns [f]")  # fmt: skip
-    parser.add_argument("--regularize", choices=REGULARIZERS, default=default.regularize,
-                        help="what L_f compares [tokens]")  # fmt: skip
-    parser.add_argument("--regularize-weight", type=float, default=default.regularize_weight)
-    parser.add_argument("--trainable-blocks", type=int, default=default.trainable_blocks,
-                        help="last blocks of f that move, 0 for all [0]")  # fmt: skip
-    parser.add_argument("--heuristic", choices=METHODS, default="lost")
-    add_heuristic_options(parser)
-    parser.add_argument("--augmentation", choices=("none", "crop_flip"), default="none")
-    add_channel_dropout(parser)
-    add_training_options(parser, Schedule(steps=10000, batch_size=36, lr=5e-7))
-    add_loss_options(parser)
-    add_selection_options(parser)
-    add_optimizer_options(parser)
-    parser.add_argument("--fresh-head", action="store_true",
-                        help="train a segmenter's head from random numbers")  # fmt: skip
-    parser.add_argument("--rounds", type=cli.positive_int, default=1,
-                        help="times --steps, between which h is trained on f^h [1]")  # fmt: skip
-    parser.add_argument("--detector-steps", type=cli.non_negative_int, default=0,
-                        help="steps of h between two rounds [0]")  # fmt: skip
-    parser.add_argument("--accumulate", type=cli.positive_int, default=1,
-                        help="parts into which a batch is cut to save memory [1]")  # fmt: skip
-    parser.add_argument("--devices", type=cli.positive_int, default=1,
-                        help="GPUs, or CPU processes [1]")  # fmt: skip
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,10 @@ with the objects' boxes and categories, and with phrases for them or captions of
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,10 @@ import bbr.command_line.fast_import
 import cv2
 import numpy as np
 
-from bbr.command_line.cli import execute, progress, stage_parser
+from bbr.command_line import cli
 from bbr.data.images import checksum
 from bbr.errors import InputError
+from bbr.options import option
 from bbr.scenes.categories import CATEGORY_IDS
 from bbr.scenes.compose import Scene, SceneObject, render_scene, scene_rng
 from bbr.scenes.presets import PRESETS, SceneStyle
@@ -39,7 +39,24 @@ _FOLDER = "images"
 _MARK = ".rendered-scenes"  # tells our image folder from one that a user keeps beside the index
 
 
-def run(preset: str, count: int, seed: int, output: Path, size: int) -> None:
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    output: Path = option(help="the index, index.json")
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Which scenes."""
+
+    preset: str = option(help=f"one of {', '.join(PRESETS)}")
+    count: int = option(help="how many", unit="scenes", min=1)
+    seed: int = option(0, "of the whole dataset", min=0)
+    size: int = option(128, "side of the images", unit="px", min=_MIN_SIZE, max=_MAX_SIZE)
+
+
+def run(*, files: Files, scenes: Scenes) -> None:
     """Render scenes 1..count of a preset.
 
     Scene i depends on preset, seed, size and i only: a longer dataset begins with a shorter one.
@@ -47,11 +64,11 @@ def run(preset: str, count: int, seed: int, output: Path, size: int) -> None:
     Raises:
         InputError: an option is out of range, or `output` cannot be written there.
     """
-    style = _style(preset, count, seed, size)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    style = _style(scenes)
+    files.output.parent.mkdir(parents=True, exist_ok=True)
     # Two runs would render into one folder, and the index of one be of images of both.
-    with only_user_of(output.parent):
-        _render(style, count, seed, output)
+    with only_user_of(files.output.parent):
+        _render(style, scenes.count, scenes.seed, files.output)
 
 
 def _render(style: SceneStyle, count: int, seed: int, output: Path) -> None:
@@ -59,7 +76,7 @@ def _render(style: SceneStyle, count: int, seed: int, output: Path) -> None:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     phrase_id = 1
-    for number in progress(range(1, count + 1), count, "scenes"):
+    for number in cli.progress(range(1, count + 1), count, "scenes"):
         scene = render_scene(style, scene_rng(style, seed, number))
         name = f"{number:06d}.jpg"
         crc32 = _write_jpeg(partial / name, scene.image)
@@ -93,17 +110,11 @@ def _render(style: SceneStyle, count: int, seed: int, output: Path) -> None:
     })  # fmt: skip
 
 
-def _style(preset: str, count: int, seed: int, size: int) -> SceneStyle:
+def _style(scenes: Scenes) -> SceneStyle:
     """The preset at the wanted size, once every option is found valid."""
-    if preset not in PRESETS:
-        raise InputError(f"--preset {preset}: unknown; choose one of {', '.join(PRESETS)}")
-    if count < 1:
-        raise InputError(f"--count {count}: at least one scene is needed")
-    if seed < 0:
-        raise InputError(f"--seed {seed}: must not be negative")
-    if not _MIN_SIZE <= size <= _MAX_SIZE:
-        raise InputError(f"--size {size}: must be within {_MIN_SIZE}..{_MAX_SIZE} pixels")
-    return replace(PRESETS[preset], size=size)
+    if scenes.preset not in PRESETS:
+        raise InputError(f"--preset {scenes.preset}: unknown; choose one of {', '.join(PRESETS)}")
+    return replace(PRESETS[scenes.preset], size=scenes.size)
 
 
 def _prepare_folders(output: Path) -> tuple[Path, Path, Path]:
@@ -158,19 +169,9 @@ def _box_annotation(thing: SceneObject, image_id: int) -> dict[str, Any]:
     }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = stage_parser(__doc__)
-    parser.add_argument("--preset", required=True, help=f"one of {', '.join(PRESETS)}")
-    parser.add_argument("--count", type=int, required=True, help="number of scenes")
-    parser.add_argument("--seed", type=int, default=0, help="of the whole dataset [0]")
-    parser.add_argument("--output", type=Path, required=True, help="the index, index.json")
-    parser.add_argument("--size", type=int, default=128, help="side of the images, pixels [128]")
-    return parser
-
-
 def main(argv: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    return execute(run, _parser(), argv)
+    """Command line of the stage; returns the exit status."""
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -13,45 +13,60 @@ import csv
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bbr.command_line.fast_import
 
 from bbr.command_line import cli
 from bbr.errors import InputError
+from bbr.options import option
 from bbr.reporting.gains import GAIN_LAYOUTS, Gain, gains_table
 from bbr.reporting.paper_tables import LAYOUTS, NOT_REFINED
 from bbr.reporting.tables import Score, Table, encode_csv, encode_markdown, paper_table
 from bbr.storage.atomic import write_bytes
 from bbr.storage.metrics_json import is_comparison, read_comparison, read_metrics
 
+TABLES = (*LAYOUTS, *GAIN_LAYOUTS)
 
-def run(
-    *,
-    table: str,
-    metrics: list[Path],
-    published: Path | None,
-    ablations: list[str] | None,
-    output: Path,
-) -> None:
+
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    metrics: tuple[Path, ...] = option(help="metrics.json or, for gains, comparison.json files")
+    output: Path = option(help="table.csv")
+    published: Path | None = option(None, "the paper's values, in long form [none]")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which table."""
+
+    table: str = option(help="its number, or gains", choices=TABLES)
+    ablations: tuple[str, ...] | None = option(
+        None, "rows of table 6, in their order", metavar="VARIANT=NAME"
+    )
+
+
+def run(*, files: Files, layout: Layout) -> None:
     """Write table `table` to `output` (.csv) and its Markdown twin.
 
     Raises:
         InputError: a file is not what it should be, or its labels do not place it in the table.
     """
-    if output.suffix != ".csv":
+    if files.output.suffix != ".csv":
         raise InputError(
-            f"{output}: a table's name ends in .csv; its .md twin is written beside it"
+            f"{files.output}: a table's name ends in .csv; its .md twin is written beside it"
         )
-    if (table == "6") != (ablations is not None):
+    if (layout.table == "6") != (layout.ablations is not None):
         raise InputError("--ablations: names the rows of --table 6, and of no other table")
-    if table in GAIN_LAYOUTS:
-        made = _gains_table(table, metrics, published)
+    if layout.table in GAIN_LAYOUTS:
+        made = _gains_table(layout.table, files.metrics, files.published)
     else:
-        made = _paper_table(table, metrics, published, ablations)
-    write_bytes(output.with_suffix(".md"), encode_markdown(made))
-    write_bytes(output, encode_csv(made))
+        made = _paper_table(layout.table, files.metrics, files.published, layout.ablations)
+    write_bytes(files.output.with_suffix(".md"), encode_markdown(made))
+    write_bytes(files.output, encode_csv(made))
 
 
 def _paper_table(
@@ -98,13 +113,10 @@ def _gains_table(table: str, metrics: list[Path], published: Path | None) -> Tab
     return gains_table(GAIN_LAYOUTS[table], map(_read_gain, comparisons), detectors)
 
 
-TABLES = (*LAYOUTS, *GAIN_LAYOUTS)
-
-
 def _read_score(path: Path) -> Score:
     content = read_metrics(path)
     labels = {**content["labels"], "metric": content.get("metric", content["task"])}
-    return Score(labels, content["score"], str(path))
+    return Score(labels, content["score"], str(path), content)
 
 
 def _read_gain(path: Path) -> Gain:
@@ -130,16 +142,8 @@ def _read_published(path: Path) -> list[Score]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--table", choices=TABLES, required=True)
-    parser.add_argument("--metrics", type=Path, nargs="+", required=True,
-                        help="metrics.json or, for gains, comparison.json files")  # fmt: skip
-    parser.add_argument("--published", type=Path, help="the paper's values, in long form [none]")
-    parser.add_argument("--ablations", nargs="+", metavar="VARIANT=NAME",
-                        help="rows of table 6, in their order")  # fmt: skip
-    parser.add_argument("--output", type=Path, required=True, help="table.csv")
-    return cli.execute(run, parser, argv)
+    """Command line of the stage; returns the exit status."""
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

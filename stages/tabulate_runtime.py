@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import bbr.command_line.fast_import
 
 from bbr.command_line import cli
 from bbr.errors import InputError
+from bbr.options import option
 from bbr.reporting.runtime import job_cost, parse_job, read_published, runtime_table
 from bbr.reporting.tables import encode_csv, encode_markdown
 from bbr.storage.atomic import write_bytes
@@ -22,40 +24,46 @@ from bbr.storage.atomic import write_bytes
 log = logging.getLogger("bbr")
 
 
-def run(*, job: list[list[str]], published: Path | None, output: Path) -> None:
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    job: tuple[tuple[str, ...], ...] = option(
+        help="network, task, dataset, stage, artifact and benchmark; and seed, and shards of paths"
+        " that hold {shard}; once for each job",
+        metavar="KEY=VALUE",
+        repeats=True,
+    )
+    output: Path = option(help="table7.csv")
+    published: Path | None = option(None, "the paper's values, in long form [none]")
+
+
+def run(*, files: Files) -> None:
     """Write the table of these jobs to `output` (.csv) and its Markdown twin.
 
     Raises:
         InputError: a job is not well described, or a file is not what it should be.
     """
-    if output.suffix != ".csv":
+    if files.output.suffix != ".csv":
         raise InputError(
-            f"{output}: a table's name ends in .csv; its .md twin is written beside it"
+            f"{files.output}: a table's name ends in .csv; its .md twin is written beside it"
         )
     theirs = []
-    if published is not None:
-        theirs = read_published(cli.existing_file(published, "--published"))
-    jobs = list(map(parse_job, job))
+    if files.published is not None:
+        theirs = read_published(cli.existing_file(files.published, "--published"))
+    jobs = list(map(parse_job, files.job))
     missing = [str(p) for each in jobs for p in each.paths("benchmark") if not p.is_file()]
     if missing:
         names = ", ".join(dict.fromkeys(missing))
         log.warning("no benchmark file, hence no hours: %s", names)
     table = runtime_table([(each, job_cost(each)) for each in jobs], theirs)
-    write_bytes(output.with_suffix(".md"), encode_markdown(table))
-    write_bytes(output, encode_csv(table))
+    write_bytes(files.output.with_suffix(".md"), encode_markdown(table))
+    write_bytes(files.output, encode_csv(table))
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line."""
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument(
-        "--job", nargs="+", action="append", required=True, metavar="KEY=VALUE",
-        help="network, task, dataset, stage, artifact and benchmark; and seed, and shards of"
-        " paths that hold {shard}; once for each job",
-    )  # fmt: skip
-    parser.add_argument("--published", type=Path, help="the paper's values, in long form [none]")
-    parser.add_argument("--output", type=Path, required=True, help="table7.csv")
-    return cli.execute(run, parser, argv)
+    """Command line of the stage; returns the exit status."""
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

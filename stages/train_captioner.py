@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import bbr.command_line.fast_import
 
@@ -27,32 +27,46 @@ from bbr.data.images import read_indexed
 from bbr.data.index import Index, load_index
 from bbr.data.loading import chunks
 from bbr.errors import InputError
+from bbr.options import option, recorded
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
 from bbr.training.loop import batch_indices, optimize, step_generator
-from bbr.training.schedule import Schedule, add_training_options, pop_schedule
+from bbr.training.run_options import TrainingOptions
+from bbr.training.schedule import Schedule
 
 _OBSERVED_AT_ONCE = 64
 _IGNORED = -100  # the label of what is no part of a text
 
 
+SCHEDULE = Schedule(
+    steps=2000, batch_size=96, lr=1e-3, weight_decay=0.05, warmup=100, lr_schedule="cosine"
+)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: tuple[Path, ...] = option(help="one or more, with phrases of objects")
+    output: Path = option(help="weights, .safetensors")
+
+
+@dataclass(frozen=True)
+class Crops:
+    """What BLIP sees of an image."""
+
+    object_crops: int = option(4, "around each object", unit="crops", min=1)
+    window_crops: int = option(3, "anywhere in each image", unit="crops", min=0)
+
+
 def run(
     *,
-    index: list[Path],
-    output: Path,
-    object_crops: int,
-    window_crops: int,
-    image_size: int,
-    width: int,
-    layers: int,
-    heads: int,
-    context_length: int,
-    seed: int,
-    checkpoint_seconds: float,
-    device: str,
-    precision: str,
-    **rest: Any,
+    files: Files,
+    crops: Crops,
+    spec: SmallCaptionerSpec,
+    schedule: Schedule = SCHEDULE,
+    training: TrainingOptions,
 ) -> None:
     """Train BLIP and write it to `output` (safetensors).
 
@@ -60,42 +74,40 @@ def run(
         InputError: no index has phrases of objects, an image cannot be read, or the sizes do not
             fit together.
     """
-    schedule = pop_schedule(rest)
-    datasets = [load_index(path) for path in index]
-    crops = [draw_crops(dataset, object_crops, window_crops, seed) for dataset in datasets]
-    everything = [crop for of_dataset in crops for crop in of_dataset]
+    fabric = launch(training.device, training.precision)
+    datasets = [load_index(path) for path in files.index]
+    amounts = crops.object_crops, crops.window_crops
+    drawn = [draw_crops(dataset, *amounts, training.seed) for dataset in datasets]
+    everything = [crop for of_dataset in drawn for crop in of_dataset]
     if not any(crop.texts for crop in everything):
-        raise InputError(f"{index[0]}: no image has an object with a phrase of its own")
-    spec = SmallCaptionerSpec(
-        vocabulary=_vocabulary(everything), image_size=image_size, width=width, layers=layers,
-        heads=heads, context_length=context_length,
-    )  # fmt: skip
-    fabric = launch(device, precision)
-    seed_everything(seed)
-    captioner = new_small_captioner(spec)
-    parameters = {"captioner": {k: v for k, v in vars(spec).items() if k != "vocabulary"},
-                  "object_crops": object_crops, "window_crops": window_crops,
-                  "schedule": vars(schedule), "seed": seed, "precision": precision}  # fmt: skip
-    sources = {f"index{i}": path for i, path in enumerate(index)}
-    record = provenance("train_captioner", parameters, sources, device_name(fabric.device))
+        raise InputError(f"{files.index[0]}: no image has an object with a phrase of its own")
+    seed_everything(training.seed)
+    captioner = new_small_captioner(replace(spec, vocabulary=_vocabulary(everything)))
     model = _Telling(captioner.model.requires_grad_(True))
-    optimizer = torch.optim.AdamW(model.parameters(), schedule.lr,
-                                  weight_decay=schedule.weight_decay)  # fmt: skip
+    optimizer = torch.optim.AdamW(
+        model.parameters(), schedule.lr, weight_decay=schedule.weight_decay
+    )
     wrapped, optimizer = fabric.setup(model, optimizer)
     fabric.to_device(captioner)
-    seen = torch.cat([_observe(*pair, captioner) for pair in zip(datasets, crops, strict=True)])
+    seen = torch.cat([_observe(*pair, captioner) for pair in zip(datasets, drawn, strict=True)])
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
-        rng = np.random.default_rng(step_generator(seed, step).initial_seed())
-        chosen = batch_indices(len(everything), schedule.batch_size, seed, step)
+        rng = np.random.default_rng(step_generator(training.seed, step).initial_seed())
+        chosen = batch_indices(len(everything), schedule.batch_size, training.seed, step)
         texts = [text_of(everything[i], rng) for i in chosen.tolist()]
-        yield {"total": wrapped(fabric.to_device(seen[chosen].float()),
-                                *_tokens(texts, captioner, fabric))}  # fmt: skip
+        tokens = _tokens(texts, captioner, fabric)
+        yield {"total": wrapped(fabric.to_device(seen[chosen].float()), *tokens)}
 
-    checkpoint = Checkpoint(output, record, checkpoint_seconds)
+    parameters = {
+        "captioner": {k: v for k, v in vars(spec).items() if k != "vocabulary"}, **vars(crops),
+        "schedule": recorded(schedule), "seed": training.seed, "precision": training.precision,
+    }  # fmt: skip
+    sources = {f"index{i}": path for i, path in enumerate(files.index)}
+    record = provenance("train_captioner", parameters, sources, device_name(fabric.device))
+    checkpoint = Checkpoint(files.output, record, training.checkpoint_seconds)
     wrapped.train()
     optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "training steps of BLIP")
-    save_small_captioner(output, captioner, record)
+    save_small_captioner(files.output, captioner, record)
     checkpoint.discard()
 
 
@@ -137,24 +149,7 @@ def _vocabulary(crops: list[Crop]) -> tuple[str, ...]:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    default = SmallCaptionerSpec(())
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True, nargs="+",
-                        help="one or more, with phrases of objects")  # fmt: skip
-    parser.add_argument("--output", type=Path, required=True, help="weights, .safetensors")
-    parser.add_argument("--object-crops", type=cli.positive_int, default=4,
-                        help="around each object [4]")  # fmt: skip
-    parser.add_argument("--window-crops", type=cli.non_negative_int, default=3,
-                        help="anywhere in each image [3]")  # fmt: skip
-    for name in ("image_size", "width", "layers", "heads", "context_length"):
-        value = getattr(default, name)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=cli.positive_int, default=value,
-                            help=f"of the network [{value}]")  # fmt: skip
-    add_training_options(
-        parser,
-        Schedule(steps=2000, batch_size=96, lr=1e-3, weight_decay=0.05, warmup=100, shape="cosine"),
-    )
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import bbr.command_line.fast_import
 
@@ -20,60 +19,50 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bbr.clip.network import PREFIX, Clip, new_small_clip, prompt, save_small_clip
-from bbr.clip.small_network import TRUNK, SmallClipSpec, words_of
+from bbr.clip.small_network import SmallClipSpec, words_of
 from bbr.command_line import cli
 from bbr.command_line.devices import device_name, seed_everything
 from bbr.data.index import Index, load_index
 from bbr.data.loading import SquareImages
 from bbr.grounding.batches import observe_images
 from bbr.grounding.texts import Entry, by_image, draw_entry, entries
+from bbr.options import option, recorded
 from bbr.storage.provenance import provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
 from bbr.training.loop import batch_indices, optimize, step_generator
-from bbr.training.schedule import Schedule, add_training_options, pop_schedule
+from bbr.training.run_options import TrainingOptions
+from bbr.training.schedule import Schedule
 
-_MOST_LOGIT_SCALE = 4.6052  # ln 100, as CLIP bounds it
+_MAX_LOGIT_SCALE = 4.6052  # ln 100, as CLIP bounds it
+
+
+SCHEDULE = Schedule(
+    steps=600, batch_size=128, lr=1e-3, weight_decay=0.05, warmup=50, lr_schedule="cosine"
+)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files read and written."""
+
+    index: tuple[Path, ...] = option(help="one or more, so that it knows several kinds of phrases")
+    output: Path = option(help="weights, .safetensors")
 
 
 def run(
-    *,
-    index: list[Path],
-    output: Path,
-    trunk: str,
-    image_size: int,
-    patch_size: int,
-    embed_dim: int,
-    width: int,
-    layers: int,
-    heads: int,
-    context_length: int,
-    seed: int,
-    checkpoint_seconds: float,
-    device: str,
-    precision: str,
-    **rest: Any,
+    *, files: Files, spec: SmallClipSpec, schedule: Schedule = SCHEDULE, training: TrainingOptions
 ) -> None:
     """Train both towers and write them to `output` (safetensors).
 
     Raises:
         InputError: the index has no phrases, or the sizes do not fit together.
     """
-    schedule = pop_schedule(rest)
-    datasets = [load_index(path) for path in index]
+    fabric = launch(training.device, training.precision)
+    datasets = [load_index(path) for path in files.index]
     choices = [group for dataset in datasets for group in by_image(entries(dataset, "training"))]
-    spec = SmallClipSpec(
-        vocabulary=_vocabulary(choices), image_size=image_size,
-        trunk=None if trunk == "none" else trunk, patch_size=patch_size, embed_dim=embed_dim,
-        width=width, layers=layers, heads=heads, context_length=context_length,
-    )  # fmt: skip
-    fabric = launch(device, precision)
-    seed_everything(seed)
-    clip = new_small_clip(spec)
-    parameters = {"clip": {k: v for k, v in vars(spec).items() if k != "vocabulary"},
-                  "schedule": vars(schedule), "seed": seed, "precision": precision}  # fmt: skip
-    sources = {f"index{i}": path for i, path in enumerate(index)}
-    record = provenance("train_clip", parameters, sources, device_name(fabric.device))
+    seed_everything(training.seed)
+    clip = new_small_clip(replace(spec, vocabulary=_vocabulary(choices)))
     model = _Contrast(clip.model.requires_grad_(True))
     tower = clip.model.visual
     if tower.trunk is not None:
@@ -85,15 +74,21 @@ def run(
     seen = torch.cat([_observe(dataset, clip, fabric) for dataset in datasets])
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
-        generator = step_generator(seed, step)
-        chosen = batch_indices(len(choices), schedule.batch_size, seed, step)
+        generator = step_generator(training.seed, step)
+        chosen = batch_indices(len(choices), schedule.batch_size, training.seed, step)
         texts = [prompt(_text(choices[i], generator)) for i in chosen.tolist()]
         planes = fabric.to_device(seen[chosen])
         yield {"total": wrapped(planes, fabric.to_device(clip.tokenize(texts)))}
 
-    checkpoint = Checkpoint(output, record, checkpoint_seconds)
+    parameters = {
+        "clip": {k: v for k, v in vars(spec).items() if k != "vocabulary"},
+        "schedule": recorded(schedule), "seed": training.seed, "precision": training.precision,
+    }  # fmt: skip
+    sources = {f"index{i}": path for i, path in enumerate(files.index)}
+    record = provenance("train_clip", parameters, sources, device_name(fabric.device))
+    checkpoint = Checkpoint(files.output, record, training.checkpoint_seconds)
     optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "training steps of CLIP")
-    save_small_clip(output, clip, record)
+    save_small_clip(files.output, clip, record)
     checkpoint.discard()
 
 
@@ -119,7 +114,7 @@ class _Contrast(nn.Module):
         """What the image tower observed (B, ...), and tokens (B, L), to a scalar."""
         images = functional.normalize(self.model.visual.transformer(planes), dim=-1)
         texts = functional.normalize(self.model.encode_text(tokens), dim=-1)
-        logits = self.model.logit_scale.clamp(max=_MOST_LOGIT_SCALE).exp() * images @ texts.T
+        logits = self.model.logit_scale.clamp(max=_MAX_LOGIT_SCALE).exp() * images @ texts.T
         # Equal texts are no negatives of each other.
         same = (tokens.unsqueeze(1) == tokens).all(dim=-1)
         wanted = same / same.sum(dim=1, keepdim=True)
@@ -145,23 +140,7 @@ def _text(group: list[Entry], generator: torch.Generator) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the stage; returns the exit status."""
-    default = SmallClipSpec(())
-    parser = cli.stage_parser(__doc__)
-    parser.add_argument("--index", type=Path, required=True, nargs="+",
-                        help="one or more, so that it knows several kinds of phrases")  # fmt: skip
-    parser.add_argument("--output", type=Path, required=True, help="weights, .safetensors")
-    parser.add_argument("--trunk", choices=(TRUNK, "none"), default=TRUNK,
-                        help="frozen features below the transformer, or none: pixels")  # fmt: skip
-    for name in ("image_size", "patch_size", "embed_dim", "width", "layers", "heads",
-                 "context_length"):  # fmt: skip
-        value = getattr(default, name)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=cli.positive_int, default=value,
-                            help=f"of the towers [{value}]")  # fmt: skip
-    add_training_options(
-        parser,
-        Schedule(steps=600, batch_size=128, lr=1e-3, weight_decay=0.05, warmup=50, shape="cosine"),
-    )
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,43 +16,57 @@ import bbr.command_line.fast_import
 from bbr.command_line.fast_import import large_imports
 
 from bbr.command_line import cli
+from bbr.command_line.run_options import DeviceOptions
 from bbr.data.images import read_rgb
 from bbr.errors import InputError
+from bbr.options import option
 from bbr.storage.atomic import write_bytes
 
-_MOST_DRAWN = 7  # boxes an image: as many as a sheet has colours
+_MAX_DRAWN = 7  # boxes an image: as many as a sheet has colours
 
 
-def run(
-    *,
-    images: list[Path],
-    method: str,
-    backbone: str,
-    max_boxes: int,
-    longest_side: int,
-    draw: Path | None,
-    device: str,
-) -> None:
+@dataclass(frozen=True)
+class Photographs:
+    """What is looked at."""
+
+    images: tuple[Path, ...] = option(help="photographs", positional=True, metavar="photo.jpg")
+    draw: Path | None = option(None, "a sheet with the boxes", metavar="out.png")
+
+
+@dataclass(frozen=True)
+class Search:
+    """How objects are found."""
+
+    method: str = option("tokencut", "lost, tokencut, dino_seg, move, center or whole_image")
+    backbone: str = option("dinov2_vits14", "packaged weights by name, or a .safetensors file")
+    max_boxes: int = option(1, "of a photograph; several by lost and tokencut alone", min=1)
+    longest_side: int = option(
+        1024, "larger photographs are shrunk to this before the network sees them", unit="px", min=1
+    )
+
+
+def run(*, photographs: Photographs, search: Search, device: DeviceOptions) -> None:
     """Print the boxes of each image, and draw them if asked to.
 
     Raises:
         InputError: an image cannot be read, or the method or backbone does not fit.
     """
-    if draw is not None and (draw.suffix.lower() != ".png" or max_boxes > _MOST_DRAWN):
-        raise InputError(f"--draw {draw}: a PNG file, of at most {_MOST_DRAWN} boxes an image")
+    draw, max_boxes = photographs.draw, search.max_boxes
+    if draw is not None and (draw.suffix.lower() != ".png" or max_boxes > _MAX_DRAWN):
+        raise InputError(f"--draw {draw}: a PNG file, of at most {_MAX_DRAWN} boxes an image")
     with large_imports():
         from bbr.discovery import Discovery, discover
 
     found: list[tuple[Path, Any, Discovery]] = []
-    for image in images:
+    for image in photographs.images:
         pixels = read_rgb(image)
         discovery = discover(
             pixels,
-            method,
-            backbone,
+            search.method,
+            search.backbone,
             max_boxes=max_boxes,
-            longest_side=longest_side,
-            device=device,
+            longest_side=search.longest_side,
+            device=device.device,
         )
         height, width = pixels.shape[:2]
         boxes = discovery.boxes.round(3).tolist()
@@ -61,7 +76,7 @@ def run(
         if draw is not None:
             found.append((image, pixels, discovery))
     if draw is not None:
-        write_bytes(draw, _sheet(found, method, max_boxes))
+        write_bytes(draw, _sheet(found, search.method, max_boxes))
 
 
 def _sheet(found: list[tuple[Path, Any, Any]], method: str, max_boxes: int) -> bytes:
@@ -81,34 +96,7 @@ def _sheet(found: list[tuple[Path, Any, Any]], method: str, max_boxes: int) -> b
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = cli.stage_parser(__doc__)
-    parser.prog = "python -m bbr"
-    parser.add_argument("images", nargs="+", type=Path, metavar="photo.jpg")
-    parser.add_argument(
-        "--method",
-        default="tokencut",
-        help="lost, tokencut, dino_seg, move, center or whole_image [tokencut]",
-    )
-    parser.add_argument(
-        "--backbone",
-        default="dinov2_vits14",
-        help="packaged weights by name, or a .safetensors file [dinov2_vits14]",
-    )
-    parser.add_argument(
-        "--max-boxes",
-        type=cli.positive_int,
-        default=1,
-        help="of a photograph; several by lost and tokencut alone [1]",
-    )
-    parser.add_argument(
-        "--longest-side",
-        type=cli.positive_int,
-        default=1024,
-        help="larger photographs are shrunk to this before the network sees them [1024]",
-    )
-    parser.add_argument("--draw", type=Path, metavar="out.png", help="a sheet with the boxes")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    return cli.execute(run, parser, argv)
+    return cli.execute(run, __doc__, argv, program="python -m bbr")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from .backbones.feature_maps import FeatureMaps
 from .backbones.features_h5 import stored_mask
 from .backbones.masked import Segmenter
 from .command_line.devices import choose_device
-from .data.images import read_rgb, upright_rgb
+from .data.images import read_rgb, shrunk, upright_rgb
 from .data.loading import to_tensor
 from .errors import InputError
 from .heuristics.multi_box import propose_scored
@@ -31,7 +31,7 @@ _NORMALIZATIONS = {
     ("efficientnet_lite0", "tokencut"): "none",  # cosines of centred features find no cut
 }
 _OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
-    ("dinov2_vits14", "lost"): {"lowest": 0.07},
+    ("dinov2_vits14", "lost"): {"k_patches": 0.07},
 }
 
 
@@ -73,7 +73,7 @@ def discover(
         longest_side: larger images are shrunk to it before the network sees them, since memory
             grows with the square of their area; None never shrinks.
         device: auto, cpu or cuda.
-        options: of the method, as `bbr.heuristics.registry` lists them: `lowest` of LOST,
+        options: of the method, as `bbr.heuristics.registry` lists them: `k_patches` of LOST,
             `threshold` of TokenCut.
 
     Raises:
@@ -89,7 +89,7 @@ def discover(
     else:
         network = backbone.to(place)
     pixels = _pixels(image)
-    seen = _shrunk(pixels, longest_side)
+    seen = shrunk(pixels, longest_side)
     batch = _features(network, seen)
     found = propose_scored(batch, method, chosen, max_boxes)[0]
     boxes, scores = [box for box, _ in found], [score for _, score in found]
@@ -112,15 +112,6 @@ def _pixels(image: Path | str | Image.Image | np.ndarray) -> np.ndarray:
             f"an array {image.shape} of {image.dtype} is no image; give (H, W, 3) uint8, RGB"
         )
     return image
-
-
-def _shrunk(pixels: np.ndarray, longest_side: int | None) -> np.ndarray:
-    height, width = pixels.shape[:2]
-    if longest_side is None or max(height, width) <= longest_side:
-        return pixels
-    factor = longest_side / max(height, width)
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
 
 
 @torch.inference_mode()

@@ -13,7 +13,7 @@ import pytest
 from bbr.storage.json_files import read_json
 
 ROOT = Path(__file__).parents[2]
-TARGET = "results/tiny/scenes_vit/whole_image/metrics.json"
+TARGET = "results/tiny/efficientnet_lite0/whole_image/metrics.json"
 
 
 def snakemake(folder: Path) -> subprocess.Popen[str]:

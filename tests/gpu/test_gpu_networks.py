@@ -111,7 +111,7 @@ def refinement(targets):
     f = build_backbone(BACKBONES[0]).eval()
     detector = build_detector(DetectorSpec("attention", "spatial", 3 * f.dim, width=8))
     options = RefinementOptions(targets=targets, regularize="tokens")
-    lost = heuristic_options("lost", {"lowest": 5})
+    lost = heuristic_options("lost", {"k_patches": 5})
     return Refinement(f, detector, "qkv", "lost", lost, options, LossWeights())
 
 
@@ -126,7 +126,7 @@ def test_a_step_of_refinement(targets):
             optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
             for _ in range(2):
                 optimizer.zero_grad()
-                fixed = model.observe(images(4, 64, 64), boxes)
+                fixed = model.precompute(images(4, 64, 64), boxes)
                 found = model(fixed, (4, 4))
                 found["total"].backward()
                 optimizer.step()

@@ -59,7 +59,7 @@ GROUNDING = {
     "describe_regions": (
         "index.json",
         "--index {render_phrases} --captioner {train_captioner} --clip {train_clip}"
-        " --image-size 48 --same-iou 0.6 --greatest-length 8 --batch-size 16",
+        " --image-size 48 --same-iou 0.6 --max-length 8 --batch-size 16",
     ),
     "merge_descriptions": ("index.json", "--descriptions {describe_regions}"),
     "match_captions": (

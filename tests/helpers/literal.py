@@ -35,7 +35,7 @@ def bounding_box(cells: set[Cell]) -> list[int]:
     return [min(columns), min(rows), max(columns) + 1, max(rows) + 1]
 
 
-def lost_box(features: list[list[float]], grid: tuple[int, int], lowest: int) -> list[int]:
+def lost_box(features: list[list[float]], grid: tuple[int, int], k_patches: int) -> list[int]:
     """LOST's box in patches, patch by patch; `features` are N rows of d numbers."""
     _, width = grid
     patches = range(len(features))
@@ -43,7 +43,7 @@ def lost_box(features: list[list[float]], grid: tuple[int, int], lowest: int) ->
     degree = [sum(similarity[p][q] > 0 for q in patches if q != p) for p in patches]
     by_degree = sorted(patches, key=lambda p: degree[p])  # Python's sort keeps the order of ties
     seed = by_degree[0]
-    expanded = [p for p in by_degree[:lowest] if similarity[seed][p] > 0]
+    expanded = [p for p in by_degree[:k_patches] if similarity[seed][p] > 0]
     support = [sum(similarity[p][q] for p in expanded) for q in patches]
     inside = {divmod(q, width) for q in patches if support[q] > 0}
     return bounding_box(component(inside, divmod(seed, width)))

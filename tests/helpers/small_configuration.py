@@ -7,7 +7,7 @@ from typing import Any
 
 def variant(**changes: dict[str, Any]) -> dict[str, Any]:
     """A variant as the checked configuration has it: every section is there."""
-    return {"losses": {}, "detector": {}, "refinement": {}, **changes}
+    return {"loss_weights": {}, "detector": {}, "refinement": {}, **changes}
 
 
 def small_configuration() -> dict[str, Any]:
@@ -16,6 +16,8 @@ def small_configuration() -> dict[str, Any]:
         "seeds": [0, 1],
         "max_boxes": 3,
         "images": None,
+        "refine": False,
+        "refine_cad": False,
         "phrases": None,
         "backbone": "vit",
         "method": "lost",
@@ -33,14 +35,14 @@ def small_configuration() -> dict[str, Any]:
             },
         },
         "backbones": {
-            "vit": {"weights": "data/vit.safetensors", "heuristics": {"lost": {"lowest": 25}}},
+            "vit": {"weights": "data/vit.safetensors", "heuristics": {"lost": {"k_patches": 25}}},
             "cnn": {"weights": "timm", "architecture": "resnet", "heuristics": {}},
             "wild": {"weights": "random", "seed": 5, "heuristics": {}},
             "move": {"weights": "timm", "checkpoint": "~/move.pt", "heuristics": {}},
             "pixels": {"weights": "none", "heuristics": {}},
         },
         "heuristics": {
-            "lost": {"label": "LOST", "lowest": 100},
+            "lost": {"label": "LOST", "k_patches": 100},
             "cut": {
                 "label": "Cut",
                 "backbone": "cnn",
@@ -52,17 +54,29 @@ def small_configuration() -> dict[str, Any]:
             "edges": {"label": "Edges", "max_side": 9, "model": None},
             "ddt": {"label": "DDT", "second_layer": "vit"},
         },
-        "detector_inputs": {"image_size": 64, "parts": "k", "dtype": "float16"},
-        "losses": {"l1_weight": 5},
-        "detector": {"num_boxes": 10, "init": "data/trunk.safetensors"},
-        "refinement": {"regularize": "keys", "devices": 1, "surrogate": False},
-        "variants": {
-            "default": variant(),
-            "no_reg": variant(refinement={"regularize": "none"}),
-            "k1": variant(detector={"num_boxes": 1}),
-            "k10": variant(detector={"num_boxes": 10}),
+        "discovery": {
+            "brackets": "f",
+            "detector_inputs": {"image_size": 64, "parts": "k", "dtype": "float16"},
+            "loss_weights": {"l1_weight": 5},
+            "detector": {"num_boxes": 10, "init": "data/trunk.safetensors"},
+            "refinement": {
+                "regularize": "keys",
+                "devices": 1,
+                "surrogate": False,
+                "select": "agreement",
+            },
+            "variants": {
+                "default": variant(),
+                "no_reg": variant(refinement={"regularize": "none"}),
+                "k1": variant(detector={"num_boxes": 1}),
+                "k10": variant(detector={"num_boxes": 10}),
+            },
         },
-        "cad": {"init": "efficientnet_lite0", "steps": 30, "dataset_steps": {"a": 7}},
+        "cad": {
+            "training": {"init": "efficientnet_lite0", "steps": 30, "dataset_steps": {"a": 7}},
+            "prediction": {"max_boxes": 9, "score_threshold": 0.01},
+            "dataset_prediction": {"b": {"score_threshold": 0.05}},
+        },
         "grounding": {
             "label": "small",
             "own": "b",
@@ -73,25 +87,27 @@ def small_configuration() -> dict[str, Any]:
             "grounder": {"init": None, "steps": 3},
             "nms_boxes": "xyxy",
             "box_threshold": "minmax",
-            "least_area": 0.05,
-            "losses": {"l1_weight": 5},
+            "min_area": 0.05,
+            "counted": "any_box",
+            "brackets": "g",
+            "undecided": "likeliest",
+            "targets": "boxes",
+            "loss_weights": {"l1_weight": 5},
             "detector": {"num_boxes": 10},
             "refinement": {"steps": 60},
-            "figure3": {
-                "dataset": "b",
-                "train": "a",
-                "variant": "default",
-                "count": 8,
-                "columns": 2,
-                "seed": 0,
-            },
             "variants": {
                 "k1": variant(detector={"num_boxes": 1}),
                 "default": variant(),
                 "slow": variant(refinement={"steps": 90}),
             },
         },
-        "wwbl": {"captioner": "blip.safetensors", "beams": 3},
+        "captioning": {
+            "captioner": "blip.safetensors",
+            "beams": 3,
+            "bare_captions": False,
+            "map_size": None,
+            "undescribed": "miss",
+        },
         "tables": {
             "table1": {"train": ["a"], "test": ["b"], "variant": "default", "published": "p1.csv"},
             "table2": {"train": ["a"], "test": ["b"], "variant": "default", "published": None},
@@ -102,6 +118,7 @@ def small_configuration() -> dict[str, Any]:
                 "datasets": ["a"],
                 "methods": ["lost"],
                 "baselines": {"edges": "pixels"},
+                "baseline_cad": [],
                 "controls": ["box"],
                 "cad": True,
                 "random_backbone": "wild",
@@ -116,30 +133,42 @@ def small_configuration() -> dict[str, Any]:
         },
         "study": {
             "backbone": "vit",
-            "variant": "default",
+            "variants": ["default"],
             "methods": ["lost"],
             "datasets": ["a"],
             "held_out": {"a": "b"},
             "cad": [],
         },
-        "map_figures": {
-            "one": {
-                "dataset": "a",
+        "figures": {
+            "phrases": {
+                "dataset": "b",
+                "train": "a",
                 "variant": "default",
-                "methods": {"lost": "vit"},
-                "cad": "cad.{method}.{seed}",
-                "phrase": None,
-                "count": 1,
+                "count": 8,
+                "columns": 2,
                 "seed": 0,
-                "image_ids": None,
-                "width": 3.3,
+            },
+            "maps": {
+                "one": {
+                    "dataset": "a",
+                    "variant": "default",
+                    "methods": {"lost": "vit"},
+                    "cad": "cad.{method}.{seed}",
+                    "phrase": None,
+                    "count": 1,
+                    "seed": 0,
+                    "image_ids": None,
+                    "width": 3.3,
+                },
             },
         },
-        "segmenter_training": {
-            "dataset": "a",
-            "backbone": "cnn",
-            "inpainter": None,
-            "steps": 2,
-            "discriminator_weights": "data/d.safetensors",
+        "resources": {
+            "segmenter": {
+                "dataset": "a",
+                "backbone": "cnn",
+                "inpainter": None,
+                "steps": 2,
+                "discriminator_weights": "data/d.safetensors",
+            },
         },
     }

@@ -13,7 +13,7 @@ from zipfile import ZipFile
 import torch
 from grounding_runs import GROUNDING, SCRIPTS
 from stage_process import start_stage
-from tiny_vit import TINY_VIT
+from tiny_vit import TINY_VIT, write_tiny_vit
 
 from bbr.backbones.masked import MaskHead, SegmenterSpec
 
@@ -28,26 +28,23 @@ TRAINING = ("--image-size", "64", "--checkpoint-seconds", "0", "--batch-size", "
 STAGES = {
     "render_scenes": ("index.json", "--preset scenes07 --count 40 --size 64 --seed 1"),
     "index_dataset": ("index.json", "--format folder --source {render_scenes.parent}/images"),
-    "pretrain_backbone": ("f.safetensors", "--index {render_scenes} {vit} {training} --steps 5"),
     "extract_features": (
         "features.h5",
-        "--index {render_scenes} --weights {pretrain_backbone} --normalization center",
+        "--index {render_scenes} --weights {f} --normalization center",
     ),
     "cache_states": (
         "states.h5",
-        "--index {render_scenes} --weights {pretrain_backbone} --normalization center"
-        " --last-blocks 1",
+        "--index {render_scenes} --weights {f} --normalization center --last-blocks 1",
     ),
     "extract_from_states": (
         "features.h5",
-        "--index {render_scenes} --weights {pretrain_backbone} --normalization center"
-        " --states {cache_states}",
+        "--index {render_scenes} --weights {f} --normalization center --states {cache_states}",
     ),
     "pseudo_boxes": ("boxes.json", "--method lost --features {extract_features} --batch-size 1"),
     "merge_boxes": ("boxes.json", "--boxes {pseudo_boxes}"),
     "cache_detector_inputs": (
         "inputs.h5",
-        "--index {render_scenes} --weights {pretrain_backbone} --image-size 64 --batch-size 2",
+        "--index {render_scenes} --weights {f} --image-size 64 --batch-size 2",
     ),
     "train_detector": (
         "h.safetensors",
@@ -62,7 +59,7 @@ STAGES = {
     ),
     "refine_backbone": (
         "f.safetensors",
-        "--index {render_scenes} --weights {pretrain_backbone} --detector {train_detector}"
+        "--index {render_scenes} --weights {f} --detector {train_detector}"
         " --boxes {merge_boxes} {training} --steps 20 --lr 1e-4",
     ),
     "pretrain_inpainter": (
@@ -73,8 +70,8 @@ STAGES = {
     ),
     "train_segmenter": (
         "segmenter.safetensors",
-        "--index {render_scenes} --weights {pretrain_backbone} --inpainter {pretrain_inpainter}"
-        " {training} --least-width 8 --augmentation flip_maps --discriminator-weights random"
+        "--index {render_scenes} --weights {f} --inpainter {pretrain_inpainter}"
+        " {training} --min-width 8 --augmentation flip_maps --discriminator-weights random"
         " --discriminator-architecture resnet18 --discriminator-size 32"
         " --discriminator-width 4 --steps 10",
     ),
@@ -105,7 +102,7 @@ STAGES = {
     "draw_maps": (
         "maps.png",
         "--index {render_scenes} --count 2 --panel title=LOST network=f method=lost"
-        " features={extract_features} boxes={merge_boxes} lowest=4",
+        " features={extract_features} boxes={merge_boxes} k_patches=4",
     ),
     "import_segmenter": ("f.safetensors", "--checkpoint {published} --weights random {vit}"),
     "tabulate_runtime": (
@@ -115,11 +112,11 @@ STAGES = {
     ),
     "import_weights": (
         "f.safetensors",
-        "--kind segmenter --file {published} --needs {pretrain_backbone}",
+        "--kind segmenter --file {published} --needs {f}",
     ),
     "fetch_weights": (
         "f.safetensors",
-        "--registry {registry} --name move --downloads {data} --needs {pretrain_backbone}",
+        "--registry {registry} --name move --downloads {data} --needs {f}",
     ),
     "fetch_dataset": ("receipt.json", "--sources {sources} --name scenes --folder {folder}"),
 } | GROUNDING
@@ -222,6 +219,7 @@ def _write_data(folder: Path) -> dict[str, str]:
     ]
     tables = {"registry": {"move": weights}, "sources": {"scenes": {"files": files}}}
     written = {"data": str(folder), "published": _write_published(folder / "move.pth")}
+    written["f"] = str(write_tiny_vit(folder / "f.safetensors"))
     for name, table in tables.items():
         written[name] = str(folder / f"{name}.yaml")
         Path(written[name]).write_text(json.dumps(table))

@@ -2,5 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import torch
+
+from bbr.backbones.base import BackboneSpec
+from bbr.backbones.build import build_backbone, save_backbone
+
 # Arguments to timm's vit_tiny_patch16_224.
 TINY_VIT = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2}
+
+
+def write_tiny_vit(path: Path) -> Path:
+    """Such a network with random weights, as a file of ours."""
+    torch.manual_seed(0)
+    save_backbone(path, build_backbone(BackboneSpec("vit_tiny_patch16_224", TINY_VIT)), {})
+    return path

@@ -18,7 +18,13 @@ ROOT = Path(__file__).parents[2]
 TINY_FILE = "workflow/configs/test.yaml"
 TINY = ("--configfile", TINY_FILE)
 # Overlays that name what another one brings, and that one.
-BELOW = {"released": "paper", "study_methods": "study", "study_ablations": "study"}
+BELOW = {
+    "published_weights": "paper",
+    "release": "paper",
+    "trial": "paper",
+    "study_cad": "study",
+    "study_ablations": "study",
+}
 TINY_TARGETS = ("results/table4.csv", "results/study.csv", "all")
 # A configuration of Table 4's rows of LOST alone.
 LOST_ROWS = {
@@ -31,6 +37,26 @@ LOST_ROWS = {
         }
     }
 }
+
+
+def default_configuration() -> dict[str, Any]:
+    """What Snakemake reads without --configfile: the defaults by task, and config.yaml on top."""
+    config: dict[str, Any] = {}
+    for path in (
+        *sorted((ROOT / "workflow" / "configs" / "defaults").glob("*.yaml")),
+        ROOT / "config.yaml",
+    ):
+        merge(config, yaml.safe_load(path.read_text(encoding="utf-8")))
+    return config
+
+
+def merge(below: dict[str, Any], above: dict[str, Any]) -> None:
+    """Put one configuration on top of another, in place, key by key."""
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            merge(below[key], value)
+        else:
+            below[key] = value
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def features(path):
 def refine(output, data, *names, **options):
     options = {
         "image_size": 64,
-        "lowest": 5,
+        "k_patches": 5,
         "steps": 4,
         "batch_size": 4,
         "lr": 1e-3,

@@ -44,7 +44,7 @@ def arguments(folder: Path, output: Path, *more: object) -> list[str]:
         clip=folder / "clip.safetensors",
         image_size=48,
         same_iou=0.6,
-        greatest_length=8,
+        max_length=8,
         batch_size=16,
         device="cpu",
         threads=1,
@@ -143,7 +143,7 @@ def test_images_without_a_region_have_no_phrases(
     folder: Path, tmp_path: Path, refused: object
 ) -> None:
     output = tmp_path / "none.json"
-    assert describe(folder, output, "--least-area", 0.9999, "--windows") == 0
+    assert describe(folder, output, "--min-area", 0.9999, "--windows") == 0
     found = [image["phrases"] for image in load_index(output).images]
     assert found.count([]) > 0 or all(len(phrases) == 1 for phrases in found)
     content = json.loads(output.read_text())
@@ -169,8 +169,8 @@ def test_a_published_captioner(folder: Path, tmp_path: Path) -> None:
 
 def test_mistakes_are_told_in_one_line(folder: Path, tmp_path: Path, refused: object) -> None:
     output = tmp_path / "out.json"
-    options = arguments(folder, output, "--greatest-length", 40)[:-2]
-    assert "--greatest-length 40: this captioner says 32 tokens at most" in refused(
+    options = arguments(folder, output, "--max-length", 40)[:-2]
+    assert "--max-length 40: this captioner says 32 tokens at most" in refused(
         describe_regions, *options, output=tmp_path / "fresh" / "out.json"
     )
     options = arguments(folder, output, "--captioner", folder / "clip.safetensors")[:-2]

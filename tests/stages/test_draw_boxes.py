@@ -86,7 +86,7 @@ def test_unreadable_image_is_left_out_and_named(dataset, capsys):
     [
         (("--names", "A"), ("a.json", "b.json"), "2 --boxes and 1 --names"),
         ((), ("a.json",) * 8, "at most 7 files"),
-        (("--count", "501"), ("a.json",), "at most 500 images"),
+        (("--count", "501"), ("a.json",), r"--count 501 is not in \[1, 500\]"),
         ((), ("none.json",), "cannot be read"),
     ],
 )

@@ -88,7 +88,7 @@ def test_mistakes(files, tmp_path, refused):
     assert "name as many of each" in message
     assert "PNG" in refused(draw_groundings, *options, output=tmp_path / "a.jpg")
     message = refused(draw_groundings, *options, "--count", 101, output=tmp_path / "a.png")
-    assert "at most 100" in message
+    assert "--count 101 is not in [1, 100]" in message
     other = tmp_path / "boxes.json"
     other.write_text(json.dumps([{"image_id": 9, "bbox": [0, 0, 1, 1], "score": 1}]))
     options[3] = other

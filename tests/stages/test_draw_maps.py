@@ -69,7 +69,7 @@ def draw(folder, *more, output="figure.png", **changes):
 
 
 def test_png_and_pdf(dataset):
-    assert draw(dataset, "--count", "2", "--width", "2.5", lowest=3) == 0
+    assert draw(dataset, "--count", "2", "--width", "2.5", k_patches=3) == 0
     with Image.open(dataset / "figure.png") as figure:
         assert figure.width == 750
     assert (dataset / "figure.pdf").read_bytes().startswith(b"%PDF")
@@ -113,8 +113,8 @@ def test_images_that_cannot_be_shown_are_left_out_and_named(dataset, capsys):
         ((), {"cad": "none.json"}, "none.json: cannot be read"),
         (("--image-ids", "77"), {}, "no image of id 77"),
         (("--image-ids", "5"), {}, "none of the 1 images"),
-        (("--count", "41"), {}, "at most 40 images"),
-        (("--width", "0.1"), {}, "in inches"),
+        (("--count", "41"), {}, r"--count 41 is not in \[1, 40\]"),
+        (("--width", "0.1"), {}, r"--width 0.1 is not in \[1, 20\]"),
     ],
 )
 def test_bad_input_is_one_line(dataset, capsys, more, changes, message):

@@ -227,3 +227,45 @@ def test_listing_imports_no_torch() -> None:
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], cwd=STAGES, check=True)
+
+
+def test_images_without_a_caption_may_be_left_out(folder: Path) -> None:
+    """Image 2 has none: its phrase is a miss, or as in WWbL's code not counted; both are told."""
+    assert match(folder, folder / "matches.json") == 0
+    with create_heatmaps(folder / "maps.h5", size=(4, 4), provenance={}) as writer:
+        for caption in (1, 2, 3):
+            writer.append(1, caption, torch.ones(4, 4))
+    found = []
+    for more in ([], ["--undescribed", "left_out"]):
+        options = command(
+            task="wwbl",
+            index=folder / "index.json",
+            heatmaps=folder / "maps.h5",
+            matches=folder / "matches.json",
+            output=folder / "metrics.json",
+        )
+        assert evaluate.main([*options, *more]) == 0
+        found.append(json.loads((folder / "metrics.json").read_text()))
+    assert [metrics["count"] for metrics in found] == [4, 3]
+    assert "undescribed" not in found[0]
+    assert found[1]["undescribed"] == 1
+
+
+def test_bare_captions_beside_phrases_with_the_prefix(folder: Path) -> None:
+    options = command(
+        index=folder / "index.json",
+        descriptions=folder / "descriptions.json",
+        clip=folder / "clip.safetensors",
+        output=folder / "bare.json",
+        device="cpu",
+        threads=1,
+    )
+    assert match_captions.main([*options, "--bare-captions"]) == 0
+    clip = tiny_clip()
+    for found in json.loads((folder / "bare.json").read_text())["matches"]:
+        (texts,) = (texts for _, unit, _, texts in PHRASES if unit == found["phrase_id"])
+        with torch.no_grad():
+            asked = clip.encode_texts([prompt(text) for text in texts]).mean(0)
+            cosines = (clip.encode_texts(CAPTIONS) @ asked).tolist()
+        assert found["cosine"] == pytest.approx(max(cosines), abs=1e-4)
+        assert found["caption_id"] == 1 + int(np.argmax(cosines))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from bbr.backbones.build import load_backbone, save_backbone
 from bbr.backbones.features_h5 import FeatureFile
-from bbr.backbones.options import take_backbone
+from bbr.backbones.options import BackboneOptions
 from bbr.data.images import read_rgb
 from bbr.data.index import load_index
 from bbr.storage.atomic import sha256
@@ -69,14 +69,8 @@ class TestFeatures:
         """Batched extraction against the network on one image at a time."""
         found = images_of(extract(photos, tmp_path / "f.h5", "--dtype", "float32"))
         options = dict(zip(tiny_backbone[::2], tiny_backbone[1::2], strict=True))
-        given = {
-            "weights": "random",
-            "architecture": options["--architecture"],
-            "architecture_args": json.loads(options["--architecture-args"]),
-            "normalization": None,
-            "scale": None,
-        }
-        backbone, _ = take_backbone(given, seed=0)
+        arguments = json.loads(options["--architecture-args"])
+        backbone = BackboneOptions("random", options["--architecture"], arguments).load()
         index = load_index(photos)
         assert list(found) == [image["id"] for image in index.images]
         for image in index.images:
@@ -130,7 +124,7 @@ class TestFeatures:
 
     def test_windows_smaller_than_the_dataset(self, extract, scenes, tmp_path, monkeypatch):
         whole = extract(scenes, tmp_path / "a.h5", "--batch-size", 3)
-        monkeypatch.setattr(extract_features, "_WINDOW", 6)  # so that batches stay the same
+        monkeypatch.setattr(extract_features, "WINDOW", 6)  # so that batches stay the same
         windows = extract(scenes, tmp_path / "b.h5", "--batch-size", 3)
         assert windows.read_bytes() == whole.read_bytes()
 
@@ -212,7 +206,7 @@ class TestBadInput:
             (["--weights", "none.safetensors"], "none.safetensors: no such file"),
             (["--weights", "random"], "add --architecture"),
             (["--weights", "random", "--architecture", "vit"], "not one of timm's models"),
-            (["--weights", "efficientnet_lite0", "--scale", "0"], "scale 0.0 is not a positive"),
+            (["--weights", "efficientnet_lite0", "--scale", "0"], "--scale 0 is not above 0"),
             (["--weights", "random", "--architecture-args", "{"], "is not JSON"),
         ],
     )
@@ -224,7 +218,7 @@ class TestBadInput:
         options = ["--index", tmp_path / "index.json", *tiny_backbone]
         assert "lists no images" in refused(extract_features, *options, output=tmp_path / "f.h5")
 
-    @pytest.mark.parametrize("option", ["--shard 2/2", "--dtype int8", "--max-skipped -1"])
+    @pytest.mark.parametrize("option", ["--shard 2/2", "--dtype int8"])
     def test_usage_errors_exit_with_2(self, scenes, tiny_backbone, tmp_path, option):
         options = ["--index", str(scenes), *tiny_backbone, "--output", str(tmp_path / "f.h5")]
         with pytest.raises(SystemExit) as caught:

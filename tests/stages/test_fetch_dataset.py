@@ -249,3 +249,22 @@ def test_the_table_that_ships() -> None:
         for file in source.files:
             assert sum(map(bool, (file.take, file.lists, file.place))) == 1, file.url
             assert file.md5 is None or len(file.md5) == 32
+
+
+def test_visual_genome_s_splits_are_two(tmp_path: Path, web: FileServer) -> None:
+    """Akbari et al.'s pickle, as Python 2 wrote it, through the table that comes with the workflow:
+    every index of Visual Genome reads a list that it brings."""
+    ids = {"train": [1, 5, 3], "test": [2, 4]}
+    web.files["data_splits.pickle"] = pickle.dumps(ids, 2)
+    name = "visual_genome_splits"
+    entry = yaml.safe_load(TABLE.read_text(encoding="utf-8"))[name]
+    entry["files"][0]["url"] = web.url("data_splits.pickle")
+    (tmp_path / "datasets.yaml").write_text(yaml.safe_dump({name: entry}), encoding="utf-8")
+    given = {"sources": tmp_path / "datasets.yaml", "name": name, "folder": tmp_path / "data"}
+    assert fetch_dataset.main(command(**given, output=tmp_path / "receipt.json")) == 0
+    lists = {f"data/visual_genome/splits/{split}.txt": split for split in ids}
+    for path, split in lists.items():
+        assert list(map(int, (tmp_path / path).read_text().split())) == ids[split]
+    paper = yaml.safe_load((ROOT / "workflow/configs/paper.yaml").read_text(encoding="utf-8"))
+    of_vg = [d for d in paper["datasets"].values() if d["format"] == "visual_genome"]
+    assert {dataset["image_list"] for dataset in of_vg} == set(lists)

@@ -20,11 +20,17 @@ import train_grounder
 from safetensors.torch import load_file
 from small_runs import command
 
-from bbr.clip.network import load_clip, prompt
+from bbr.clip.network import load_clip, prompt, to_unit
 from bbr.data.images import read_rgb
+from bbr.data.index import load_index
+from bbr.data.loading import SquareImages
+from bbr.detector.targets import TargetRules
+from bbr.grounding.batches import GroundingBatch
 from bbr.grounding.heatmaps_h5 import HeatmapFile
 from bbr.grounding.network import load_grounder
+from bbr.grounding.texts import draw_entry, draw_text
 from bbr.training.checkpoint import Checkpoint
+from bbr.training.loop import batch_indices, step_generator
 
 CLIP = command(
     trunk="none",
@@ -226,6 +232,34 @@ def test_refinement_moves_the_decoder_alone(files):
     assert all(name.startswith("D.") for name in moved)
     assert not any("running" in name for name in moved)  # batch norms keep their statistics
     assert files.extract(files.folder / "refined.h5", "--weights", str(files.refined)) == 0
+
+
+def test_statistics_of_batches_are_gathered_as_torch_does(files, tmp_path):
+    """After one step without a move: what batch norms in training mode keep of the maps that g
+    makes of the same images, which are mirrored where the generator says so."""
+    still = ("--steps", "1", "--lr", "0", "--norm-statistics", "batch", "--mirror")
+    assert files.refine(tmp_path / "g.safetensors", *still) == 0
+    g, found = load_grounder(files.g), load_file(tmp_path / "g.safetensors")
+    dataset, clip = load_index(files.index), load_clip(str(files.clip))
+    choices, _ = refine_grounder._choices(files.boxes, dataset, TargetRules(), 3)
+    generator, chosen = step_generator(0, 0), batch_indices(len(choices), 4, 0, 0)
+    texts = [draw_text(draw_entry(choices[i], generator), generator) for i in chosen.tolist()]
+    images = to_unit(SquareImages(dataset, 64).batch([choices[i][0].position for i in chosen]))
+    turned = torch.rand(4, generator=generator) < 0.5
+    images = torch.stack([i.flip(-1) if t else i for i, t in zip(images, turned, strict=True)])
+    g.train()(images, clip.encode_texts(texts))
+    for name, tensor in g.state_dict().items():
+        if "running" in name and name.startswith("D.") and "up1.BN2" not in name:
+            torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-5)
+            assert not torch.equal(found[name], load_file(files.g)[name])
+
+
+def test_stored_boxes_are_mirrored_with_their_images():
+    boxes = torch.tensor([[[0.2, 0.3, 0.1, 0.2]], [[0.2, 0.3, 0.1, 0.2]]])
+    batch = GroundingBatch(torch.zeros(2), None, torch.zeros(2), torch.tensor([True, False]))
+    assert batch.turn(boxes)[:, 0, 0].tolist() == pytest.approx([0.8, 0.2])
+    assert torch.equal(batch.turn(boxes)[..., 1:], boxes[..., 1:])
+    assert batch._replace(mirrored=None).turn(boxes) is boxes
 
 
 @pytest.mark.parametrize("targets", ["current", "h"])

@@ -200,9 +200,7 @@ class TestBadInput:
         assert index("--format", "folder", "--source", photos, "--output", output) == 1
         assert "cannot make its folder" in capsys.readouterr().err.splitlines()[-1]
 
-    @pytest.mark.parametrize(
-        "option", ["--format pascal", "--limit 0", "--max-skipped -1", "--seed 1"]
-    )
+    @pytest.mark.parametrize("option", ["--format pascal", "--limit x", "--seed 1"])
     def test_usage_errors_exit_with_2(self, capsys, tmp_path, option):
         arguments = ["--format", "folder", "--source", tmp_path, "--output", tmp_path / "x.json"]
         with pytest.raises(SystemExit) as caught:

@@ -97,7 +97,7 @@ class TestBoxes:
         assert made["parameters"] == {
             "method": "dino_seg",
             "head": 1,
-            "mass": 0.6,
+            "attention_mass": 0.6,
             "max_boxes": 1,
         }
         assert made["inputs"] == {"features": sha256(features)}
@@ -164,10 +164,14 @@ class TestBadInput:
         assert message.startswith("method 'lots' is unknown; choose one of lost, tokencut")
         assert list(tmp_path.iterdir()) == []
 
-    @pytest.mark.parametrize("head", [-1, 2, 4])
+    @pytest.mark.parametrize("head", [2, 4])
     def test_head_out_of_range(self, fails, head):
         message = fails("--head", head, method="dino_seg")
         assert f"head {head} does not exist, the backbone has 2 heads; set --head" in message
+
+    def test_negative_head(self, fails):
+        message = fails("--head", -1, method="dino_seg")
+        assert "method dino_seg: head is -1, which is not at least 0" in message
 
     def test_option_of_another_method(self, fails):
         assert "method lost has no option 'head'" in fails("--head", 1)
@@ -178,10 +182,10 @@ class TestBadInput:
 
     def test_threshold_out_of_range(self, fails):
         message = fails("--threshold", 1.5, method="tokencut")
-        assert "method tokencut: threshold is 1.5, must lie in [-1, 1)" in message
+        assert "method tokencut: threshold is 1.5, which is not in [-1, 1)" in message
 
     def test_k_of_zero(self, fails):
-        assert "lowest is 0, must be a whole number of patches" in fails("--lowest", 0)
+        assert "k_patches is 0, which is not above 0" in fails("--k-patches", 0)
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
     def test_no_gpu(self, fails):

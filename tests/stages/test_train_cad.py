@@ -203,7 +203,7 @@ def test_unreadable_image(data, trained, tmp_path, capsys):
     ("changes", "message"),
     [
         ({"network": "vgg"}, "'vgg' is not one of timm's"),
-        ({"map_level": 5}, "map level 5"),
+        ({"map_level": 5}, r"--map-level 5 is not in \[1, 4\]"),
         ({"devices": 3}, "must be divisible by --devices 3"),
         ({"init": "none.pth"}, r"none\.pth: no such file"),
         ({"boxes": "none.json"}, r"none\.json: (cannot be read|No such file)"),

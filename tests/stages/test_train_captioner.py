@@ -56,7 +56,7 @@ def test_it_can_be_asked(index: Path, trained: Path) -> None:
     captioner = load_captioner(str(trained))
     dataset = load_index(index)
     pixels = [read_rgb(dataset.image_path(image)) for image in dataset.images]
-    said = captioner.generate(captioner.observe(pixels), CaptionOptions(greatest_length=9))
+    said = captioner.generate(captioner.observe(pixels), CaptionOptions(max_length=9))
     words = set(captioner.spec.vocabulary)
     assert all(text and set(text.split()) <= words for text in said)
     known = {w for a in dataset.annotations for w in a["phrases"][0].lower().split()}

@@ -67,7 +67,7 @@ def test_seed_and_every_hyperparameter_count(data, tmp_path):
         {"num_boxes": 4},
         {"weight_decay": 0.1},
         {"warmup": 2},
-        {"schedule": "cosine"},
+        {"lr_schedule": "cosine"},
         {"giou_weight": 1},
         {"no_object_weight": 0.5},
         {"augmentation": "flip_maps"},
@@ -138,8 +138,9 @@ def test_killed_and_resumed_is_unbroken(data, tmp_path, capsys, augmentation):
     assert [path.name for path in killed.parent.iterdir()] == ["h.st"]
 
 
-def test_augmented_images_of_f(data, tmp_path):
-    chosen = {"augmentation": "crop_flip", "steps": 3}
+@pytest.mark.parametrize("augmentation", ["crop_flip", "native_crop_flip"])
+def test_augmented_images_of_f(data, tmp_path, augmentation):
+    chosen = {"augmentation": augmentation, "steps": 3}
     first = train(data, tmp_path / "a.st", *BACKBONE, **chosen)
     assert first.read_bytes() == train(data, tmp_path / "b.st", *BACKBONE, **chosen).read_bytes()
     plain = load_file(train(data, tmp_path / "c.st", steps=3))["sides.weight"]
@@ -161,7 +162,7 @@ def damaged(path, folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_boxes": 0}, r"num_boxes \(k\) is 0"),
+        ({"num_boxes": 0}, "--num-boxes 0 is not at least 1"),
         ({"network": "vgg"}, "'vgg' is unknown"),
         ({"layout": "qkv_image"}, "attention reads layout spatial only"),
         ({"network": "resnet18", "layout": "qkv_image", "augmentation": "flip_maps"}, "flip_maps"),
@@ -171,8 +172,8 @@ def damaged(path, folder):
         ({"index": "none.json"}, "none.json: cannot be read"),
         ({"init": "none.st"}, "only a ResNet"),
         ({"init": "none.st", "network": "resnet18"}, "none.st: no such file"),
-        ({"mass": 0.5}, "method lost has no option 'mass'"),
-        ({"lowest": 0}, "lowest is 0"),
+        ({"attention_mass": 0.5}, "method lost has no option 'attention_mass'"),
+        ({"k_patches": 0}, "k_patches is 0"),
     ],
 )
 def test_bad_option_is_one_line(data, tmp_path, capsys, changes, message):

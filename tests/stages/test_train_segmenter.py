@@ -70,7 +70,7 @@ def arguments(index, inpainter, output, *more, **changes):
         "output": output,
         "image_size": 64,
         "upsamplings": 2,
-        "least_width": 8,
+        "min_width": 8,
         "augmentation": "flip_maps",
         "discriminator_size": 32,
         "discriminator_width": 4,
@@ -162,12 +162,12 @@ def test_from_masks_to_a_refined_head(segmenter, boxes, index, folder):
         regularize="mask",
         optimizer="adamw",
         beta2=0.95,
-        schedule="polynomial",
+        lr_schedule="polynomial",
         steps=2,
         batch_size=4,
         lr=1e-3,
     )
-    assert refine_backbone.main([*options, "--fresh-head", *ONE_THREAD]) == 0
+    assert refine_backbone.main([*options, "--reinit-head", *ONE_THREAD]) == 0
     before, after = load_file(segmenter), load_file(refined)
     unmoved = [n for n in before if n.startswith("features.")]
     assert all(torch.equal(before[n], after[n]) for n in unmoved)

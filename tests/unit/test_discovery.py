@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
+from workflow_copies import default_configuration
 
 import bbr
 from bbr import discovery
@@ -112,7 +112,7 @@ def test_mistakes_are_told(image: object, arguments: dict, message: str) -> None
 
 
 def test_what_backbones_need_is_what_the_configuration_says() -> None:
-    sections = yaml.safe_load((ROOT / "config.yaml").read_text())
+    sections = default_configuration()
     for (backbone, method), normalization in discovery._NORMALIZATIONS.items():
         assert sections["backbones"][backbone]["normalization"] != normalization, (backbone, method)
     for (backbone, method), options in discovery._OPTIONS.items():

@@ -75,8 +75,8 @@ def test_variants_share_h_where_they_train_it_alike(repository: Repository) -> N
         "free": {"refinement": {"regularize": "none"}},
         "k1": {"detector": {"num_boxes": 1}},
     }
-    configured = repository.configured({"variants": variants})
-    folder = "results/scenes07/scenes_vit/lost/{}/seed0/refined.safetensors"
+    configured = repository.configured({"discovery": {"variants": variants}})
+    folder = "results/scenes07/efficientnet_lite0/lost/{}/seed0/refined.safetensors"
     alike = repository.planned(*map(folder.format, ("default", "free")), *configured)
     assert (alike["refine_backbone"], alike["train_detector"]) == (2, 1)
     unlike = repository.planned(*map(folder.format, ("default", "k1")), *configured)
@@ -159,9 +159,9 @@ def test_figures_of_maps(pristine: Repository) -> None:
 
 
 def test_another_heuristic_in_a_figure_is_two_columns_more(repository: Repository) -> None:
-    changes = {"map_figures": {"figure4": {"methods": {"dino_seg": "scenes_vit"}}}}
+    changes = {"figures": {"maps": {"figure4": {"methods": {"dino_seg": "dinov2_scenes"}}}}}
     jobs = repository.planned("results/figures/figure4.png", *repository.configured(changes))
-    assert (jobs["refine_backbone"], jobs["extract_features"], jobs["draw_maps"]) == (4, 7, 1)
+    assert (jobs["refine_backbone"], jobs["extract_features"], jobs["draw_maps"]) == (4, 6, 1)
 
 
 OVERLAYS = sorted(path.stem for path in (ROOT / "workflow" / "configs").glob("*.yaml"))
@@ -176,7 +176,7 @@ def test_overlays(pristine: Repository, overlay: str) -> None:
 
 
 def test_the_test_configuration_plans_both_shards(pristine: Repository) -> None:
-    jobs = pristine.planned("results/tiny/scenes_vit/lost/boxes.json", *TINY)
+    jobs = pristine.planned("results/tiny/efficientnet_lite0/lost/boxes.json", *TINY)
     assert jobs == {
         "render_scenes": 1,
         "extract_features": 2,
@@ -186,8 +186,8 @@ def test_the_test_configuration_plans_both_shards(pristine: Repository) -> None:
 
 
 def test_the_embedded_weights_can_be_remade(pristine: Repository) -> None:
-    jobs = pristine.planned("results/resources/scenes_vit.safetensors")
-    assert jobs == {"render_scenes": 1, "pretrain_backbone": 1}
+    jobs = pristine.planned("results/resources/scenes_move.safetensors")
+    assert jobs == {"render_scenes": 2, "pretrain_inpainter": 1, "train_segmenter": 1}
 
 
 def test_lint(pristine: Repository) -> None:

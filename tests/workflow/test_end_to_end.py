@@ -15,7 +15,13 @@ from typing import Any
 import pytest
 from workflow_copies import TINY, TINY_FILE, TINY_TARGETS, Repository, environment
 
-RESULTS = ("table4.csv", "table4.md", "study.csv", "tiny/scenes_vit/lost/default/seed0/boxes.png")
+F = "efficientnet_lite0"  # of the test configuration
+RESULTS = (
+    "table4.csv",
+    "table4.md",
+    "study.csv",
+    "tiny/efficientnet_lite0/lost/default/seed0/boxes.png",
+)
 
 # Jobs that follow from a stage, on the images refined on (in two shards) and on those held out.
 TABLES = {"tabulate_metrics": 2}  # Table 4 and the study
@@ -70,27 +76,36 @@ CODE = {
     "bbr/reporting/contact_sheets.py": {"draw_refined_boxes": 1},
     "bbr/backbones/build.py": NOT_RENDERING,
     "bbr/scenes/palette.py": EVERYTHING,
-    "bbr/backbones/pretraining.py": {},
+    "bbr/move/inpainter.py": {},
 }
 
 # Changes of the configuration, and the jobs that then run again.
 KEYS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
-    "refinement.lr": ({"refinement": {"lr": 3e-6}}, CODE["refine_backbone.py"]),
-    "losses.giou_weight": ({"losses": {"giou_weight": 3}}, CODE["train_detector.py"]),
-    "dino_seg.mass": (
-        {"heuristics": {"dino_seg": {"mass": 0.7}}},
+    "discovery.refinement.lr": (
+        {"discovery": {"refinement": {"lr": 3e-6}}},
+        CODE["refine_backbone.py"],
+    ),
+    "discovery.loss_weights.giou_weight": (
+        {"discovery": {"loss_weights": {"giou_weight": 3}}},
+        CODE["train_detector.py"],
+    ),
+    "tokencut.threshold": (
+        {"heuristics": {"tokencut": {"threshold": 0.3}}},
         {"pseudo_boxes": 2, "merge_boxes": 1, "evaluate_boxes": 1, "tabulate_metrics": 1},
     ),
     "center.label": (
         {"heuristics": {"center": {"label": "Middle"}}},
         {"evaluate_boxes": 1, "tabulate_metrics": 1},
     ),
-    "cad_prediction.nms_threshold": (
-        {"cad_prediction": {"nms_threshold": 0.5}},
+    "cad.prediction.nms_threshold": (
+        {"cad": {"prediction": {"nms_threshold": 0.5}}},
         CODE["predict_cad.py"],
     ),
-    "cad.lr": ({"cad": {"lr": 0.1}}, CODE["bbr/cad/batches.py"]),
-    "figures.count": ({"figures": {"count": 5}}, CODE["bbr/reporting/contact_sheets.py"]),
+    "cad.training.lr": ({"cad": {"training": {"lr": 0.1}}}, CODE["bbr/cad/batches.py"]),
+    "figures.boxes.count": (
+        {"figures": {"boxes": {"count": 5}}},
+        CODE["bbr/reporting/contact_sheets.py"],
+    ),
     "controls": ({"tables": {"table4": {"controls": ["center"]}}}, {"tabulate_metrics": 1}),
     "precision": ({"precision": "bf16"}, NOT_RENDERING),
     "device": ({"device": "cpu"}, {}),
@@ -108,16 +123,16 @@ def test_the_table_has_its_rows(finished: Repository) -> None:
     with open(finished.root / "results/table4.csv", encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
     assert [row["model"] for row in rows] == [
-        "DINO-seg",
         "LOST",
         "Ours (LOST)",
+        "TokenCut",
         "LOST + CAD",
         "Ours (LOST) + CAD",
         "Centre box",
         "Whole image",
         "LOST, random-init f",
     ]
-    ours = rows[2]["tiny"]
+    ours = rows[1]["tiny"]
     assert ours.endswith(")")
     assert "(" in ours
 
@@ -182,7 +197,12 @@ def test_own_photographs(edited: Repository) -> None:
     images = sorted((edited.root / "results/tiny/images").glob("*.jpg"))
     for image in images[:3]:
         shutil.copy(image, photographs)
-    wanted = ("results/mine/boxes.json", "--config", f"images={photographs}", "backbone=scenes_vit")
+    wanted = (
+        "results/mine/boxes.json",
+        "--config",
+        f"images={photographs}",
+        "backbone=efficientnet_lite0",
+    )
     edited.snakemake(*wanted, "--cores", "2")
     boxes = json.loads((edited.root / "results/mine/boxes.json").read_text())
     assert [box["image_id"] for box in boxes] == [1, 2, 3]
@@ -199,13 +219,18 @@ def test_own_photographs(edited: Repository) -> None:
     }
     assert edited.planned(*wanted) == again
     photographs.rename(edited.root / "other photos")
-    moved = (wanted[0], "--config", f"images={edited.root / 'other photos'}", "backbone=scenes_vit")
+    moved = (
+        wanted[0],
+        "--config",
+        f"images={edited.root / 'other photos'}",
+        "backbone=efficientnet_lite0",
+    )
     assert edited.planned(*moved) == again
 
 
 def test_killed_and_started_again_gives_the_same_bytes(edited: Repository) -> None:
     results = edited.root / "results"
-    learned = Path("tiny/scenes_vit/lost/default/seed0")
+    learned = Path(f"tiny/{F}/lost/default/seed0")
     compared = [*RESULTS, learned / "detector.safetensors", learned / "refined.safetensors"]
     wanted = {name: (results / name).read_bytes() for name in compared}
     for made_of_h in (results / learned, *results.glob("*/*+*"), *results.glob("*/*/h.*")):
@@ -214,9 +239,9 @@ def test_killed_and_started_again_gives_the_same_bytes(edited: Repository) -> No
     command = edited.command(*TINY_TARGETS, *TINY, "--cores", "2")
     logs = results / "logs/tiny"
     for job in (
-        logs / "scenes_vit/lost/default/train_detector.0.log",
-        logs / "scenes_vit/lost/default/refine_backbone.0.log",
-        logs / "scenes_vit+tiny.lost.default.0/extract_features.1.log",
+        logs / f"{F}/lost/default/train_detector.0.log",
+        logs / f"{F}/lost/default/refine_backbone.0.log",
+        logs / f"{F}+tiny.lost.default.0/extract_features.1.log",
     ):
         _kill_during(job, command, edited.root)
         edited.snakemake("--unlock", *TINY)

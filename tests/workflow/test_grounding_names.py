@@ -33,6 +33,7 @@ def test_names_are_taken_apart_as_they_were_put_together() -> None:
         ("drawn", "training", True),
         ("maps", "g.other", False),
         ("scored", "h.coco.no_reg.3", True),
+        ("scored", "hgh.coco.no_reg.3", True),
         ("scored", "random", True),
         ("scored", "td", True),
         ("maps", "td", False),

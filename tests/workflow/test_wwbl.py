@@ -6,9 +6,8 @@ import json
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
-from workflow_copies import ROOT, Repository
+from workflow_copies import Repository, default_configuration
 
 
 def test_table3(pristine: Repository) -> None:
@@ -30,7 +29,7 @@ def test_table3(pristine: Repository) -> None:
 
 
 def test_seeds_share_captions_and_shards_are_jobs_of_their_own(repository: Repository) -> None:
-    datasets = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["datasets"]
+    datasets = default_configuration()["datasets"]
     changes = {
         "seeds": [0, 1, 2],
         "datasets": {"regions_test": datasets["regions_test"] | {"shards": 4}},

@@ -16,14 +16,16 @@ rule train_cad:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        **on_device(mem_mb=16000, runtime=2880, gpu=GPUS * config["cad"]["devices"]),
+        **on_device(
+            mem_mb=16000, runtime=2880, gpu=GPUS * config["cad"]["training"]["devices"]
+        ),
     params:
         files=file_options("init"),
         options=lambda w: detectors.cad_options(config, w.dataset),
         precision=config["precision"],
     shell:
         with_precision(
-            "python stages/train_cad.py --index {input.index} --boxes {input.boxes} {params.files}"
+            "python $BBR_STAGES/train_cad.py --index {input.index} --boxes {input.boxes} {params.files}"
             " {params.options} --seed {wildcards.seed} --output {output.cad}"
         )
 
@@ -47,10 +49,10 @@ rule predict_cad:
     resources:
         **on_device(mem_mb=8000, runtime=240),
     params:
-        options=options(config["cad_prediction"]),
+        options=lambda w: detectors.cad_prediction_options(config, w.dataset),
         precision=config["precision"],
     shell:
         with_precision(
-            "python stages/predict_cad.py --cad {input.cad} --index {input.index} {params.options}"
+            "python $BBR_STAGES/predict_cad.py --cad {input.cad} --index {input.index} {params.options}"
             " --output {output.boxes}"
         )

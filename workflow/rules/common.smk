@@ -20,6 +20,7 @@ from support import (
     configuration,
     given_files,
     grounding_names,
+    own_python,
     sections,
     sources,
     variants,
@@ -44,9 +45,20 @@ from support.plans import (
     wwbl,
 )
 
+STAGES = code_tracking.announce_stages()
+
 try:
+    configuration.complete(
+        config, configuration.default_files(), workflow.overwrite_configfiles
+    )
+    own_python.lead_path(
+        conda_deployed=bool(workflow.deployment_settings.deployment_method)
+    )
     configuration.prepare(
-        config, Path(workflow.basedir, "schemas", "config.schema.yaml")
+        config,
+        code_tracking.ROOT / "workflow/schemas/config.schema.yaml",
+        sys.argv,
+        configuration.folder_of_command(sys.argv, os.environ),
     )
 except configuration.ConfigurationError as mistake:
     sys.exit(str(mistake))
@@ -57,7 +69,7 @@ wildcard_constraints:
         config["datasets"],
         config["backbones"],
         config["heuristics"],
-        config["variants"],
+        config["discovery"]["variants"],
     ),
     **grounding_names.wildcard_patterns(
         config["datasets"], config["grounding"]["variants"]
@@ -107,7 +119,7 @@ def on_device(mem_mb, runtime, gpu=GPUS):
 
 def code(stage):
     """The record of the source files that a stage is made of."""
-    record = code_tracking.record_code(stage)
+    record = code_tracking.record_code(stage, STAGES)
     # Left in when not tracked: a changed set of inputs would itself be a reason to rerun.
     return record if config["track_code"] else ancient(record)
 

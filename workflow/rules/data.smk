@@ -19,7 +19,7 @@ rule render_scenes:
         options=lambda w: datasets.scene_options(config, w.dataset),
     shell:
         logged(
-            "python stages/render_scenes.py {params.options} --output {output.index}"
+            "python $BBR_STAGES/render_scenes.py {params.options} --output {output.index}"
         )
 
 
@@ -45,9 +45,9 @@ rule index_dataset:
         mem_mb=lambda w, attempt: attempt * datasets.index_memory(config, w.dataset),
         runtime=lambda w, attempt: 60 * attempt,
     params:
-        files=file_options(*datasets.SOURCE_KINDS),
+        files=lambda w, input: datasets.own_files(config, w.dataset),
         options=lambda w: datasets.index_options(config, w.dataset),
     shell:
         logged(
-            "python stages/index_dataset.py {params.files} {params.options} --output {output.index}"
+            "python $BBR_STAGES/index_dataset.py {params.files} {params.options} --output {output.index}"
         )

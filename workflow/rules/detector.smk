@@ -1,16 +1,16 @@
 rule cache_detector_inputs:
-    """What h reads: maps of f for every image of a dataset."""
+    """What h reads: maps of f, or of f^h, for every image of a dataset."""
     input:
         unpack(of_dataset),
-        weights=lambda w: backbones.weights_file(config, w.base),
-        states=lambda w: states.of_inputs(config, w.dataset, w.base, w.inputs),
+        weights=lambda w: backbones.weights_file(config, w.backbone),
+        states=lambda w: states.of_inputs(config, w.dataset, w.backbone, w.inputs),
         code=code("cache_detector_inputs"),
     output:
-        inputs="results/{dataset}/{base}/detector_inputs/{inputs}.h5",
+        inputs="results/{dataset}/{backbone}/detector_inputs/{inputs}.h5",
     log:
-        "results/logs/{dataset}/{base}/cache_detector_inputs.{inputs}.log",
+        "results/logs/{dataset}/{backbone}/cache_detector_inputs.{inputs}.log",
     benchmark:
-        "results/benchmarks/{dataset}/{base}/cache_detector_inputs.{inputs}.tsv"
+        "results/benchmarks/{dataset}/{backbone}/cache_detector_inputs.{inputs}.tsv"
     priority: CHAIN
     conda:
         "../../envs/stages.yaml"
@@ -19,13 +19,15 @@ rule cache_detector_inputs:
         **on_device(mem_mb=6000, runtime=240),
     params:
         files=file_options("weights", "states"),
-        backbone=lambda w: backbones.backbone_options(config, w.base),
-        seed=lambda w: backbones.initial_seed(config, w.base),
-        options=lambda w: options(detectors.inputs_section(config, w.inputs)),
+        backbone=lambda w: backbones.backbone_options(config, w.backbone),
+        seed=lambda w: backbones.initial_seed(config, w.backbone),
+        options=lambda w: options(
+            detectors.inputs_section(config, w.backbone, w.inputs)
+        ),
         precision=config["precision"],
     shell:
         with_precision(
-            "python stages/cache_detector_inputs.py --index {input.index} {params.files}"
+            "python $BBR_STAGES/cache_detector_inputs.py --index {input.index} {params.files}"
             " {params.backbone} {params.seed} {params.options} --output {output.inputs}"
         )
 
@@ -59,12 +61,13 @@ rule train_detector:
         options=lambda w: detectors.training_options(
             config, "detector", w.method, w.variant
         ),
+        enough=lambda w: own_images.fewest_images(config, w.dataset),
         precision=config["precision"],
     shell:
         with_precision(
-            "python stages/train_detector.py --index {input.index} --inputs {input.inputs}"
+            "python $BBR_STAGES/train_detector.py --index {input.index} --inputs {input.inputs}"
             " --boxes {input.boxes} {params.files} {params.options} {params.backbone}"
-            " --heuristic {wildcards.method} {params.heuristic} --seed {wildcards.seed}"
+            " {params.enough} --heuristic {wildcards.method} {params.heuristic} --seed {wildcards.seed}"
             " --output {output.detector}"
         )
 
@@ -82,36 +85,38 @@ use rule train_detector as train_surrogate with:
         backbone=lambda w: backbones.backbone_options(config, w.base),
         heuristic=lambda w: sections.heuristic_options(config, w.base, w.method),
         options=lambda w: detectors.surrogate_options(config, w.method, w.variant),
+        enough=lambda w: own_images.fewest_images(config, w.dataset),
         precision=config["precision"],
 
 
 rule predict_boxes:
-    """h's own boxes, on the dataset that it was trained on or on another."""
+    """h's own boxes on maps of f or f^h, of the dataset that it was trained on or of another."""
     input:
         index="results/{dataset}/index.json",
         inputs=lambda w: detectors.inputs_file(
-            config, w.dataset, w.base, Training.parse(w.training).method
+            config, w.dataset, w.backbone, Training.parse(w.training).method
         ),
         detector=lambda w: variants.detector_file(
-            config, w.base, Training.parse(w.training)
+            config, artifacts.split_backbone(w.backbone)[0], Training.parse(w.training)
         ),
         code=code("predict_boxes"),
     output:
-        boxes="results/{dataset}/{base}/h.{training}/boxes.json",
-        meta="results/{dataset}/{base}/h.{training}/boxes.meta.json",
+        boxes="results/{dataset}/{backbone}/h.{training}/boxes.json",
+        meta="results/{dataset}/{backbone}/h.{training}/boxes.meta.json",
     log:
-        "results/logs/{dataset}/{base}/h.{training}/predict_boxes.log",
+        "results/logs/{dataset}/{backbone}/h.{training}/predict_boxes.log",
     benchmark:
-        "results/benchmarks/{dataset}/{base}/h.{training}/predict_boxes.tsv"
+        "results/benchmarks/{dataset}/{backbone}/h.{training}/predict_boxes.tsv"
     conda:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
         **on_device(mem_mb=4000, runtime=60),
     params:
+        options="",
         precision=config["precision"],
     shell:
         with_precision(
-            "python stages/predict_boxes.py --detector {input.detector} --inputs {input.inputs}"
-            " --index {input.index} --output {output.boxes}"
+            "python $BBR_STAGES/predict_boxes.py --detector {input.detector} --inputs {input.inputs}"
+            " --index {input.index} {params.options} --output {output.boxes}"
         )

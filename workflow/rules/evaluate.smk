@@ -25,7 +25,7 @@ rule evaluate_boxes:
         ),
     shell:
         logged(
-            "python stages/evaluate.py --task {params.task} --index {input.index}"
+            "python $BBR_STAGES/evaluate.py --task {params.task} --index {input.index}"
             " --boxes {input.boxes} {params.labels} --output {output.metrics}"
         )
 
@@ -63,7 +63,7 @@ rule compare_metrics:
         **growing(mem_mb=1000, runtime=20),
     shell:
         logged(
-            "python stages/compare_metrics.py --baseline {input.baseline}"
+            "python $BBR_STAGES/compare_metrics.py --baseline {input.baseline}"
             " --candidate {input.candidate} --output {output.comparison}"
         )
 
@@ -94,7 +94,7 @@ rule evaluate_phrases:
         options=lambda w: grounding.scored_options(config, w.dataset, w.scored, w.task),
     shell:
         logged(
-            "python stages/evaluate.py --task {params.task} --index {input.index} {params.files}"
+            "python $BBR_STAGES/evaluate.py --task {params.task} --index {input.index} {params.files}"
             " {params.options} --output {output.metrics}"
         )
 
@@ -146,12 +146,12 @@ rule evaluate_captions:
         **growing(mem_mb=2000, runtime=60),
     params:
         files=file_options("heatmaps", "boxes"),
-        area=grounding.area_options(config),
+        targets=wwbl.score_options(config),
         labels=lambda w: labels.label_options(
             labels.caption_labels(config, w.dataset, w.maps, w.task)
         ),
     shell:
         logged(
-            "python stages/evaluate.py --task wwbl --index {input.index} --matches {input.matches}"
-            " {params.files} {params.area} {params.labels} --output {output.metrics}"
+            "python $BBR_STAGES/evaluate.py --task wwbl --index {input.index} --matches {input.matches}"
+            " {params.files} {params.targets} {params.labels} --output {output.metrics}"
         )

@@ -20,12 +20,12 @@ rule extract_features:
         files=file_options("weights", "states"),
         backbone=lambda w: backbones.backbone_options(config, w.backbone),
         seed=lambda w: backbones.initial_seed(config, w.backbone),
-        options=options(config["features"]),
+        options=options(config["discovery"]["features"]),
         shard=shard,
         precision=config["precision"],
     shell:
         with_precision(
-            "python stages/extract_features.py --index {input.index} {params.files}"
+            "python $BBR_STAGES/extract_features.py --index {input.index} {params.files}"
             " {params.backbone} {params.seed} {params.options} --shard {params.shard}"
             " --output {output.features}"
         )
@@ -53,12 +53,12 @@ rule cache_states:
         files=file_options("weights"),
         backbone=lambda w: backbones.backbone_options(config, w.base),
         seed=lambda w: backbones.initial_seed(config, w.base),
-        options=options(config["features"], config["states"]),
+        options=options(config["discovery"]["features"], config["discovery"]["states"]),
         shard=shard,
         precision=config["precision"],
     shell:
         with_precision(
-            "python stages/cache_states.py --index {input.index} {params.files}"
+            "python $BBR_STAGES/cache_states.py --index {input.index} {params.files}"
             " {params.backbone} {params.seed} {params.options} --last-blocks {wildcards.left}"
             " --shard {params.shard} --output {output.states}"
         )

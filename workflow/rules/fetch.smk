@@ -20,12 +20,12 @@ for SOURCE in sources.read(sources.DATASETS):
             **growing(mem_mb=2000, runtime=2880),
             network=1,
         params:
-            sources="workflow/sources/datasets.yaml",
+            sources=given_files.given_file("workflow/sources/datasets.yaml"),
             name=SOURCE,
             folder=lambda w, output: os.path.dirname(os.path.dirname(output.receipt)),
         shell:
             logged(
-                "python stages/fetch_dataset.py --sources {params.sources} --name {params.name}"
+                "python $BBR_STAGES/fetch_dataset.py --sources {params.sources} --name {params.name}"
                 " --folder {params.folder} --output {output.receipt}"
             )
 
@@ -49,13 +49,13 @@ rule fetch_one_weights:
         **growing(mem_mb=6000, runtime=240),
         network=1,
     params:
-        registry="workflow/sources/weights.yaml",
+        registry=given_files.given_file("workflow/sources/weights.yaml"),
         name=lambda w: fetching.entry(w.file),
         downloads=f"{datasets.DATA}/downloads",
         files=file_options("file", "needs"),
     shell:
         logged(
-            "python stages/fetch_weights.py --registry {params.registry} --name {params.name}"
+            "python $BBR_STAGES/fetch_weights.py --registry {params.registry} --name {params.name}"
             " --downloads {params.downloads} {params.files} --output {output.weights}"
         )
 
@@ -76,11 +76,11 @@ rule fetch_weights_folder:
         **growing(mem_mb=2000, runtime=240),
         network=1,
     params:
-        registry="workflow/sources/weights.yaml",
+        registry=given_files.given_file("workflow/sources/weights.yaml"),
         downloads=f"{datasets.DATA}/downloads",
     shell:
         logged(
-            "python stages/fetch_weights.py --registry {params.registry} --name {wildcards.folder}"
+            "python $BBR_STAGES/fetch_weights.py --registry {params.registry} --name {wildcards.folder}"
             " --downloads {params.downloads} --output {output.folder}"
         )
 
@@ -108,5 +108,5 @@ rule check_data:
     params:
         datasets=shlex.quote(json.dumps(datasets.expected_counts(config))),
     shell:
-        "python stages/check_data.py --datasets {params.datasets} --threads {threads}"
+        "python $BBR_STAGES/check_data.py --datasets {params.datasets} --threads {threads}"
         " 2> {log} || (cat {log} >&2; exit 1)"

@@ -27,10 +27,10 @@ rule draw_refined_boxes:
         **growing(mem_mb=2000, runtime=10),
     params:
         names=lambda w: figures.names_of_refined_boxes(config, w.base, w.method),
-        options=options(config["figures"]),
+        options=options(config["figures"]["boxes"]),
     shell:
         logged(
-            "python stages/draw_boxes.py --index {input.index} --boxes {input.before} {input.after}"
+            "python $BBR_STAGES/draw_boxes.py --index {input.index} --boxes {input.before} {input.after}"
             " {input.detector} {params.names} {params.options} --output {output.sheet}"
         )
 
@@ -52,7 +52,7 @@ rule draw_maps:
     benchmark:
         "results/benchmarks/figures/{figure}/draw_maps.tsv"
     wildcard_constraints:
-        figure=artifacts.one_of(config["map_figures"]),
+        figure=artifacts.one_of(config["figures"]["maps"]),
     conda:
         "../../envs/stages.yaml"
     resources:
@@ -62,7 +62,7 @@ rule draw_maps:
         options=lambda w: figures.map_options(config, w.figure),
     shell:
         logged(
-            "python stages/draw_maps.py --index {input.index} {params.files} {params.options}"
+            "python $BBR_STAGES/draw_maps.py --index {input.index} {params.files} {params.options}"
             " --output {output.png}"
         )
 
@@ -70,7 +70,7 @@ rule draw_maps:
 rule draw_figure3:
     """Figure 3: phrases, and what g and g^h make of them."""
     input:
-        **grounding.g_and_refined(config, config["grounding"]["figure3"]),
+        **grounding.g_and_refined(config, config["figures"]["phrases"]),
         code=code("draw_groundings"),
     output:
         figure=report(
@@ -90,6 +90,6 @@ rule draw_figure3:
         options=grounding.figure3_options(config),
     shell:
         logged(
-            "python stages/draw_groundings.py --index {input.index} --boxes {input.boxes}"
+            "python $BBR_STAGES/draw_groundings.py --index {input.index} --boxes {input.boxes}"
             " --heatmaps {input.heatmaps} --names g g^h {params.options} --output {output.figure}"
         )

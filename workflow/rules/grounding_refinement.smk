@@ -23,7 +23,7 @@ rule heatmap_boxes:
         options=lambda w: grounding.contour_options(config, w.get("threshold")),
     shell:
         logged(
-            "python stages/heatmap_boxes.py --heatmaps {input.heatmaps} --index {input.index}"
+            "python $BBR_STAGES/heatmap_boxes.py --heatmaps {input.heatmaps} --index {input.index}"
             " --mode {params.mode} {params.options} --output {output.boxes}"
         )
 
@@ -81,7 +81,7 @@ rule train_phrase_detector:
         precision=config["precision"],
     shell:
         with_precision(
-            "python stages/train_detector.py --index {input.index} --inputs {input.heatmaps}"
+            "python $BBR_STAGES/train_detector.py --index {input.index} --inputs {input.heatmaps}"
             " --boxes {input.boxes} {params.files} {params.options} --seed {wildcards.seed}"
             " --output {output.detector}"
         )
@@ -117,7 +117,7 @@ rule refine_grounder:
         precision=config["precision"],
     shell:
         with_precision(
-            "python stages/refine_grounder.py --index {input.index} --weights {input.weights}"
+            "python $BBR_STAGES/refine_grounder.py --index {input.index} --weights {input.weights}"
             " {params.files} {params.clip} --detector {input.detector} --boxes {input.boxes}"
             " {params.options} --seed {wildcards.seed} --output {output.refined}"
         )
@@ -126,17 +126,18 @@ rule refine_grounder:
 use rule predict_boxes as predict_phrase_boxes with:
     input:
         index="results/{dataset}/index.json",
-        inputs=lambda w: (
-            f"results/{w.dataset}/grounding/g.{Training.parse(w.taught).dataset}/heatmaps.h5"
-        ),
+        inputs=lambda w: grounding.bracketed_maps(w.dataset, w.bracketed, w.taught),
         detector=lambda w: variants.phrase_detector_file(
             config, Training.parse(w.taught)
         ),
         code=code("predict_boxes"),
     output:
-        boxes="results/{dataset}/grounding/h.{taught}/boxes.json",
-        meta="results/{dataset}/grounding/h.{taught}/boxes.meta.json",
+        boxes="results/{dataset}/grounding/{bracketed}.{taught}/boxes.json",
+        meta="results/{dataset}/grounding/{bracketed}.{taught}/boxes.meta.json",
     log:
-        "results/logs/{dataset}/grounding/h.{taught}/predict_phrase_boxes.log",
+        "results/logs/{dataset}/grounding/{bracketed}.{taught}/predict_phrase_boxes.log",
     benchmark:
-        "results/benchmarks/{dataset}/grounding/h.{taught}/predict_phrase_boxes.tsv"
+        "results/benchmarks/{dataset}/grounding/{bracketed}.{taught}/predict_phrase_boxes.tsv"
+    params:
+        options=options({"undecided": config["grounding"]["undecided"]}),
+        precision=config["precision"],

@@ -23,12 +23,16 @@ rule draw_own_boxes:
     resources:
         **growing(mem_mb=2000, runtime=10),
     params:
-        names=options({"names": [config["heuristics"][config["method"]]["label"]]}),
-        options=options(config["figures"]),
+        before=lambda w, input: input.get("before", ""),
+        refined=file_options("refined"),
+        names=own_images.box_names(config),
+        options=options(config["figures"]["boxes"]),
     shell:
-        "(python stages/draw_boxes.py --index {input.index} --boxes {input.boxes}"
-        " {params.names} {params.options} --output {output.sheet} --threads {threads}"
-        " && cp {input.meta} {output.meta} && cp {input.boxes} {output.boxes}) > {log} 2>&1"
+        # What it prints is for the user: what came of refinement.
+        "(python $BBR_STAGES/draw_boxes.py --index {input.index} --boxes {params.before} {input.boxes}"
+        " {params.names} {params.options} {params.refined} --output {output.sheet}"
+        " --threads {threads}"
+        " && cp {input.meta} {output.meta} && cp {input.boxes} {output.boxes}) 2> {log}"
 
 
 rule list_own_groundings:
@@ -48,7 +52,7 @@ rule list_own_groundings:
         **growing(mem_mb=2000, runtime=10),
     shell:
         logged(
-            "python stages/list_groundings.py --index {input.index} --heatmaps {input.heatmaps}"
+            "python $BBR_STAGES/list_groundings.py --index {input.index} --heatmaps {input.heatmaps}"
             " --boxes {input.boxes} --output {output.grounding}"
         )
 
@@ -79,3 +83,30 @@ use rule draw_descriptions as draw_own_descriptions with:
         "results/logs/mine/draw_own_descriptions.log",
     benchmark:
         "results/benchmarks/mine/draw_own_descriptions.tsv"
+
+
+rule export_own_boxes:
+    """Boxes of the user's own photographs as other tools read them."""
+    input:
+        unpack(lambda w: own_images.exported(config)),
+        code=code("export_boxes"),
+    output:
+        folder=directory("results/mine/export/{export}"),
+    log:
+        "results/logs/mine/export_{export}.log",
+    benchmark:
+        "results/benchmarks/mine/export_{export}.tsv"
+    wildcard_constraints:
+        export="coco|yolo|labelme",
+    conda:
+        "../../envs/stages.yaml"
+    resources:
+        **growing(mem_mb=2000, runtime=10),
+    params:
+        files=file_options("names"),
+        options=options(config["export"]),
+    shell:
+        logged(
+            "python $BBR_STAGES/export_boxes.py --format {wildcards.export} --index {input.index}"
+            " --boxes {input.boxes} {params.files} {params.options} --folder {output.folder}"
+        )

@@ -1,36 +1,10 @@
 """Embedded weights made anew; those that ship are in workflow/resources/."""
 
 
-rule pretrain_backbone:
-    """Weights of the embedded backbone; those that ship are in workflow/resources/."""
+rule pretrain_inpainter:
+    """The small masked autoencoder that draws backgrounds for train_segmenter."""
     input:
-        **datasets.files(config, config["pretraining"]["dataset"]),
-        code=code("pretrain_backbone"),
-    output:
-        weights="results/resources/scenes_vit.safetensors",
-    log:
-        "results/logs/pretrain_backbone.log",
-    benchmark:
-        "results/benchmarks/pretrain_backbone.tsv"
-    conda:
-        "../../envs/stages.yaml"
-    threads: THREADS
-    resources:
-        **on_device(mem_mb=6000, runtime=720),
-    params:
-        stage="pretrain_backbone",
-        options=embedded_weights.training_options(config, "pretraining"),
-    shell:
-        with_device(
-            "python stages/{params.stage}.py --index {input.index} {params.options}"
-            " --output {output.weights}"
-        )
-
-
-# The small masked autoencoder that draws backgrounds for train_segmenter.
-use rule pretrain_backbone as pretrain_inpainter with:
-    input:
-        **datasets.files(config, config["inpainter_training"]["dataset"]),
+        **datasets.files(config, config["resources"]["inpainter"]["dataset"]),
         code=code("pretrain_inpainter"),
     output:
         weights="results/resources/scenes_inpainter.safetensors",
@@ -38,15 +12,25 @@ use rule pretrain_backbone as pretrain_inpainter with:
         "results/logs/pretrain_inpainter.log",
     benchmark:
         "results/benchmarks/pretrain_inpainter.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    threads: THREADS
+    resources:
+        **on_device(mem_mb=6000, runtime=720),
     params:
         stage="pretrain_inpainter",
-        options=embedded_weights.training_options(config, "inpainter_training"),
+        options=embedded_weights.training_options(config, "inpainter"),
+    shell:
+        with_device(
+            "python $BBR_STAGES/{params.stage}.py --index {input.index} {params.options}"
+            " --output {output.weights}"
+        )
 
 
 # The small CLIP.
-use rule pretrain_backbone as train_clip with:
+use rule pretrain_inpainter as train_clip with:
     input:
-        **datasets.files_of_all(config, config["clip_training"]["datasets"]),
+        **datasets.files_of_all(config, config["resources"]["clip"]["datasets"]),
         code=code("train_clip"),
     output:
         weights="results/resources/scenes_clip.safetensors",
@@ -56,13 +40,13 @@ use rule pretrain_backbone as train_clip with:
         "results/benchmarks/train_clip.tsv"
     params:
         stage="train_clip",
-        options=embedded_weights.training_options(config, "clip_training"),
+        options=embedded_weights.training_options(config, "clip"),
 
 
 # The small BLIP.
-use rule pretrain_backbone as train_captioner with:
+use rule pretrain_inpainter as train_captioner with:
     input:
-        **datasets.files_of_all(config, config["captioner_training"]["datasets"]),
+        **datasets.files_of_all(config, config["resources"]["captioner"]["datasets"]),
         code=code("train_captioner"),
     output:
         weights="results/resources/scenes_captioner.safetensors",
@@ -72,19 +56,19 @@ use rule pretrain_backbone as train_captioner with:
         "results/benchmarks/train_captioner.tsv"
     params:
         stage="train_captioner",
-        options=embedded_weights.training_options(config, "captioner_training"),
+        options=embedded_weights.training_options(config, "captioner"),
 
 
 rule train_segmenter:
     """MOVE's segmenter; the one that ships is in workflow/resources/."""
     input:
-        **datasets.files(config, config["segmenter_training"]["dataset"]),
+        **datasets.files(config, config["resources"]["segmenter"]["dataset"]),
         weights=backbones.given_weights(
-            config, config["segmenter_training"]["backbone"]
+            config, config["resources"]["segmenter"]["backbone"]
         ),
         inpainter=embedded_weights.inpainter_file(config),
         discriminator_weights=given_files.weights_file(
-            config["segmenter_training"]["discriminator_weights"]
+            config["resources"]["segmenter"]["discriminator_weights"]
         ),
         code=code("train_segmenter"),
     output:
@@ -101,12 +85,12 @@ rule train_segmenter:
     params:
         files=file_options("weights", "discriminator_weights"),
         backbone=backbones.given_options(
-            config, config["segmenter_training"]["backbone"]
+            config, config["resources"]["segmenter"]["backbone"]
         ),
-        options=embedded_weights.training_options(config, "segmenter_training"),
+        options=embedded_weights.training_options(config, "segmenter"),
     shell:
         with_device(
-            "python stages/train_segmenter.py --index {input.index} {params.files}"
+            "python $BBR_STAGES/train_segmenter.py --index {input.index} {params.files}"
             " {params.backbone} --inpainter {input.inpainter} {params.options}"
             " --output {output.weights}"
         )
@@ -135,6 +119,6 @@ rule import_segmenter:
         backbone=lambda w: backbones.given_options(config, w.base),
     shell:
         logged(
-            "python stages/import_segmenter.py --checkpoint {input.checkpoint} {params.files}"
+            "python $BBR_STAGES/import_segmenter.py --checkpoint {input.checkpoint} {params.files}"
             " {params.backbone} --output {output.weights}"
         )

@@ -36,14 +36,14 @@ rule refine_backbone:
         files=file_options("weights", "states", "surrogate"),
         backbone=lambda w: backbones.backbone_options(config, w.base),
         heuristic=lambda w: sections.heuristic_options(config, w.base, w.method),
-        inputs=lambda w: detectors.map_options(config, w.method),
+        inputs=lambda w: detectors.map_options(config, w.base, w.method),
         options=lambda w: detectors.training_options(
             config, "refinement", w.method, w.variant
         ),
         precision=config["precision"],
     shell:
         with_precision(
-            "python stages/refine_backbone.py --index {input.index} {params.files}"
+            "python $BBR_STAGES/refine_backbone.py --index {input.index} {params.files}"
             " {params.backbone} --detector {input.detector} --boxes {input.boxes} {params.inputs}"
             " --heuristic {wildcards.method} {params.heuristic} {params.options}"
             " --seed {wildcards.seed} --output {output.weights}"

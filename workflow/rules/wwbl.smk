@@ -26,7 +26,7 @@ rule describe_regions:
         precision=config["precision"],
     shell:
         with_precision(
-            "python stages/describe_regions.py --index {input.index} {params.files}"
+            "python $BBR_STAGES/describe_regions.py --index {input.index} {params.files}"
             " {params.options} --shard {params.shard} --output {output.descriptions}"
         )
 
@@ -52,7 +52,7 @@ rule merge_descriptions:
         **growing(mem_mb=2000, runtime=30),
     shell:
         logged(
-            "python stages/merge_descriptions.py --descriptions {input.descriptions}"
+            "python $BBR_STAGES/merge_descriptions.py --descriptions {input.descriptions}"
             " --output {output.descriptions}"
         )
 
@@ -70,6 +70,12 @@ use rule extract_heatmaps as extract_caption_heatmaps with:
         "results/logs/{dataset}/wwbl/{maps}/extract_caption_heatmaps.log",
     benchmark:
         "results/benchmarks/{dataset}/wwbl/{maps}/extract_caption_heatmaps.tsv"
+    params:
+        files=file_options("weights", "clip"),
+        source=lambda w: grounding.map_source_options(w.maps),
+        options=wwbl.heatmap_options(config),
+        shard="",
+        precision=config["precision"],
 
 
 use rule heatmap_boxes as caption_boxes with:
@@ -106,11 +112,11 @@ rule match_captions:
         **on_device(mem_mb=4000, runtime=60),
     params:
         files=file_options("clip"),
-        clip=options(grounding.clip_section(config)),
+        options=wwbl.match_options(config),
     shell:
         with_device(
-            "python stages/match_captions.py --index {input.index}"
-            " --descriptions {input.descriptions} {params.files} {params.clip}"
+            "python $BBR_STAGES/match_captions.py --index {input.index}"
+            " --descriptions {input.descriptions} {params.files} {params.options}"
             " --output {output.matches}"
         )
 
@@ -134,7 +140,7 @@ rule list_descriptions:
         **growing(mem_mb=2000, runtime=10),
     shell:
         logged(
-            "python stages/list_descriptions.py --descriptions {input.descriptions}"
+            "python $BBR_STAGES/list_descriptions.py --descriptions {input.descriptions}"
             " --boxes {input.boxes} --output {output.listed}"
         )
 
@@ -159,10 +165,10 @@ rule draw_descriptions:
     resources:
         **growing(mem_mb=4000, runtime=60),
     params:
-        options=options(config["description_page"]),
+        options=options(config["figures"]["descriptions"]),
     shell:
         logged(
-            "python stages/draw_descriptions.py --descriptions {input.descriptions}"
+            "python $BBR_STAGES/draw_descriptions.py --descriptions {input.descriptions}"
             " --heatmaps {input.heatmaps} --boxes {input.boxes} {params.options}"
             " --output {output.page}"
         )

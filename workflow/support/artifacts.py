@@ -1,7 +1,7 @@
 """Names of artifacts: what stands between the slashes of a path below results/.
 
-    {backbone}  a configured one, such as scenes_vit, or one refined from it (f^h):
-                scenes_vit+scenes07.lost.default.0
+    {backbone}  a configured one, such as dinov2_scenes, or one refined from it (f^h):
+                dinov2_scenes+scenes07.lost.default.0
                 pixels, of methods that look at the image alone: no network
     {boxes}     a heuristic, such as lost; or the boxes of a detector h:
                 h.scenes07.lost.default.0

@@ -16,6 +16,19 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+# The repository. The working directory is another folder where the workflow is used as a module.
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def announce_stages() -> str:
+    """Put the folder of the stages into the environment of the rules' commands, and return it.
+
+    Snakemake formats the commands of a module without the module's variables.
+    """
+    folder = "stages" if Path.cwd() == ROOT else str(ROOT / "stages")
+    os.environ["BBR_STAGES"] = folder
+    return folder
+
 
 @cache
 def record_code(stage: str, folder: str = "stages", records: str = "results/code") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +12,115 @@ import yaml
 
 from . import sources
 from .artifacts import COLLECTION_METHODS, IMAGE_METHODS, PIXELS
+from .code_tracking import ROOT
 from .validation import ConfigurationError, not_one_of, validate
 
 MINE = "mine"  # the dataset of a user's own photographs
+OWN_PATHS = ("images", "phrases", "weights", "class_names")
 CUSTOM = "custom"  # the backbone of a user's own weights
 LAYER = "second_layer"  # a heuristic's key that names another backbone
 GROUNDING_TABLES = ("table1", "table2", "table3", "table5")
 NOT_FILES = ("timm", "random", "efficientnet_lite0", "dinov2_vits14", "none", "imagenet")
 
 
-def prepare(config: dict[str, Any], schema: Path | str) -> None:
+def default_files() -> list[Path]:
+    """The files below every configuration, the last one on top."""
+    names = ("discovery", "grounding", "captioning", "cad", "tables", "figures", "resources")
+    defaults = ROOT / "workflow" / "configs" / "defaults"
+    return [*(defaults / f"{name}.yaml" for name in names), ROOT / "config.yaml"]
+
+
+def complete(config: dict[str, Any], below: Iterable[Path], overlays: Iterable[Path] = ()) -> None:
+    """Lay a configuration on top of files, key by key, as `--configfile` does.
+
+    Not by `configfile:`, which is not read where another workflow uses this one as a module.
+
+    Args:
+        config: changed in place. On the command line, cad=true is about one's own photographs;
+            elsewhere `cad` is a section.
+        below: YAML files, the last one on top.
+        overlays: those of `--configfile`, likewise, whose section `cad` that took the place of.
+    """
+    if str(config.get("cad")).lower() in ("true", "false"):
+        config["refine_cad"] = config.pop("cad")
+        for path in reversed(list(overlays)):
+            section = yaml.safe_load(path.read_text(encoding="utf-8")).get("cad")
+            if isinstance(section, dict):
+                _fill(config, {"cad": section})
+    for path in reversed(list(below)):
+        _fill(config, yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def _fill(section: dict[str, Any], below: dict[str, Any]) -> None:
+    for key, value in below.items():
+        if isinstance(value, dict) and isinstance(section.get(key), dict):
+            _fill(section[key], value)
+        else:
+            section.setdefault(key, value)
+
+
+def prepare(
+    config: dict[str, Any],
+    schema: Path | str,
+    arguments: Sequence[str] = (),
+    folder: Path | str = ".",
+) -> None:
     """Check a configuration, fill in the schema's defaults and add the user's own images.
 
     Args:
         config: changed in place.
         schema: a YAML file that holds a JSON schema.
+        arguments: what was typed, of which paths are taken as they stand there.
+        folder: where it was typed, which relative paths of one's own files start from.
 
     Raises:
         ConfigurationError: a key is unknown, missing or of the wrong kind, or a name that one key
             refers to is not configured.
     """
+    _restore_typed_paths(config, arguments)
     validate(config, yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
     _drop_nulls(config)
     config["backbones"][PIXELS] = {"weights": "none", "heuristics": {}}
-    _add_own_images(config)
+    _add_own_images(config, Path(folder))
     for key, name, allowed in _references(config):
         if name not in allowed:
             raise ConfigurationError(f"config: {key}: {not_one_of(name, allowed)}")
+
+
+def folder_of_command(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Where the command was typed: with --directory, Snakemake has left it by now."""
+    elsewhere = any(a in ("-d", "--directory") or a.startswith("--directory=") for a in arguments)
+    return environment.get("PWD", ".") if elsewhere else "."
+
+
+def _restore_typed_paths(config: dict[str, Any], arguments: Sequence[str]) -> None:
+    """Set the paths of `--config KEY=PATH` to the text that was typed.
+
+    Snakemake reads it as a number or as YAML where it can: 2024_01 becomes 202401, and `a #1` ends
+    at the blank.
+    """
+    for argument in arguments:
+        for key in OWN_PATHS:
+            for start in (f"{key}=", f"--config={key}=", f"-C{key}="):
+                if argument.startswith(start) and config.get(key) is not None:
+                    config[key] = argument.removeprefix(start)
+    for key in OWN_PATHS:
+        if isinstance(config.get(key), (dict, list)):
+            raise ConfigurationError(
+                f"config: {key}: {config[key]!r} is not a path; put it in quotes in the file"
+            )
+        if config.get(key) is not None:
+            config[key] = str(config[key])
+
+
+def _own_path(text: str, folder: Path) -> str:
+    """A path of the user's: relative to the repository if it is in it, and else absolute.
+
+    So that a moved repository has the same paths.
+    """
+    path = os.path.normpath(folder / os.path.expanduser(text))
+    here = os.path.relpath(path)
+    return path if here.startswith("..") else here
 
 
 def _drop_nulls(config: dict[str, Any]) -> None:
@@ -46,18 +128,21 @@ def _drop_nulls(config: dict[str, Any]) -> None:
     mappings = [(table, "baselines") for table in config["tables"].values()]
     mappings += [(table, "ablations") for table in config["tables"].values()]
     mappings += [(config["study"], "held_out")]
-    mappings += [(figure, "methods") for figure in config["map_figures"].values()]
+    mappings += [(figure, "methods") for figure in config["figures"]["maps"].values()]
     for section, key in mappings:
         if key in section:
             section[key] = {k: v for k, v in section[key].items() if v is not None}
 
 
-def _add_own_images(config: dict[str, Any]) -> None:
+def _add_own_images(config: dict[str, Any], folder: Path) -> None:
     """Make the dataset of --config images=PATH and the backbone of --config weights=FILE."""
     if config["images"] is not None:
-        source = os.path.abspath(os.path.expanduser(str(config["images"])))
+        source = _own_path(config["images"], folder)
         if not os.path.isdir(source):
-            raise ConfigurationError(f"config: images: {source}: no such folder")
+            kind = "a file, not a folder" if os.path.exists(source) else "no such folder"
+            raise ConfigurationError(
+                f"config: images: {config['images']!r}: {kind} ({os.path.abspath(source)})"
+            )
         config["datasets"][MINE] = {
             "label": MINE,
             "format": "folder",
@@ -65,21 +150,30 @@ def _add_own_images(config: dict[str, Any]) -> None:
             "shards": 1,
         }
         if config["phrases"] is not None:
-            phrases = os.path.abspath(os.path.expanduser(str(config["phrases"])))
-            if not os.path.isfile(phrases):
-                raise ConfigurationError(f"config: phrases: {phrases}: no such file")
-            config["datasets"][MINE]["phrases"] = phrases
+            config["datasets"][MINE]["phrases"] = _own_file(config, "phrases", folder)
+    if config["class_names"] is not None:
+        config["class_names"] = _own_file(config, "class_names", folder)
     if config["weights"] is not None:
-        weights = os.path.expanduser(config["weights"])
-        if not os.path.isfile(weights):
-            raise ConfigurationError(f"config: weights: {weights}: no such file")
+        weights = _own_file(config, "weights", folder)
         base = config["backbones"].get(config["backbone"], {})
         named = {} if carries_architecture(weights) else base
         heuristics = base.get("heuristics", {})
         config["backbones"][CUSTOM] = {**named, "weights": weights, "heuristics": heuristics}
+        if "detector_inputs" in base:
+            config["backbones"][CUSTOM]["detector_inputs"] = base["detector_inputs"]
         config["backbone"] = CUSTOM
     if config["method"] in IMAGE_METHODS:
         config["backbone"] = PIXELS
+
+
+def _own_file(config: dict[str, Any], key: str, folder: Path) -> str:
+    """The path of a file of the user's, which is there."""
+    path = _own_path(config[key], folder)
+    if not os.path.isfile(path):
+        raise ConfigurationError(
+            f"config: {key}: {config[key]!r}: no such file ({os.path.abspath(path)})"
+        )
+    return path
 
 
 def carries_architecture(weights: str) -> bool:
@@ -102,7 +196,7 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
     """(key, name, the configured names that it may be) wherever a key refers to another."""
     datasets = config["datasets"]
     backbones = [name for name in config["backbones"] if name != PIXELS]
-    methods, variants = config["heuristics"], config["variants"]
+    methods, variants = config["heuristics"], config["discovery"]["variants"]
     for name, dataset in datasets.items():
         for source in dataset.get("fetch") or ():
             yield f"datasets.{name}.fetch", source, sources.read(sources.DATASETS)
@@ -110,12 +204,13 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
         yield "local_weights", name, sources.read(sources.WEIGHTS)
     yield "backbone", config["backbone"], config["backbones"]
     yield "method", config["method"], methods
-    for section in ("pretraining", "inpainter_training", "segmenter_training"):
-        yield f"{section}.dataset", config[section]["dataset"], datasets
-    yield "segmenter_training.backbone", config["segmenter_training"]["backbone"], backbones
-    for section in ("clip_training", "captioner_training"):
-        for dataset in config[section]["datasets"]:
-            yield f"{section}.datasets", dataset, datasets
+    resources = config["resources"]
+    for section in ("inpainter", "segmenter"):
+        yield f"resources.{section}.dataset", resources[section]["dataset"], datasets
+    yield "resources.segmenter.backbone", resources["segmenter"]["backbone"], backbones
+    for section in ("clip", "captioner"):
+        for dataset in resources[section]["datasets"]:
+            yield f"resources.{section}.datasets", dataset, datasets
     for name, method in methods.items():
         if "backbone" in method:
             yield f"heuristics.{name}.backbone", method["backbone"], backbones
@@ -130,8 +225,8 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
             yield from _grounding_table_references(f"tables.{name}", table, config)
         else:
             yield from _table_references(config, f"tables.{name}", table)
-    for name, figure in config["map_figures"].items():
-        where = f"map_figures.{name}"
+    for name, figure in config["figures"]["maps"].items():
+        where = f"figures.maps.{name}"
         yield f"{where}.dataset", figure["dataset"], datasets
         yield f"{where}.variant", figure["variant"], variants
         for method, backbone in figure["methods"].items():
@@ -139,11 +234,11 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
             yield f"{where}.methods.{method}", backbone, backbones
         if figure["phrase"] is not None:
             yield from _phrase_figure_references(f"{where}.phrase", figure["phrase"], config)
-    for dataset in config["cad"]["dataset_steps"]:
-        yield "cad.dataset_steps", dataset, datasets
+    for dataset in config["cad"]["training"]["dataset_steps"]:
+        yield "cad.training.dataset_steps", dataset, datasets
     study = config["study"]
     yield "study.backbone", study["backbone"], backbones
-    yield "study.variant", study["variant"], variants
+    yield from (("study.variants", variant, variants) for variant in study["variants"])
     for method in study["methods"]:
         yield "study.methods", method, patch_heuristics(methods)
     for dataset in study["datasets"]:
@@ -155,7 +250,7 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
     yield "grounding.own", grounding["own"], datasets
     for dataset in grounding["weights"]:
         yield "grounding.weights", dataset, datasets
-    yield from _phrase_figure_references("grounding.figure3", grounding["figure3"], config)
+    yield from _phrase_figure_references("figures.phrases", config["figures"]["phrases"], config)
 
 
 def _phrase_figure_references(
@@ -170,7 +265,7 @@ def _table_references(
     config: dict[str, Any], where: str, table: Mapping[str, Any]
 ) -> Iterator[tuple[str, str, Iterable[str]]]:
     """`_references` of one table; not every table has every key."""
-    methods, variants = config["heuristics"], config["variants"]
+    methods, variants = config["heuristics"], config["discovery"]["variants"]
     backbones = [name for name in config["backbones"] if name != PIXELS]
     trained_on = patch_heuristics(methods)
     for key, allowed in (("backbone", backbones), ("variant", variants)):
@@ -189,6 +284,8 @@ def _table_references(
             yield f"{where}.{kind}", method, allowed
     for method in table["cad"] if isinstance(table.get("cad"), list) else ():
         yield f"{where}.cad", method, table["methods"]
+    for method in table.get("baseline_cad", ()):
+        yield f"{where}.baseline_cad", method, table["baselines"]
     for method, backbone in table.get("baselines", {}).items():
         own = [PIXELS] if method in IMAGE_METHODS else backbones
         yield f"{where}.baselines.{method}", backbone, own

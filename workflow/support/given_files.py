@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from .code_tracking import ROOT
 from .configuration import NOT_FILES
 
 
 def given_file(path: str) -> str:
-    """A file or folder that the configuration names."""
+    """A file or folder that the configuration names; `workflow/` is that of the repository."""
+    if path.startswith("workflow/") and Path.cwd() != ROOT:
+        return str(ROOT / path)
     return os.path.expanduser(path)
 
 

@@ -2,8 +2,8 @@
 
 {maps}    what draws heatmaps: gae (CLIP's relevancy), g.{trained on}, or g^h as gh.{taught}
 {drawn}   {maps}, or training: what g draws of its own training texts
-{scored}  what is scored: {maps}, the boxes of h as h.{taught}, a classifier's maps as td, random or
-          center
+{scored}  what is scored: {maps}, the boxes of h on g's maps as h.{taught}, on those of g^h as
+          hgh.{taught}, a classifier's maps as td, random or center
 {taught}  how h was trained and g refined: {trained on}.{variant}.{seed}
 {task}    pointing_game or bbox_accuracy, the latter from boxes.json, whose threshold is
           configured; or bbox_accuracy.{threshold}, from boxes.{threshold}.json
@@ -19,6 +19,7 @@ from .artifacts import Training, one_of
 GAE = "gae"
 TD = "td"
 CONTROLS = ("random", "center")
+BRACKETED = ("h", "hgh")
 TASKS = ("pointing_game", "bbox_accuracy")
 THRESHOLDS = ("minmax", "absolute")
 
@@ -26,7 +27,7 @@ THRESHOLDS = ("minmax", "absolute")
 class Scored(NamedTuple):
     """What a name of maps or boxes says.
 
-    kind: gae, td, random, center, g, gh or h.
+    kind: gae, td, random, center, g, gh, h or hgh.
     dataset: the one that g was trained on; none of what is no g.
     training: how h was trained, which refined g or whose boxes they are; none of g itself.
     """
@@ -68,8 +69,9 @@ def wildcard_patterns(datasets: Iterable[str], variants: Iterable[str]) -> dict[
         "taught": taught,
         "threshold": one_of(THRESHOLDS),
         "task": rf"{one_of(TASKS)}|bbox_accuracy\.(?:{one_of(THRESHOLDS)})",
+        "bracketed": one_of(BRACKETED),
         "lesson": variant,
         "maps": maps,
         "drawn": rf"{maps}|training",
-        "scored": rf"{maps}|{TD}|h\.{taught}|{'|'.join(CONTROLS)}",
+        "scored": rf"{maps}|{TD}|(?:{one_of(BRACKETED)})\.{taught}|{'|'.join(CONTROLS)}",
     }

@@ -44,17 +44,17 @@ def backbone_of(config: Config, section: Mapping[str, Any], method: str) -> str:
 
 
 def method_section(config: Config, section: str, method: str) -> dict[str, Any]:
-    """`detector_inputs`, `losses`, `detector` or `refinement` as the method has it."""
-    return {**config[section], **config["heuristics"][method].get(section, {})}
+    """`detector_inputs`, `loss_weights`, `detector` or `refinement` as the method has it."""
+    return {**config["discovery"][section], **config["heuristics"][method].get(section, {})}
 
 
 def variant_section(config: Config, section: str, method: str, variant: str) -> dict[str, Any]:
-    """`losses`, `detector` or `refinement` as the variant has it, on top of the method's."""
-    changed = config["variants"][variant][section]
+    """`loss_weights`, `detector` or `refinement` as the variant has it, on top of the method's."""
+    changed = config["discovery"]["variants"][variant][section]
     return {**method_section(config, section, method), **changed}
 
 
 def grounding_section(config: Config, section: str, variant: str) -> dict[str, Any]:
-    """`losses`, `detector` or `refinement` of grounding as a variant has it."""
+    """`loss_weights`, `detector` or `refinement` of grounding as a variant has it."""
     settings = config["grounding"]
     return {**settings[section], **settings["variants"][variant][section]}

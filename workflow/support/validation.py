@@ -104,6 +104,8 @@ def _explain(error: ValidationError) -> str:
     if error.validator == "additionalProperties":
         known = list(error.schema["properties"])
         unknown = next(key for key in error.instance if key not in known)
+        if place := _present_place(where, str(unknown), error.schema):
+            return f"{_join(where, unknown)}: is {place} now"
         return f"{_join(where, unknown)}: unknown key; {_choices(str(unknown), known)}"
     if error.validator == "propertyNames" or error.validator == "pattern":
         return f"{prefix}{_short(error.instance)}: not a usable name; {_hint(error)}"
@@ -117,6 +119,15 @@ def _explain(error: ValidationError) -> str:
         kinds = [kinds] if isinstance(kinds, str) else kinds
         return f"{prefix}{_short(error.instance)} is not of type {' or '.join(kinds)}"
     return f"{prefix}{' '.join(error.message.split())}"
+
+
+def _present_place(where: str, key: str, schema: Mapping[str, Any]) -> str | None:
+    """Where a key is now that was renamed or moved: into a section, or where `moved` says."""
+    moved = schema.get("moved", {}).get(key)
+    if moved is not None:
+        return moved if "." in moved else _join(where, moved)
+    sections = [n for n, s in schema["properties"].items() if key in s.get("properties", {})]
+    return _join(where, f"{sections[0]}.{key}") if len(sections) == 1 else None
 
 
 def _hint(error: ValidationError) -> str:

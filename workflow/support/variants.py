@@ -13,7 +13,7 @@ from dataclasses import replace
 from .artifacts import GROUNDING, Training
 from .sections import Config, grounding_section, variant_section
 
-TRAINING_OF_H = ("losses", "detector")
+TRAINING_OF_H = ("loss_weights", "detector")
 WHOLE_TRAINING = (*TRAINING_OF_H, "refinement")
 
 
@@ -37,7 +37,7 @@ def shared_variant(
     def settings(name: str) -> list[dict[str, object]]:
         return [variant_section(config, s, m, name) for s in sections for m in methods]
 
-    return shared_name(config["variants"], settings, variant)
+    return shared_name(config["discovery"]["variants"], settings, variant)
 
 
 def training_of_h(config: Config, training: Training) -> Training:

@@ -28,13 +28,13 @@ class SegmenterSpec:
     Attributes:
         upsamplings: how often the patch grid is doubled; log2(patch size) gives a mask of the
             network's input resolution.
-        least_width: channels of the i-th up-block are max(least_width, d / 2^i).
+        min_width: channels of the i-th up-block are max(min_width, d / 2^i).
         features: where f's weights come from if not from the segmenter's own file: a package that
             is always at hand, as `efficientnet_lite0`.
     """
 
     upsamplings: int
-    least_width: int = 128
+    min_width: int = 128
     features: str | None = None
 
 
@@ -79,9 +79,10 @@ class Backbone(nn.Module):
     Attributes:
         stride: side of a patch in network-input pixels.
         dim: channels d of `FeatureMaps.key`.
-        plane_blocks: the `last` of `enter` whose state `plane` reads.
+        plane_blocks: the `last` of `frozen_forward` whose state `plane` reads.
         plane_channels: channels of `plane`.
-        reach: how many of the last blocks `leave` runs at least: heuristics read the first of them.
+        reach: how many of the last blocks `trainable_forward` runs at least: heuristics read the
+            first of them.
     """
 
     stride: int
@@ -134,32 +135,39 @@ class Backbone(nn.Module):
 
     @property
     def depth(self) -> int:
-        """How many blocks `enter` and `leave` can tell apart."""
+        """How many blocks `frozen_forward` and `trainable_forward` can tell apart."""
         raise TypeError("Backbone is abstract: use load_backbone")
 
     def forward(self, pixels: Tensor) -> FeatureMaps:
         """Maps of prepared images (B, 3, H', W'); see `prepare`."""
-        return self.leave(self.enter(pixels, self.depth), self.depth, self.patch_grid(pixels))
+        return self.trainable_forward(
+            self.frozen_forward(pixels, self.depth), self.depth, self.patch_grid(pixels)
+        )
 
-    def enter(self, pixels: Tensor, last: int) -> Tensor:
+    def frozen_forward(self, pixels: Tensor, last: int) -> Tensor:
         """What the `last` blocks read of prepared images: all that comes before them.
 
         Where only the last blocks are trained, this part is the same at every step and can be
-        kept: `leave(enter(x, n), n, grid)` is `forward(x)` for any n from 1 to `depth`. A block
-        that heuristics read is left to `leave` even where it comes before the `last`; see `reach`.
+        kept: `trainable_forward(frozen_forward(x, n), n, grid)` is `forward(x)` for any n from 1
+        to `depth`. A block that heuristics read is left to `trainable_forward` even where it comes
+        before the `last`; see `reach`.
         """
         raise TypeError("Backbone is abstract: use load_backbone")
 
-    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
-        """Maps from the output of `enter` with the same `last`."""
+    def trainable_forward(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
+        """Maps from the output of `frozen_forward` with the same `last`."""
         raise TypeError("Backbone is abstract: use load_backbone")
 
     def trainable(self, last: int) -> nn.ModuleList:
-        """The `last` blocks and what follows them, all of which `leave` runs."""
+        """The `last` blocks and what follows them, all of which `trainable_forward` runs."""
         raise TypeError("Backbone is abstract: use load_backbone")
 
     def plane(self, state: Tensor, grid: tuple[int, int]) -> Tensor:
-        """What a mask head reads, from `enter` with `plane_blocks`: (B, h, w, plane_channels)."""
+        """What a mask head reads, from `frozen_forward` with `plane_blocks`.
+
+        Returns:
+            (B, h, w, plane_channels).
+        """
         raise TypeError("Backbone is abstract: use load_backbone")
 
     def patch_grid(self, pixels: Tensor) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import logging
 import math
@@ -11,11 +12,15 @@ from typing import Any
 
 import timm
 import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models import PretrainedCfg
+from timm.models._registry import _deprecated_models
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from ..errors import InputError
+from ..options import RENAMED
 from ..storage.safetensors_files import fit_weights, read_tensors, write_tensors
 from . import dinov2
 from .base import FACETS, NORMALIZATIONS, Backbone, BackboneSpec, SegmenterSpec
@@ -44,8 +49,7 @@ def build_backbone(spec: BackboneSpec, pretrained: bool = False) -> Backbone:
         raise InputError(f"facet {spec.facet!r} is unknown; choose one of {FACETS}")
     if not 0 < spec.scale < math.inf:
         raise InputError(f"scale {spec.scale} is not a positive number")
-    if not timm.is_model(spec.architecture):
-        raise InputError(f"architecture {spec.architecture!r} is not one of timm's models")
+    spec = replace(spec, architecture=_present_name(spec.architecture))
     transformer = _is_transformer(spec.architecture)
     arguments = dict(spec.arguments)
     arguments |= {"num_classes": 0} if transformer else {"features_only": True}
@@ -123,7 +127,27 @@ def load_backbone(
         backbone = build_backbone(spec, pretrained=weights == "timm")
     else:
         backbone = _load_file(weights, architecture, arguments, changes)
-    return backbone.eval()
+    backbone.eval()
+    _require_running(backbone)
+    return backbone
+
+
+@torch.inference_mode()
+def _require_running(backbone: Backbone) -> None:
+    """See whether a network bears images of other sizes than its own, before any is read.
+
+    Raises:
+        InputError: it does not.
+    """
+    sides = (2 * backbone.stride, 3 * backbone.stride)
+    height, width = (max(1, round(side / backbone.spec.scale)) for side in sides)
+    try:
+        backbone(backbone.prepare(torch.zeros(1, 3, height, width, dtype=torch.uint8)))
+    except Exception as error:  # anything that a network raises
+        raise InputError(
+            f"architecture {backbone.spec.architecture} does not run on {height}x{width} pixels"
+            f" ({type(error).__name__}: {error}); take one that bears images of any size"
+        ) from error
 
 
 def default_facet(architecture: str) -> str:
@@ -140,6 +164,19 @@ def _is_transformer(architecture: str) -> bool:
     return "vit" in architecture or "deit" in architecture
 
 
+def _present_name(architecture: str) -> str:
+    """timm's name of an architecture; former names, as papers and older code have them, count.
+
+    Raises:
+        InputError: timm has no such model.
+    """
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(pretrained=True), n=1)
+        guess = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"architecture {architecture!r} is not one of timm's models{guess}")
+    return str(_deprecated_models.get(architecture) or architecture)
+
+
 def _specify(
     architecture: str | None,
     arguments: dict[str, Any] | None,
@@ -148,9 +185,11 @@ def _specify(
 ) -> BackboneSpec:
     if architecture is None:
         raise InputError(f"--weights {weights} does not name an architecture; add --architecture")
-    if not timm.is_model(architecture):
-        raise InputError(f"architecture {architecture!r} is not one of timm's models")
-    trained: Any = timm.get_pretrained_cfg(architecture)
+    architecture = _present_name(architecture)
+    # Of an architecture without weights of its own it is None; what timm itself would assume then.
+    trained: Any = timm.get_pretrained_cfg(architecture) or PretrainedCfg(
+        mean=IMAGENET_DEFAULT_MEAN, std=IMAGENET_DEFAULT_STD
+    )
     default = "none" if "vit" in architecture else "layernorm"
     spec = BackboneSpec(
         architecture=architecture,
@@ -174,7 +213,8 @@ def _load_file(
         stored = metadata["backbone"]
         stored |= {name: tuple(stored[name]) for name in ("mean", "std")}  # lists in JSON
         if stored.get("segmenter"):
-            stored["segmenter"] = SegmenterSpec(**stored["segmenter"])
+            given = {RENAMED.get(name, name): v for name, v in stored["segmenter"].items()}
+            stored["segmenter"] = SegmenterSpec(**given)  # files may have former names
         spec = BackboneSpec(**stored | changes)
     else:
         spec = _specify(architecture, arguments, changes, path)

@@ -37,14 +37,14 @@ class ConvolutionalBackbone(Backbone):
         """Number of stages, each stem layer one of them."""
         return len(self._stages())
 
-    def enter(self, pixels: Tensor, last: int) -> Tensor:
+    def frozen_forward(self, pixels: Tensor, last: int) -> Tensor:
         """See `Backbone.enter`: a feature map (B, C, H, W)."""
         plane = pixels.contiguous(memory_format=torch.channels_last)
         for stage in self._stages()[: self.depth - last]:
             plane = stage(plane)
         return plane
 
-    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
+    def trainable_forward(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
         """See `Backbone.leave`."""
         plane = state
         for stage in self._stages()[self.depth - last :]:

@@ -72,6 +72,14 @@ class FeatureCollection:
             )
         }
 
+    def enlarge(self, boxes: dict[int, Any]) -> dict[int, Any]:
+        """See `FeatureFile.enlarge`; of all images, or some."""
+        found: dict[int, Any] = {}
+        for file in self.files:
+            ids = set(file.image_id.tolist())
+            found |= file.enlarge({i: box for i, box in boxes.items() if i in ids})
+        return found
+
     def batches(self, size: int, device: torch.device | str = "cpu") -> Iterator[FeatureMaps]:
         """Every image once, in batches of one grid; see `FeatureFile.batches`."""
         for file in self.files:

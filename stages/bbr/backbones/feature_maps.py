@@ -22,6 +22,7 @@ class FeatureMaps:
         grid: (h, w).
         cls_attention: (B, heads, N) attention of [CLS] to the patches, or None.
         query, value: (B, N, d) of that block, or None for a convolutional backbone.
+        cls_parts: (B, 3, 1, d) query, key and value of [CLS] in that block, or None.
         tokens: (B, 1 + N, D) normalised output tokens, [CLS] first; for a convolutional backbone
             the mean of the map stands in for [CLS].
         mask: (B, h · 2^u, w · 2^u) in [0, 1], a segmenter's foreground, or None.
@@ -37,6 +38,7 @@ class FeatureMaps:
     cls_attention: Tensor | None = None
     query: Tensor | None = None
     value: Tensor | None = None
+    cls_parts: Tensor | None = None
     tokens: Tensor | None = None
     mask: Tensor | None = None
     image_ids: list[int] = field(default_factory=list)

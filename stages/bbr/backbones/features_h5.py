@@ -4,7 +4,8 @@
                     facet and block (what /key is, `BackboneSpec`; key and -1 where they are not),
                     complete (true, written last)
     /image_id       (n,)       int64
-    /image_size     (n, 2)     int32    height, width in pixels, unpadded
+    /image_size     (n, 2)     int32    height, width in pixels, unpadded, as the network saw it
+    /full_size      (n, 2)     int32    likewise of the file, where larger images are shrunk
     /grid           (n, 2)     int32    patch rows, columns
     /offset         (n+1,)     int64    rows of image i are offset[i]:offset[i+1]
     /key            (T, d)     float16 or float32, row-major over each grid
@@ -36,6 +37,7 @@ from .feature_maps import FeatureMaps
 
 SCHEMA = "bbr-features/1"
 _CHUNK_ROWS = 4096
+_KEY_BYTES = 2**30  # of the keys in memory at a time, as float32
 _CHUNK_PIXELS = 2**18
 _PER_IMAGE = {"image_id": (np.int64, ()), "image_size": (np.int32, (2,)), "grid": (np.int32, (2,))}
 
@@ -44,9 +46,17 @@ class FeatureWriter(GrowingFile):
     """Appends images to an open file; `complete` is set by `create_features` at the very end."""
 
     def __init__(
-        self, file: OutputFile, dim: int, heads: int, dtype: str, masks: bool = False
+        self,
+        file: OutputFile,
+        dim: int,
+        heads: int,
+        dtype: str,
+        masks: bool = False,
+        full_sizes: bool = False,
     ) -> None:
         super().__init__(file)
+        if full_sizes:
+            self.create("full_size", np.int32, (2,), rows=1024)
         for name, (kind, shape) in _PER_IMAGE.items():
             self.create(name, kind, shape, rows=1024)
         self.create("offset", np.int64, (), rows=1024)
@@ -68,9 +78,11 @@ class FeatureWriter(GrowingFile):
         key: Tensor,
         cls_attention: Tensor | None,
         mask: Tensor | None = None,
+        full_size: tuple[int, int] | None = None,
     ) -> None:
         """Add one image: size in pixels (height, width), grid (h, w), key (h·w, d),
-        cls_attention (heads, h·w) or None, mask (height, width) in [0, 1] or None.
+        cls_attention (heads, h·w) or None, mask (height, width) in [0, 1] or None; and the size of
+        its file, where that is stored: if None the same.
 
         Raises:
             InputError: a value is not finite, or too large for the file's type.
@@ -79,6 +91,8 @@ class FeatureWriter(GrowingFile):
         self.append_rows("image_id", np.array([image_id]))
         self.append_rows("image_size", np.array([image_size]))
         self.append_rows("grid", np.array([grid]))
+        if "full_size" in self.datasets:
+            self.append_rows("full_size", np.array([full_size or image_size]))
         dtype = self.datasets["key"].dtype
         self.append_rows("key", to_stored(key, dtype, f"key of image {image_id}"))
         if cls_attention is not None:
@@ -132,6 +146,7 @@ def create_features(
     dtype: str,
     provenance: dict[str, Any],
     masks: bool = False,
+    full_sizes: bool = False,
     facet: str = "key",
     block: int = -1,
 ) -> Iterator[FeatureWriter]:
@@ -144,6 +159,7 @@ def create_features(
         heads: attention heads, 0 where the backbone has no [CLS] attention.
         dtype: `float16` or `float32`, of key and cls_attention.
         masks: whether each image comes with a segmenter's mask.
+        full_sizes: whether images may be larger than the network saw them.
         facet, block: what of the backbone the key is, see `BackboneSpec`.
     """
     # The inner context ends first: only a closed HDF5 file is whole, so the rename comes after it.
@@ -153,7 +169,7 @@ def create_features(
         file.attrs["patch_size"] = patch_size
         file.attrs["facet"], file.attrs["block"] = facet, block
         file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
-        yield FeatureWriter(file, dim, heads, dtype, masks)
+        yield FeatureWriter(file, dim, heads, dtype, masks, full_sizes)
         file.attrs["complete"] = True
 
 
@@ -182,6 +198,8 @@ class FeatureFile(CheckedFile):
         self.image_id, self.image_size, self.grid, self.offset = (
             self._read(name) for name in ("image_id", "image_size", "grid", "offset")
         )
+        full = self._read("full_size") if "full_size" in self._file else self.image_size
+        self.full_size: np.ndarray = full
         self.has_attention = "cls_attention" in self._file
         self.dim: int = self._file["key"].shape[-1]
         self.has_masks = "mask" in self._file
@@ -189,7 +207,7 @@ class FeatureFile(CheckedFile):
         rows = self.grid.prod(axis=1, dtype=np.int64) if count else np.zeros(0, np.int64)
         consistent = (
             self.image_id.shape == (count,)
-            and self.image_size.shape == self.grid.shape == (count, 2)
+            and self.image_size.shape == self.full_size.shape == self.grid.shape == (count, 2)
             and self.patch_size > 0
             and self.offset.shape == (count + 1,)
             and self.offset[0] == 0
@@ -217,6 +235,12 @@ class FeatureFile(CheckedFile):
             and self._file["mask"].shape == (self.mask_offset[-1],)
         )
 
+    def enlarge(self, boxes: dict[int, Any]) -> dict[int, Any]:
+        """Boxes (..., 4) xyxy of images by id, in pixels as seen, in pixels of the whole images."""
+        factors = np.tile((self.full_size / self.image_size)[:, ::-1], 2)
+        by_id = dict(zip(self.image_id.tolist(), factors, strict=True))
+        return {image_id: np.asarray(box) * by_id[image_id] for image_id, box in boxes.items()}
+
     def batches(
         self,
         size: int,
@@ -226,20 +250,35 @@ class FeatureFile(CheckedFile):
     ) -> Iterator[FeatureMaps]:
         """Every image, in batches of one grid, from windows of at most `window` images in memory.
 
-        Within a window the order is by grid; `FeatureMaps.image_ids` says which images they are.
+        Windows and batches are smaller where their keys would take more than `_KEY_BYTES`. Within a
+        window the order is by grid; `FeatureMaps.image_ids` says which images they are.
         With `among`, only the images at these consecutive positions.
         """
         among = range(len(self)) if among is None else among
-        for start in range(among.start, among.stop, window):
-            positions = range(start, min(start + window, among.stop))
+        patches = max(1, _KEY_BYTES // (4 * self.dim))
+
+        def at_once(grid: tuple[int, int]) -> int:
+            return max(1, min(size, patches // 4 // (grid[0] * grid[1])))
+
+        for positions in self._windows(among, window, patches):
             first, last = self.offset[positions[0]], self.offset[positions[-1] + 1]
             key = torch.from_numpy(self._read("key", slice(first, last)).astype(np.float32))
             attention = None
             if self.has_attention:
                 rows = self._read("cls_attention", slice(first, last)).astype(np.float32)
                 attention = torch.from_numpy(rows)
-            for group in groups_of_equal(positions, lambda i: tuple(self.grid[i]), size):
+            for group in groups_of_equal(positions, lambda i: tuple(self.grid[i]), at_once):
                 yield self._batch(group, first, key, attention, device)
+
+    def _windows(self, among: range, window: int, patches: int) -> Iterator[range]:
+        """Consecutive positions of at most so many images and patches; at least one image."""
+        start = among.start
+        while start < among.stop:
+            held = self.offset[start + 1 : among.stop + 1] - self.offset[start]
+            fit = int(np.searchsorted(held, patches, side="right"))
+            stop = min(start + window, start + max(1, fit), among.stop)
+            yield range(start, stop)
+            start = stop
 
     def _batch(
         self,

@@ -28,7 +28,7 @@ class MaskHead(nn.Module):
     def __init__(self, dim: int, spec: SegmenterSpec) -> None:
         super().__init__()
         count = spec.upsamplings + 1
-        widths = [dim, *(max(spec.least_width, dim // 2 ** (i + 1)) for i in range(count))]
+        widths = [dim, *(max(spec.min_width, dim // 2 ** (i + 1)) for i in range(count))]
         blocks = [_up_block(widths[i], widths[i + 1], upsample=i < count - 1) for i in range(count)]
         self.model = nn.Sequential(*blocks, nn.Conv2d(widths[-1], 1, kernel_size=1))
 
@@ -90,9 +90,9 @@ class Segmenter(Backbone):
         self.features.eval()
         return self
 
-    def reset(self) -> None:
-        """Start norm and head afresh, from torch's random numbers."""
-        for module in self.trainable(1).modules():
+    def reset(self, keep_norm: bool = False) -> None:
+        """Start norm and head, or the head alone, afresh, from torch's random numbers."""
+        for module in (self.head if keep_norm else self.trainable(1)).modules():
             if callable(again := getattr(module, "reset_parameters", None)):
                 again()
 
@@ -103,14 +103,14 @@ class Segmenter(Backbone):
         return functional.pad(pixels, (0, right, 0, bottom), mode=mode)
 
     @torch.no_grad()
-    def enter(self, pixels: Tensor, last: int) -> Tensor:
+    def frozen_forward(self, pixels: Tensor, last: int) -> Tensor:
         """What the head reads, before the normalisation; see `Backbone.enter`. `last` is 1."""
-        return self.features.enter(pixels, self.features.plane_blocks)
+        return self.features.frozen_forward(pixels, self.features.plane_blocks)
 
-    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
+    def trainable_forward(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
         """See `Backbone.leave`; no gradient reaches f."""
         with torch.no_grad():
-            maps = self.features.leave(state, self.features.plane_blocks, grid)
+            maps = self.features.trainable_forward(state, self.features.plane_blocks, grid)
         return replace(maps, mask=self.mask(self.features.plane(state, grid)))
 
     def mask(self, plane: Tensor) -> Tensor:

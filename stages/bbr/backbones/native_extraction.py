@@ -21,7 +21,9 @@ from ..data.loading import groups_of_equal, native_size_windows, to_tensor
 from ..errors import InputError
 from .base import Backbone
 
-WINDOW = 64  # images
+WINDOW = 64  # images at most
+# A patch of a transformer takes as much memory however few pixels it has.
+_PATCH_PIXELS = 128
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -32,7 +34,7 @@ class NativeImage:
 
     Attributes:
         image_id: in the index.
-        size: (height, width) in pixels as it lies on disk.
+        size: (height, width) in pixels as it is seen, shrunk to the index's max_side.
         pixels: (1, 3, H', W') float32, prepared.
     """
 
@@ -61,7 +63,8 @@ class NativeImages:
         Raises:
             InputError: more images than `max_skipped` cannot be read.
         """
-        for read in native_size_windows(self.index, self.images, window):
+        side = self.index.max_side
+        for read in native_size_windows(self.index, self.images, window, side):
             failed = [(image, e) for image, e in read if isinstance(e, UnreadableImage)]
             self.skipped += [{"image_id": image["id"], "reason": e.reason} for image, e in failed]
             if failed:
@@ -99,17 +102,30 @@ def in_groups(
     images: list[T],
     key: Callable[[T], tuple[int, ...]],
     batch: Callable[[list[T]], Iterable[R]],
-    size: int,
+    size: Callable[[tuple[int, ...]], int],
 ) -> list[R]:
-    """What `batch` gives of images with an equal key, at most `size` at once, in the order given.
+    """What `batch` gives of images with an equal key, in the order given.
 
     Args:
         batch: a list of images to one result for each.
+        size: how many images of a key at most at once.
     """
     found: dict[int, R] = {}
     for group in groups_of_equal(range(len(images)), lambda i: key(images[i]), size):
         found |= zip(group, batch([images[i] for i in group]), strict=True)
     return [found[position] for position in range(len(images))]
+
+
+def images_at_once(patches: int, stride: int, most: int, batch_pixels: int) -> int:
+    """How many images of so many patches a network sees at once, at least one.
+
+    Args:
+        stride: side of a patch in pixels of the network's input.
+        most: images, however small.
+        batch_pixels: of all of them together; patches of fewer than 128 pixels count as so many.
+    """
+    pixels = patches * max(stride**2, _PATCH_PIXELS)
+    return max(1, min(most, batch_pixels // pixels))
 
 
 def while_writing(

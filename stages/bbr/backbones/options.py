@@ -1,87 +1,20 @@
-"""The command-line options by which a stage is told which backbone to use."""
+"""Which backbone f is, as a stage is told."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..command_line.devices import seed_everything
 from ..command_line.fast_import import large_imports
 from ..errors import InputError
+from ..options import option
 from .base import FACETS, NORMALIZATIONS, PACKAGED, Backbone
 
-_NAMES = (
-    "weights",
-    "architecture",
-    "architecture_args",
-    "normalization",
-    "scale",
-    "facet",
-    "block",
-)
 _NOT_FILES = ("timm", "random", *PACKAGED)
-
-
-def add_backbone_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """Add --weights and what may override the specification in the weights file."""
-    parser.add_argument(
-        "--weights",
-        required=required,
-        help=f"f: a .safetensors file, or {', '.join(_NOT_FILES)}",
-    )
-    parser.add_argument("--architecture", help="a timm model [the weights file's]")
-    parser.add_argument(
-        "--architecture-args", type=parse_arguments, help="JSON of overrides for timm.create_model"
-    )
-    parser.add_argument(
-        "--normalization",
-        choices=NORMALIZATIONS,
-        help="of each image's features [the weights file's]",
-    )
-    parser.add_argument("--scale", type=float, help="resize images by this factor first [1]")
-    parser.add_argument(
-        "--facet",
-        choices=FACETS,
-        help="what heuristics read of a transformer's block [the weights file's;"
-        " key_without_bias; of DINO's key]",
-    )
-    parser.add_argument(
-        "--block", type=int, help="of which block; -1: the last [the weights file's; -1]"
-    )
-
-
-def take_backbone(options: dict[str, Any], seed: int = 0) -> tuple[Backbone, dict[str, Any]]:
-    """Pop the backbone options out of parsed options and build the backbone.
-
-    Args:
-        seed: what a random backbone is initialised from.
-
-    Returns:
-        The backbone in evaluation mode, and the parameters for the provenance record, with the
-        facet and the block that are read, whether they were given or not.
-    """
-    with large_imports():  # timm; a stage may have these options and no use for f
-        from .build import load_backbone
-
-    given = {name: options.pop(name, None) for name in _NAMES}
-    seed_everything(seed)
-    file = weights_file(given["weights"])
-    backbone = load_backbone(
-        given["weights"] if file is None else str(file),
-        given["architecture"],
-        given["architecture_args"],
-        given["normalization"],
-        given["scale"],
-        given["facet"],
-        given["block"],
-    )
-    # A file is recorded by its digest among the inputs, so that its place does not matter.
-    recorded = dict(given) if file is None else dict(given, weights="file")
-    recorded |= {"facet": backbone.spec.facet, "block": backbone.spec.block}
-    return backbone, recorded
 
 
 def weights_file(weights: str) -> Path | None:
@@ -102,3 +35,54 @@ def parse_arguments(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"--architecture-args {text!r} is not a JSON object")
     return value
+
+
+@dataclass(frozen=True)
+class BackboneOptions:
+    """Which backbone f is: its weights, and what overrides the specification in their file."""
+
+    weights: str = option(help=f"f: a .safetensors file, or {', '.join(_NOT_FILES)}")
+    architecture: str | None = option(None, "a timm model [the weights file's]")
+    architecture_args: dict[str, Any] | None = option(
+        None, "JSON of overrides for timm.create_model", parse=parse_arguments
+    )
+    normalization: str | None = option(
+        None, "of each image's features [the weights file's]", choices=NORMALIZATIONS
+    )
+    scale: float | None = option(None, "resize images by this factor first [1]", above=0)
+    facet: str | None = option(
+        None,
+        "what heuristics read of a transformer's block [the weights file's; key_without_bias; of"
+        " DINO's key]",
+        choices=FACETS,
+    )
+    block: int | None = option(None, "of which block; -1: the last [the weights file's; -1]")
+
+    @property
+    def file(self) -> Path | None:
+        """The weights file, or None where the weights come from elsewhere."""
+        return weights_file(self.weights)
+
+    def recorded(self, backbone: Backbone) -> dict[str, Any]:
+        """What the provenance says, with the facet and the block that are read, given or not.
+
+        A file is there by its digest, wherever it lies.
+        """
+        read = {"facet": backbone.spec.facet, "block": backbone.spec.block}
+        return vars(self) | read | ({} if self.file is None else {"weights": "file"})
+
+    def load(self, seed: int = 0) -> Backbone:
+        """The backbone in evaluation mode; a random one is initialised from `seed`."""
+        with large_imports():  # timm; a stage may have these options and no use for f
+            from .build import load_backbone
+
+        seed_everything(seed)
+        return load_backbone(
+            self.weights if self.file is None else str(self.file),
+            self.architecture,
+            self.architecture_args,
+            self.normalization,
+            self.scale,
+            self.facet,
+            self.block,
+        )

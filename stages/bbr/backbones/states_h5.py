@@ -19,7 +19,6 @@ Every dataset has checksums, and the states are refused to weights whose frozen 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import hashlib
 import json
@@ -35,6 +34,7 @@ from torch import Tensor
 
 from ..data.index import Index
 from ..errors import InputError
+from ..options import option
 from ..storage.atomic import atomic_path
 from ..storage.hdf5 import CheckedFile, GrowingFile, OutputFile, create_hdf5
 from .base import Backbone
@@ -46,7 +46,9 @@ _PER_IMAGE = {"image_id": (np.int64, ()), "image_size": (np.int32, (2,)), "grid"
 
 
 def frozen_digest(backbone: Backbone, last: int) -> str:
-    """SHA-256 of all that `enter(prepare(images), last)` depends on: specification and tensors.
+    """SHA-256 of all that `frozen_forward(prepare(images), last)` depends on.
+
+    That is the specification and tensors.
 
     f and an f^h whose last `last` blocks alone were trained have the same.
     """
@@ -82,6 +84,9 @@ def images_digest(index: Index) -> str:
         [*(image.get(key) for key in known), None if "crc32" in image else image["file_name"]]
         for image in index.images
     ]
+    side = index.max_side
+    if side and any(max(i.get("width", 0), i.get("height", 0)) > side for i in index.images):
+        listed.append([side])  # to which some of them are shrunk
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
@@ -98,15 +103,12 @@ def last_blocks(backbone: Backbone, asked: int) -> int:
     return max(asked, backbone.reach)
 
 
-def add_states_option(parser: argparse.ArgumentParser) -> None:
-    """Add --states to a stage that can do without the images."""
-    parser.add_argument(
-        "--states",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="from cache_states.py: run only the last blocks",
+@dataclass(frozen=True)
+class StateOptions:
+    """What was computed before."""
+
+    states: tuple[Path, ...] = option(
+        (), "from cache_states.py: run only the last blocks", metavar="FILE"
     )
 
 

@@ -50,24 +50,17 @@ class TransformerBackbone(Backbone):
         """Number of transformer blocks."""
         return len(self.network.blocks)
 
-    def enter(self, pixels: Tensor, last: int, patch_mask: Tensor | None = None) -> Tensor:
-        """See `Backbone.enter`: tokens (B, 1 + N, D).
-
-        Args:
-            patch_mask: (B, N) bool; embeddings of these patches are zeroed (masked-patch
-                pretraining).
-        """
+    def frozen_forward(self, pixels: Tensor, last: int) -> Tensor:
+        """See `Backbone.frozen_forward`: tokens (B, 1 + N, D)."""
         network = self.network
         embedded = network.patch_embed.proj(pixels)
         grid = (embedded.shape[-2], embedded.shape[-1])
         patches = network.patch_embed.norm(embedded.flatten(2).transpose(1, 2))
-        if patch_mask is not None:
-            patches = patches * ~patch_mask.unsqueeze(-1)
         tokens = network.norm_pre(self._with_positions(patches, grid))
         return self._run(network.blocks[: self._first(last)], tokens, grid)
 
-    def leave(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
-        """See `Backbone.leave`."""
+    def trainable_forward(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
+        """See `Backbone.trainable_forward`."""
         network, read = self.network, self._read
         before = self._run(network.blocks[self._first(last) : read], state, grid)
         query, key, value = self._attention_inputs(network.blocks[read], before)
@@ -85,10 +78,13 @@ class TransformerBackbone(Backbone):
             "value": lambda: _side_by_side(value),
             "token": lambda: network.norm(after),
         }
+        read_key = facets[self.spec.facet]()
+        parts = (_side_by_side(query), read_key, _side_by_side(value))
         return FeatureMaps(
-            key=self._normalize(facets[self.spec.facet]()[:, prefix:]),
-            query=_side_by_side(query)[:, prefix:],
-            value=_side_by_side(value)[:, prefix:],
+            key=self._normalize(read_key[:, prefix:]),
+            query=parts[0][:, prefix:],
+            value=parts[2][:, prefix:],
+            cls_parts=torch.stack([part[:, :1] for part in parts], dim=1),
             cls_attention=attention.softmax(dim=-1)[:, :, 0, prefix:],
             tokens=torch.cat((tokens[:, :1], tokens[:, prefix:]), dim=1),
             grid=grid,
@@ -103,7 +99,7 @@ class TransformerBackbone(Backbone):
         return state[:, self.network.num_prefix_tokens :].unflatten(1, grid)
 
     def _first(self, last: int) -> int:
-        """The block that `leave` begins with."""
+        """The block that `trainable_forward` begins with."""
         return self.depth - max(last, self.reach)
 
     def _run(self, blocks: nn.ModuleList, tokens: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..backbones.feature_collection import FeatureCollection
 from ..backbones.feature_maps import FeatureMaps
+from ..options import option
 from .proposal_graph import Regions, nearest_images, proposal_graph
 from .ranking import best_of_each, rank_proposals
 from .saliency_proposals import propose_regions, region_descriptors
@@ -28,13 +29,12 @@ from .saliency_proposals import propose_regions, region_descriptors
 
 @dataclass(frozen=True)
 class LodOptions:
-    """maxima: saliency peaks of an image; levels: regions of each; neighbors: images that an image
-    is matched with; matches: kept of each region in each of them."""
+    """Options of LOD."""
 
-    maxima: int = 10
-    levels: int = 5
-    neighbors: int = 10
-    matches: int = 5
+    maxima: int = option(10, "saliency peaks of an image, at most", min=1)
+    levels: int = option(5, "regions of each peak", min=1)
+    neighbors: int = option(10, "images that an image is matched with", min=1)
+    matches: int = option(5, "kept of a region in each of them", min=1)
 
 
 def lod_boxes(

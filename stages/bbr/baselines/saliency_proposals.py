@@ -15,7 +15,7 @@ from ..command_line.fast_import import large_imports
 from ..heuristics.components import component_at, mask_boxes
 
 _POOL = 2  # bins per side of a region's descriptor
-_LEAST_SALIENCY = 0.3  # of a peak, as a share of the highest one
+_MIN_SALIENCY = 0.3  # of a peak, as a share of the highest one
 _BACKGROUND = 0.5  # patches below this share of the mean saliency join no region
 
 
@@ -30,7 +30,7 @@ def saliency_peaks(saliency: Tensor, maxima: int) -> list[int]:
         Row-major patch numbers; at least one.
     """
     around = functional.max_pool2d(saliency[None], 3, stride=1, padding=1)[0]
-    high = saliency >= _LEAST_SALIENCY * saliency.max()
+    high = saliency >= _MIN_SALIENCY * saliency.max()
     peaks = ((saliency == around) & high).flatten().nonzero()[:, 0]
     order = saliency.flatten()[peaks].argsort(descending=True, stable=True)
     return peaks[order][:maxima].tolist()

@@ -14,7 +14,7 @@ import numpy as np
 from .opencv import ximgproc
 
 
-def selective_search(image: np.ndarray, seed: int = 0) -> np.ndarray:
+def selective_search(image: np.ndarray, seed: int = 0, pixels: str = "bytes") -> np.ndarray:
     """Region proposals, best first.
 
     Uijlings et al. rank the regions of each hierarchy from the top, the whole image, downwards,
@@ -28,6 +28,7 @@ def selective_search(image: np.ndarray, seed: int = 0) -> np.ndarray:
     Args:
         image: (H, W, 3) uint8 RGB.
         seed: of the random factors.
+        pixels: `bytes`, or `floats` in [-1, 1], in which OpenCV finds fewer regions.
 
     Returns:
         (n, 4) int64 xyxy in pixels, right and bottom exclusive; n is at least 1.
@@ -36,7 +37,10 @@ def selective_search(image: np.ndarray, seed: int = 0) -> np.ndarray:
         InputError: OpenCV was built without it.
     """
     search = ximgproc().segmentation.createSelectiveSearchSegmentation()
-    search.setBaseImage(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if pixels == "floats":
+        search.setBaseImage(((image / 255 - 0.5) / 0.5).astype(np.float32))
+    else:
+        search.setBaseImage(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     search.switchToSelectiveSearchFast()
     ctypes.CDLL(None).srand(seed + 1)  # glibc takes 0 for 1
     xywh = np.asarray(search.process(), dtype=np.int64).reshape(-1, 4)[::-1]

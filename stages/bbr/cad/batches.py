@@ -86,7 +86,7 @@ class CadBatches:
         self.rank, self.ranks = rank, ranks
         self._kept: Seen | None = None
 
-    def keep(self, network: Cad, steps: int) -> None:
+    def cache_features(self, network: Cad, steps: int) -> None:
         """Run the frozen levels on all images once, where that is less work and fits in memory."""
         count = len(self.data)
         work = steps * self.batch_size // self.ranks

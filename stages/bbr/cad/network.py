@@ -2,8 +2,8 @@
 
 Detectron2's R50-C4 (docs/protocol.md#cad) from torchvision's parts: the region proposal network
 reads C4, regions are cut from C4 to 14 × 14, and res5 with an extra batch norm is the head. Where
-the parts differ from Detectron2's, they are torchvision's: smooth L1 has β = 1/9 rather than 0,
-and anchors are rounded to whole pixels.
+the parts differ from Detectron2's, they are torchvision's: smooth L1 has β = 1/9 rather than 0
+unless told otherwise, and anchors are rounded to whole pixels.
 """
 
 from __future__ import annotations
@@ -16,14 +16,19 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from ..errors import InputError
 from ..storage.safetensors_files import fit_weights, read_tensors, write_tensors
 from .options import CadPrediction, CadSpec, CadTraining
-from .parts import BoxPredictor, ProposalHead, RegionHead, RegionPool
+from .parts import (
+    BoxPredictor,
+    ProposalHead,
+    ProposalNetwork,
+    RegionHead,
+    RegionHeads,
+    RegionPool,
+)
 from .trunk import Levels, build_levels
 
 _OBJECT = 1  # the only class; 0 is the background
@@ -72,7 +77,7 @@ class Cad(nn.Module):
         self.levels[: spec.frozen_levels].requires_grad_(False)
         channels = levels.channels[at - 1]
         per_cell = len(spec.anchor_sizes) * len(spec.anchor_ratios)
-        self.rpn = RegionProposalNetwork(
+        self.rpn = ProposalNetwork(
             AnchorGenerator((spec.anchor_sizes,), (spec.anchor_ratios,)),
             ProposalHead(channels, per_cell),
             fg_iou_thresh=0.7,
@@ -82,8 +87,9 @@ class Cad(nn.Module):
             pre_nms_top_n=_top(training, prediction, 0),
             post_nms_top_n=_top(training, prediction, 1),
             nms_thresh=0.7,
+            beta=training.smooth_l1_beta,
         )
-        self.roi_heads = RoIHeads(
+        self.roi_heads = RegionHeads(
             RegionPool(spec.roi_size, levels.strides[at - 1]),
             RegionHead(levels.modules[at], levels.channels[at]),
             BoxPredictor(levels.channels[at]),
@@ -95,6 +101,7 @@ class Cad(nn.Module):
             score_thresh=prediction.score_threshold,
             nms_thresh=prediction.nms_threshold,
             detections_per_img=prediction.max_boxes,
+            beta=training.smooth_l1_beta,
         )
 
     def train(self, mode: bool = True) -> Cad:

@@ -4,62 +4,60 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..options import option
+
+TORCHVISION_BETA = 1 / 9
+
 
 @dataclass(frozen=True)
 class CadSpec:
     """All that is needed to build CAD but its weights; travels in the weights file's metadata.
 
-    Attributes:
-        network: see `trunk.build_levels`.
-        map_level: the level that proposals are made on and regions are cut from: 4 for C4. The
-            next level is the head.
-        frozen_levels: the first levels, which stay as they are: 2 for stem and res2.
-        roi_size: cells to a side of a cut region.
-        anchor_sizes: square roots of the anchors' areas in pixels of the resized image.
-        anchor_ratios: their heights over their widths.
-        max_size: the longer side of a resized image is at most this.
+    Level 4 of a ResNet is C4, and its first two levels are its stem and res2; see
+    `trunk.build_levels`.
     """
 
-    network: str = "resnet50"
-    map_level: int = 4
-    frozen_levels: int = 2
-    roi_size: int = 14
-    anchor_sizes: tuple[int, ...] = (32, 64, 128, 256, 512)
-    anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    max_size: int = 1333
+    network: str = option("resnet50", "a network of timm's")
+    map_level: int = option(4, "that regions are cut from; the next is the head", min=1, max=4)
+    frozen_levels: int = option(2, "first levels that stay as they are", min=0, max=4)
+    roi_size: int = option(14, "cells to a side of a region", min=1)
+    anchor_sizes: tuple[int, ...] = option(
+        (32, 64, 128, 256, 512), "square roots of areas in the resized image", unit="px", min=1
+    )
+    anchor_ratios: tuple[float, ...] = option((0.5, 1.0, 2.0), "heights over widths", above=0)
+    max_size: int = option(1333, "longest side of a resized image", unit="px", min=1)
 
 
 @dataclass(frozen=True)
 class CadTraining:
-    """What is free in training.
+    """What is free in training CAD."""
 
-    Attributes:
-        train_sizes: the shorter side of a resized image is one of these, drawn anew each time.
-        train_proposals: how many proposals go into NMS, and how many come out of it at most.
-        rpn_batch: anchors of an image that the proposal network learns from.
-        roi_batch: regions of an image that the head learns from.
-    """
-
-    train_sizes: tuple[int, ...] = tuple(range(480, 801, 32))
-    train_proposals: tuple[int, int] = (12000, 2000)
-    rpn_batch: int = 256
-    roi_batch: int = 512
+    train_sizes: tuple[int, ...] = option(
+        tuple(range(480, 801, 32)), "shortest side, drawn from these", unit="px", min=1
+    )
+    train_proposals: tuple[int, int] = option(
+        (12000, 2000), "before and after non-maximum suppression", min=1,
+        metavar=("BEFORE", "AFTER"),
+    )  # fmt: skip
+    rpn_batch: int = option(256, "of an image to learn from", unit="anchors", min=1)
+    roi_batch: int = option(512, "of an image to learn from", unit="regions", min=1)
+    smooth_l1_beta: float = option(
+        TORCHVISION_BETA, "below which the box losses are squares; 0 in Detectron2", min=0,
+        later=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class CadPrediction:
-    """What is free in prediction.
+    """What is free in CAD's predictions."""
 
-    Attributes:
-        test_size: the shorter side of a resized image.
-        test_proposals: how many proposals go into NMS, and how many come out of it at most.
-        score_threshold: boxes with a lower score are dropped.
-        nms_threshold: of two boxes whose IoU is higher, the one with the lower score is dropped.
-        max_boxes: of an image.
-    """
-
-    test_size: int = 800
-    test_proposals: tuple[int, int] = (6000, 1000)
-    score_threshold: float = 0.01
-    nms_threshold: float = 0.4
-    max_boxes: int = 100
+    test_size: int = option(800, "shortest side of a resized image", unit="px", min=1)
+    test_proposals: tuple[int, int] = option(
+        (6000, 1000), "before and after non-maximum suppression", min=1,
+        metavar=("BEFORE", "AFTER"),
+    )  # fmt: skip
+    score_threshold: float = option(0.01, "below which boxes are dropped", min=0, max=1)
+    nms_threshold: float = option(
+        0.4, "IoU above which the box of lower score is dropped", min=0, max=1
+    )
+    max_boxes: int = option(100, "of an image", unit="boxes", min=1)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection.rpn import RPNHead
+from torch.nn import functional
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import roi_align
+
+from .options import TORCHVISION_BETA
 
 
 class ProposalHead(RPNHead):
@@ -15,6 +21,64 @@ class ProposalHead(RPNHead):
         """Maps to objectness (B, A, h, w) and box deltas (B, 4A, h, w)."""
         objectness, deltas = super().forward(x)
         return [o.float() for o in objectness], [d.float() for d in deltas]
+
+
+class ProposalNetwork(RegionProposalNetwork):
+    """torchvision's, with a choice of the β of its smooth L1, which there is 1/9."""
+
+    def __init__(self, *parts: Any, beta: float, **options: Any) -> None:
+        super().__init__(*parts, **options)
+        self.beta = beta
+
+    def compute_loss(
+        self,
+        objectness: Tensor,
+        pred_bbox_deltas: Tensor,
+        labels: list[Tensor],
+        regression_targets: list[Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """The losses of the anchors that are drawn: of whether there is an object, and of boxes."""
+        if self.beta == TORCHVISION_BETA:
+            return super().compute_loss(objectness, pred_bbox_deltas, labels, regression_targets)
+        drawn = [torch.where(torch.cat(d, dim=0))[0] for d in self.fg_bg_sampler(labels)]
+        positive, every = drawn[0], torch.cat(drawn)
+        box = functional.smooth_l1_loss(
+            pred_bbox_deltas[positive], torch.cat(regression_targets)[positive],
+            beta=self.beta, reduction="sum",
+        )  # fmt: skip
+        wanted = torch.cat(labels)[every]
+        loss = functional.binary_cross_entropy_with_logits(objectness.flatten()[every], wanted)
+        return loss, box / every.numel()
+
+
+class RegionHeads(RoIHeads):
+    """torchvision's, with the same choice."""
+
+    def __init__(self, *parts: Any, beta: float, **options: Any) -> None:
+        super().__init__(*parts, **options)
+        self.beta = beta
+
+    def forward(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        image_shapes: list[tuple[int, int]],
+        targets: list[dict[str, Tensor]] | None = None,
+    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+        """Detections of each image, or in training the losses."""
+        if not self.training or self.beta == TORCHVISION_BETA:
+            return super().forward(features, proposals, image_shapes, targets)
+        proposals, _, labels, wanted = self.select_training_samples(proposals, targets)
+        pooled = self.box_head(self.box_roi_pool(features, proposals, image_shapes))
+        logits, deltas = self.box_predictor(pooled)
+        of_all = torch.cat(labels)
+        positive = torch.where(of_all > 0)[0]
+        box = functional.smooth_l1_loss(
+            deltas.view(len(deltas), -1, 4)[positive, of_all[positive]],
+            torch.cat(wanted)[positive], beta=self.beta, reduction="sum",
+        )  # fmt: skip
+        loss = functional.cross_entropy(logits, of_all)
+        return [], {"loss_classifier": loss, "loss_box_reg": box / of_all.numel()}
 
 
 class RegionPool(nn.Module):

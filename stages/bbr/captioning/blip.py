@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,8 +21,8 @@ from transformers.utils import logging as transformers_logging
 
 from ..backbones.base import Backbone
 from ..backbones.hub import repository_reachable
-from ..command_line.cli import positive_int
 from ..errors import InputError
+from ..options import option
 from ..storage.safetensors_files import fit_weights, read_tensors, write_tensors
 from .small_blip import SmallCaptionerSpec, build_small_captioner, word_tokenizer
 
@@ -34,15 +33,15 @@ _PUBLISHED_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 @dataclass(frozen=True)
 class CaptionOptions:
-    """How captions are searched for; the defaults are WWbL's.
+    """How captions are searched for; the defaults are WWbL's."""
 
-    beams: of the beam search.
-    least_length, greatest_length: of a caption in tokens, its start included.
-    """
-
-    beams: int = 3
-    least_length: int = 5
-    greatest_length: int = 30
+    beams: int = option(3, "of the search for a caption", min=1)
+    min_length: int = option(5, "of a caption, its start included", unit="tokens", min=1)
+    max_length: int = option(30, "of a caption, its start included", unit="tokens", min=1)
+    caption_prompt: str = option(
+        "", "what captions go on from, which counts as a part of their length and is then left out;"
+        " in WWbL's code a picture of", later=True,
+    )  # fmt: skip
 
 
 class Captioner(nn.Module):
@@ -72,7 +71,7 @@ class Captioner(nn.Module):
         """What BLIP reads of crops (H, W, 3) uint8 of any sizes: (B, C, S, S)."""
         pixels = self.image_processor(images=list(crops), return_tensors="pt")["pixel_values"]
         pixels = pixels.to(self.model.device)
-        return pixels if self.trunk is None else self.trunk.enter(pixels, 0)
+        return pixels if self.trunk is None else self.trunk.frozen_forward(pixels, 0)
 
     @torch.no_grad()
     def generate(self, observed: Tensor, options: CaptionOptions) -> list[str]:
@@ -82,20 +81,34 @@ class Captioner(nn.Module):
             InputError: the network has no room for captions that long.
         """
         room = self.model.config.text_config.max_position_embeddings
-        if options.greatest_length > room:
+        if options.max_length > room:
             raise InputError(
-                f"--greatest-length {options.greatest_length}: this captioner says {room} tokens"
-                " at most"
+                f"--max-length {options.max_length}: this captioner says {room} tokens at most"
             )
+        begun = self._begun(options.caption_prompt, len(observed))
         tokens = self.model.generate(
             observed,
+            **begun,
             num_beams=options.beams,
-            min_length=options.least_length,
-            max_length=options.greatest_length,
+            min_length=options.min_length,
+            max_length=options.max_length,
             do_sample=False,
         )
         texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-        return [" ".join(text.split()) for text in texts]
+        captions = [" ".join(text.split()) for text in texts]
+        said = " ".join(options.caption_prompt.split())
+        return [caption.removeprefix(said).strip() for caption in captions]
+
+    def _begun(self, prompt: str, count: int) -> dict[str, Tensor]:
+        """The prompt as tokens, for each crop; the model itself puts its start in their first
+        place, and goes on before their last."""
+        if not prompt:
+            return {}
+        tokens = self.tokenizer([prompt.strip()] * count, return_tensors="pt")
+        return {
+            "input_ids": tokens["input_ids"].to(self.model.device),
+            "attention_mask": tokens["attention_mask"].to(self.model.device),
+        }
 
 
 def load_captioner(source: str) -> Captioner:
@@ -202,30 +215,4 @@ def _unusable(source: str, error: Exception | None = None) -> InputError:
         f"--captioner {source}: not a folder of BLIP's files, and could not be fetched{why}; give"
         f" one with {', '.join(_PUBLISHED_FILES)} and the tokenizer's files, or the embedded"
         " workflow/resources/scenes_captioner.safetensors"
-    )
-
-
-def add_captioner_options(parser: argparse.ArgumentParser) -> None:
-    """Options for `load_captioner` and of `CaptionOptions`."""
-    default = CaptionOptions()
-    parser.add_argument(
-        "--captioner", required=True, help="weights: a file of ours, or BLIP's folder or hub name"
-    )
-    parser.add_argument(
-        "--beams",
-        type=positive_int,
-        default=default.beams,
-        help=f"of the search for a caption [{default.beams}]",
-    )
-    parser.add_argument(
-        "--least-length",
-        type=positive_int,
-        default=default.least_length,
-        help=f"of a caption in tokens [{default.least_length}]",
-    )
-    parser.add_argument(
-        "--greatest-length",
-        type=positive_int,
-        default=default.greatest_length,
-        help=f"likewise [{default.greatest_length}]",
     )

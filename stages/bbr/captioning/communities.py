@@ -7,30 +7,36 @@ threshold.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import networkx
 import numpy as np
 
-from ..command_line.cli import non_negative_int, positive_int
+from ..options import option
+
+GROUPINGS = ("louvain", "threshold")
+
+
+ALONE = ("each", "none")
 
 
 @dataclass(frozen=True)
 class CommunityOptions:
-    """How captions are grouped.
+    """How captions are grouped."""
 
-    communities: `louvain` or `threshold`.
-    threshold: cosine from which two captions are alike.
-    least_community: captions of a community; a smaller one is dropped.
-    community_seed: of the order in which Louvain looks at captions.
-    """
-
-    communities: str = "louvain"
-    threshold: float = 0.85
-    least_community: int = 2
-    community_seed: int = 0
+    communities: str = option(
+        "louvain", "Louvain's (the paper), or the released code's", choices=GROUPINGS
+    )
+    threshold: float = option(0.85, "cosine from which two captions are alike", min=-1, max=1)
+    min_community: int = option(2, "below which a community is dropped", unit="captions", min=1)
+    community_seed: int = option(0, "of the order in which Louvain looks at captions", min=0)
+    no_community: str = option(
+        "each",
+        "where no captions are alike: each is one; or none, as in WWbL's code, and no description",
+        choices=ALONE,
+        later=True,
+    )
 
 
 def find_communities(embeddings: np.ndarray, options: CommunityOptions) -> list[list[int]]:
@@ -41,11 +47,14 @@ def find_communities(embeddings: np.ndarray, options: CommunityOptions) -> list[
 
     Returns:
         Positions, ascending in each; no caption is in two. Where there is no community of the least
-        size each caption is one, for then none is more telling than another; a lone caption, too.
+        size each caption is one, for then none is more telling than another; a lone caption, too;
+        or there is none.
     """
     alike = similarity(embeddings)
     found = COMMUNITIES[options.communities](alike, options)
-    large = [community for community in found if len(community) >= options.least_community]
+    large = [community for community in found if len(community) >= options.min_community]
+    if not large and options.no_community == "none":
+        return []
     if not large:
         return [[i] for i in range(len(embeddings))]
     return sorted((sorted(c) for c in large), key=lambda c: (-len(c), c[0]))
@@ -84,16 +93,16 @@ def threshold_communities(alike: np.ndarray, options: CommunityOptions) -> list[
     taken = np.zeros(len(near), dtype=bool)
     found = []
     for i in np.argsort(-sizes, kind="stable"):
-        if sizes[i] < options.least_community:
+        if sizes[i] < options.min_community:
             break
         free = np.flatnonzero(near[i] & ~taken)
-        if len(free) >= options.least_community:
+        if len(free) >= options.min_community:
             taken[free] = True
             found.append(free.tolist())
     return found
 
 
-COMMUNITIES = {"louvain": louvain, "threshold": threshold_communities}
+COMMUNITIES = dict(zip(GROUPINGS, (louvain, threshold_communities), strict=True))
 
 
 def representatives(embeddings: np.ndarray, communities: Sequence[Sequence[int]]) -> list[int]:
@@ -107,32 +116,3 @@ def representatives(embeddings: np.ndarray, communities: Sequence[Sequence[int]]
         own = np.asarray(embeddings, dtype=np.float64)[list(community)]
         chosen.append(community[int((own @ own.mean(0)).round(5).argmax())])
     return chosen
-
-
-def add_community_options(parser: argparse.ArgumentParser) -> None:
-    """Options for every field of `CommunityOptions`."""
-    default = CommunityOptions()
-    parser.add_argument(
-        "--communities",
-        choices=COMMUNITIES,
-        default=default.communities,
-        help="Louvain's (the paper), or the released code's [louvain]",
-    )
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        default=default.threshold,
-        help="cosine from which two captions are alike [0.85]",
-    )
-    parser.add_argument(
-        "--least-community",
-        type=positive_int,
-        default=default.least_community,
-        help="captions; smaller communities are dropped [2]",
-    )
-    parser.add_argument(
-        "--community-seed",
-        type=non_negative_int,
-        default=default.community_seed,
-        help="of Louvain [0]",
-    )

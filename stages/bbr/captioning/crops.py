@@ -17,8 +17,8 @@ from ..scenes.phrases import RELATIONS, SIDES
 
 BACKGROUND = "a photo of the background"
 _SEEN, _HIDDEN = 0.6, 0.15  # shares of an object's box: it is in a crop from here on, or up to here
-_MOST_NAMED = 2  # objects in one text
-_LEAST_AREA = 0.08  # of a crop, as a share of the image's
+_MAX_NAMED = 2  # objects in one text
+_MIN_AREA = 0.08  # of a crop, as a share of the image's
 _MARGIN = 0.5  # greatest, on each side of an object's box, as a share of that side
 _TRIM = 0.15  # greatest that is cut off instead
 # Words that say where an object is; a crop does not show it.
@@ -68,7 +68,7 @@ def draw_crops(index: Index, objects: int, windows: int, seed: int) -> list[Crop
         drawn += [_window(height, width, rng) for _ in range(windows)]
         for box in drawn:
             named = _named(box, boxes)
-            if named is not None and _area(box) >= _LEAST_AREA * height * width:
+            if named is not None and _area(box) >= _MIN_AREA * height * width:
                 crops.append(Crop(position, box, tuple(texts[i] for i in named)))
     return crops
 
@@ -96,7 +96,7 @@ def _named(box: tuple[int, ...], objects: np.ndarray) -> list[int] | None:
     seen = np.flatnonzero(shares >= _SEEN)
     if not len(seen) and (shares > _HIDDEN).any():
         return None
-    return seen[np.argsort(-shown[seen], kind="stable")][:_MOST_NAMED].tolist()
+    return seen[np.argsort(-shown[seen], kind="stable")][:_MAX_NAMED].tolist()
 
 
 def _around(

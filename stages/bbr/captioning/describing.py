@@ -41,6 +41,7 @@ class Describer:
         image_size: side of the square that an image is resized to before all else.
         same_iou: regions that overlap so much share a caption; None: each has its own.
         batch_size: crops, or texts, that a network sees at once.
+        bare: CLIP is shown captions as they are, without its prompt.
         seconds: spent so far on each step.
     """
 
@@ -52,6 +53,7 @@ class Describer:
     image_size: int
     same_iou: float | None
     batch_size: int
+    bare: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
     def describe(self, images: Sequence[np.ndarray]) -> list[list[Description]]:
@@ -89,7 +91,7 @@ class Describer:
 
     def _group(self, captions: list[str], regions: np.ndarray) -> list[Description]:
         with self._timed("embeddings of captions"):
-            embeddings = embed_texts(self.clip, captions, self.batch_size)
+            embeddings = embed_texts(self.clip, captions, self.batch_size, self.bare)
         with self._timed("communities"):
             found = find_communities(embeddings, self.communities)
             chosen = representatives(embeddings, found)
@@ -107,11 +109,14 @@ class Describer:
 
 
 @torch.no_grad()
-def embed_texts(clip: Clip, texts: Sequence[str], batch_size: int) -> np.ndarray:
-    """Unit embeddings (n, d) float32 of texts in CLIP's prompt; each text is looked at once."""
-    distinct = list(dict.fromkeys(prompt(text) for text in texts))
+def embed_texts(
+    clip: Clip, texts: Sequence[str], batch_size: int, bare: bool = False
+) -> np.ndarray:
+    """Unit embeddings (n, d) float32 of texts in CLIP's prompt, or bare; each is looked at once."""
+    shown = list(texts) if bare else [prompt(text) for text in texts]
+    distinct = list(dict.fromkeys(shown))
     parts = [clip.encode_texts(part).float().cpu() for part in chunks(distinct, batch_size)]
     if not parts:
         return np.zeros((0, 1), dtype=np.float32)
     numbers = {text: i for i, text in enumerate(distinct)}
-    return torch.cat(parts).numpy()[[numbers[prompt(text)] for text in texts]]
+    return torch.cat(parts).numpy()[[numbers[text] for text in shown]]

@@ -8,7 +8,6 @@ those that take more than a share of the image.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,27 +16,39 @@ import torch
 from torchvision.ops import box_iou
 
 from ..baselines.selective_search import selective_search
-from ..command_line.cli import fraction, non_negative_int, positive_int
+from ..options import option
 
 # (H, W, 3) uint8 RGB to (n, 4) int xyxy.
 Proposer = Callable[[np.ndarray], np.ndarray]
+
+
+GRIDS = ("overlapping", "adjoining")
+PIXELS = ("bytes", "floats")
 
 
 @dataclass(frozen=True)
 class ProposalOptions:
     """Which regions.
 
-    least_area: share of the image; regions must have more. A window of a quarter of each side has
-        6 % and falls out at 10 %.
-    windows: a window's side is the image's, divided by each of these.
-    stride: from one window to the next, in windows.
-    proposal_seed: of selective search's random factors.
+    A window of a quarter of each side has 6 % of the area and falls out at 10 %.
     """
 
-    least_area: float = 0.1
-    windows: tuple[int, ...] = (2, 3, 4)
-    stride: float = 0.5
-    proposal_seed: int = 0
+    min_area: float = option(
+        0.1, "share of the image that a region must have more than", min=0, below=1
+    )
+    windows: tuple[int, ...] = option(
+        (2, 3, 4), "image's side, divided by a window's", min=1, empty=True
+    )
+    stride: float = option(0.5, "from window to window", unit="windows", above=0)
+    window_grid: str = option(
+        "overlapping", "windows by stride, the last at the edge; or adjoining ones, WWbL's code",
+        choices=GRIDS, later=True,
+    )  # fmt: skip
+    search_pixels: str = option(
+        "bytes", "what selective search sees: bytes, or floats in [-1, 1] as in WWbL's code",
+        choices=PIXELS, later=True,
+    )  # fmt: skip
+    proposal_seed: int = option(0, "of selective search", min=0)
 
 
 def propose_regions(
@@ -53,11 +64,19 @@ def propose_regions(
         (n, 4) int64 xyxy in pixels, right and bottom exclusive; n may be 0.
     """
     height, width = image.shape[:2]
-    found = search(image) if search else selective_search(image, options.proposal_seed)
-    windows = [sliding_windows(height, width, d, options.stride) for d in options.windows]
+    if search is None:
+        found = selective_search(image, options.proposal_seed, options.search_pixels)
+    else:
+        found = search(image)
+    windows = [
+        adjoining_windows(height, width, d)
+        if options.window_grid == "adjoining"
+        else sliding_windows(height, width, d, options.stride)
+        for d in options.windows
+    ]
     boxes = np.concatenate((found.reshape(-1, 4).astype(np.int64), *windows))
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    boxes = boxes[areas > options.least_area * height * width]
+    boxes = boxes[areas > options.min_area * height * width]
     _, first = np.unique(boxes, axis=0, return_index=True)
     return boxes[np.sort(first)]
 
@@ -71,6 +90,19 @@ def sliding_windows(height: int, width: int, divisor: int, stride: float) -> np.
     tall, wide = max(1, height // divisor), max(1, width // divisor)
     corners = [(y, x) for y in _starts(height, tall, stride) for x in _starts(width, wide, stride)]
     return np.array([(x, y, x + wide, y + tall) for y, x in corners], dtype=np.int64)
+
+
+def adjoining_windows(height: int, width: int, divisor: int) -> np.ndarray:
+    """The windows of one size that cover an image, row by row, cut off at its edge.
+
+    Returns:
+        (divisor², 4) int64 xyxy in pixels, or fewer of an image of few pixels.
+    """
+    tall, wide = -(-height // divisor), -(-width // divisor)
+    corners = [(y, x) for y in range(0, height, tall) for x in range(0, width, wide)]
+    return np.array(
+        [(x, y, min(x + wide, width), min(y + tall, height)) for y, x in corners], dtype=np.int64
+    )
 
 
 def _starts(side: int, window: int, stride: float) -> list[int]:
@@ -99,41 +131,3 @@ def stand_ins(boxes: np.ndarray, same_iou: float | None) -> np.ndarray:
         if len(earlier):
             positions[i] = earlier[0]
     return positions
-
-
-def add_proposal_options(parser: argparse.ArgumentParser) -> None:
-    """Options for every field of `ProposalOptions`."""
-    default = ProposalOptions()
-    windows = " ".join(map(str, default.windows))
-    parser.add_argument(
-        "--least-area",
-        type=fraction,
-        default=default.least_area,
-        help="of a region, as a share of the image [0.1]",
-    )
-    parser.add_argument(
-        "--windows",
-        type=positive_int,
-        nargs="*",
-        default=list(default.windows),
-        help=f"image's side, divided by a window's [{windows}]",
-    )
-    parser.add_argument(
-        "--stride",
-        type=_positive,
-        default=default.stride,
-        help="from window to window, in windows [0.5]",
-    )
-    parser.add_argument(
-        "--proposal-seed",
-        type=non_negative_int,
-        default=default.proposal_seed,
-        help="of selective search [0]",
-    )
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value

@@ -22,6 +22,7 @@ from ..backbones.base import Backbone
 from ..backbones.build import load_backbone
 from ..clip.small_network import TRUNK
 from ..errors import InputError
+from ..options import option
 
 PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[START]", "[END]"
 _SPECIAL = (PAD, UNKNOWN, START, END)  # their numbers are their places here; words follow
@@ -34,17 +35,16 @@ class SmallCaptionerSpec:
 
     Attributes:
         vocabulary: the words that it can say.
-        image_size: side in pixels of the crops that it sees.
-        width, layers, heads: of both towers.
-        context_length: tokens of a caption at most, start and end included.
     """
 
-    vocabulary: tuple[str, ...]
-    image_size: int = 96
-    width: int = 128
-    layers: int = 2
-    heads: int = 4
-    context_length: int = 32
+    vocabulary: tuple[str, ...] = ()
+    image_size: int = option(96, "side of the crops that it sees", unit="px", min=1)
+    width: int = option(128, "channels of both towers", min=1)
+    layers: int = option(2, "of both towers", min=1)
+    heads: int = option(4, "of both towers", min=1)
+    context_length: int = option(
+        32, "of a caption at most, start and end included", unit="tokens", min=1
+    )
 
 
 def word_tokenizer(spec: SmallCaptionerSpec) -> PreTrainedTokenizerFast:

@@ -6,11 +6,10 @@ product is the cosine that the paper writes CLIP(I, t).
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
+from ..options import option, recorded
 from ..storage.foreign_checkpoints import read_checkpoint
 from ..storage.safetensors_files import fit_weights, write_tensors
 from .small_network import SmallClipSpec, WordTokenizer, build_small_clip, is_from_package
 
 PREFIX = "image of "
+PIXELS = ("clip", "half")
+RESIZING = ("bicubic", "bilinear")
 _FILE_ENDINGS = (".safetensors", ".pt", ".pth", ".bin")
 
 
@@ -34,11 +36,15 @@ class Clip(nn.Module):
     Attributes:
         model: open_clip's network.
         spec: of a small CLIP of ours, else None.
+        hidden: what a masked pixel becomes, in [0, 1].
+        resizing: how images change size, see `resized`.
     """
 
     model: Any  # of several classes, whose parts have no common type
     mean: Tensor
     std: Tensor
+    hidden: float = 0.0
+    resizing: str = "bicubic"
 
     def __init__(
         self,
@@ -57,11 +63,27 @@ class Clip(nn.Module):
 
     def prepare(self, images: Tensor) -> Tensor:
         """Images at the network's size, normalised; gradients pass through."""
-        if tuple(images.shape[-2:]) != self.size:
-            # In float32: under bf16 Fabric rounds what a network reads, and a CPU cannot resize it.
-            images = images.float()
-            images = functional.interpolate(images, self.size, mode="bicubic", antialias=True)
-        return (images - self.mean) / self.std
+        return (self.resized(images) - self.mean) / self.std
+
+    def resized(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) at the network's size: `bicubic` with antialiasing, or as WWbL has it
+        `bilinear` with corners aligned."""
+        if tuple(images.shape[-2:]) == self.size:
+            return images
+        # In float32: under bf16 Fabric rounds what a network reads, and a CPU cannot resize it.
+        images = images.float()
+        if self.resizing == "bilinear":
+            return functional.interpolate(images, self.size, mode="bilinear", align_corners=True)
+        return functional.interpolate(images, self.size, mode="bicubic", antialias=True)
+
+    def take_pixels(self, pixels: str) -> Clip:
+        """Normalise by CLIP's own mean and std (`clip`), and hide pixels in black; or by 0.5 and
+        0.5 (`half`), and hide them in what is 0 then: grey."""
+        if pixels == "half":
+            self.mean.fill_(0.5)
+            self.std.fill_(0.5)
+            self.hidden = 0.5
+        return self
 
     def encode_images(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] to (B, d) of unit length."""
@@ -209,15 +231,37 @@ def save_small_clip(path: Path | str, clip: Clip, provenance: dict[str, Any]) ->
     write_tensors(path, trained, {"clip": asdict(clip.spec), "provenance": provenance})
 
 
-def add_clip_options(parser: argparse.ArgumentParser) -> None:
-    """Options for `load_clip`."""
-    parser.add_argument("--clip", required=True, help="weights: a file, or a tag of open_clip's")
-    parser.add_argument("--clip-architecture", help="a model of open_clip [the file's]")
+@dataclass(frozen=True)
+class ClipOptions:
+    """Which CLIP."""
 
+    clip: str = option(help="weights: a file, or a tag of open_clip's")
+    clip_architecture: str | None = option(None, "a model of open_clip [the file's]")
+    clip_pixels: str = option(
+        "clip",
+        "by what images are normalised: CLIP's own mean and std, masked pixels black; or half, 0.5"
+        " and 0.5, masked pixels grey, as in WWbL's code",
+        choices=PIXELS,
+        later=True,
+    )
+    resizing: str = option(
+        "bicubic",
+        "how images and maps change size: bicubic, or bilinear as in WWbL's code",
+        choices=RESIZING,
+        later=True,
+    )
 
-def take_clip(options: dict[str, Any]) -> tuple[Clip, dict[str, Any], Path | None]:
-    """Pop what `add_clip_options` added: CLIP, its provenance parameters and its file, if any."""
-    weights, architecture = options.pop("clip"), options.pop("clip_architecture")
-    path = weights_path(weights)
-    recorded = {"clip": "file" if path else weights, "clip_architecture": architecture}
-    return load_clip(weights, architecture), recorded, path
+    @property
+    def file(self) -> Path | None:
+        """The file of weights, if any."""
+        return weights_path(self.clip)
+
+    def recorded(self) -> dict[str, Any]:
+        """What the provenance says; a file is there by its digest."""
+        return {**recorded(self), "clip": "file" if self.file else self.clip}
+
+    def load(self) -> Clip:
+        """CLIP in evaluation mode."""
+        network = load_clip(self.clip, self.clip_architecture).take_pixels(self.clip_pixels)
+        network.resizing = self.resizing
+        return network

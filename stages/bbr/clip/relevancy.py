@@ -47,7 +47,8 @@ class _Record:
 
 
 def relevancy_maps(clip: Clip, images: Tensor, texts: Tensor, size: tuple[int, int]) -> Tensor:
-    """Relevancy of each image for its text: (B, H, W) in [0, 1], 0 and 1 both reached.
+    """Relevancy of each image for its text: (B, H, W) in [0, 1], 0 and 1 both reached, or with
+    `bilinear` resizing nearly so.
 
     A map of one value throughout becomes 0.
 
@@ -59,8 +60,17 @@ def relevancy_maps(clip: Clip, images: Tensor, texts: Tensor, size: tuple[int, i
     Raises:
         InputError: the image tower has neither [CLS] nor attention pooling.
     """
-    relevancy = patch_relevancy(clip, images, texts)
-    maps = functional.interpolate(relevancy.unsqueeze(1), size, mode="bilinear").squeeze(1)
+    relevancy = patch_relevancy(clip, images, texts).unsqueeze(1)
+    if clip.resizing == "bicubic":
+        return _min_max(functional.interpolate(relevancy, size, mode="bilinear").squeeze(1))
+    # WWbL's code scales maps at the size of CLIP's images, and brings them to g's thereafter.
+    maps = _min_max(functional.interpolate(relevancy, clip.size, mode="bilinear").squeeze(1))
+    resized = functional.interpolate(maps.unsqueeze(1), size, mode="bilinear", align_corners=True)
+    return resized.squeeze(1)
+
+
+def _min_max(maps: Tensor) -> Tensor:
+    """(B, H, W) each from 0 to 1."""
     low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
     return (maps - low) / (high - low).clamp(min=torch.finfo(maps.dtype).tiny)
 

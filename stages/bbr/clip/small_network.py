@@ -7,6 +7,8 @@ place of pixels, since a few thousand scenes do not teach a transformer to see.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import open_clip
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from ..backbones.base import Backbone
 from ..backbones.build import load_backbone
 from ..errors import InputError
+from ..options import option
 
 TRUNK = "efficientnet_lite0"
 _TRUNK_KEYS = "visual.trunk."
@@ -28,22 +31,21 @@ class SmallClipSpec:
 
     Attributes:
         vocabulary: the words that it tells apart.
-        image_size: side in pixels of the images that it sees.
-        trunk: `efficientnet_lite0`, whose weights come from a package; None for pixels.
-        patch_size: of a transformer on pixels; a trunk's own stride takes its place.
-        embed_dim, width, layers, heads: of the towers; text has as many layers as images.
-        context_length: tokens of a text, start and end included.
     """
 
-    vocabulary: tuple[str, ...]
-    image_size: int = 128
-    trunk: str | None = TRUNK
-    patch_size: int = 16
-    embed_dim: int = 128
-    width: int = 128
-    layers: int = 2
-    heads: int = 4
-    context_length: int = 32
+    vocabulary: tuple[str, ...] = ()
+    image_size: int = option(128, "side of the images that it sees", unit="px", min=1)
+    trunk: str | None = option(
+        TRUNK, "frozen features below the transformer, or none: pixels", choices=(TRUNK, None)
+    )
+    patch_size: int = option(
+        16, "of a transformer on pixels; a trunk has its own", unit="px", min=1
+    )
+    embed_dim: int = option(128, "numbers of an embedding", min=1)
+    width: int = option(128, "channels of the towers", min=1)
+    layers: int = option(2, "of each tower", min=1)
+    heads: int = option(4, "of each tower", min=1)
+    context_length: int = option(32, "of a text, start and end included", unit="tokens", min=1)
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
 
@@ -57,7 +59,7 @@ class SmallTower(nn.Module):
 
     def observe(self, pixels: Tensor) -> Tensor:
         """What the transformer reads of prepared images; the same at every training step."""
-        return pixels if self.trunk is None else self.trunk.enter(pixels, 0)
+        return pixels if self.trunk is None else self.trunk.frozen_forward(pixels, 0)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Prepared images (B, 3, S, S) to (B, embed_dim)."""
@@ -78,6 +80,11 @@ class WordTokenizer:
     def __call__(self, texts: list[str]) -> Tensor:
         """B texts to (B, context_length) int64; what does not fit is cut off."""
         return torch.tensor([self._encode(text) for text in texts]).view(-1, self._length)
+
+    def unknown_words(self, texts: Iterable[str]) -> dict[str, int]:
+        """The words of texts that are outside the vocabulary, and in how many texts each is."""
+        found = Counter(word for text in texts for word in {*words_of(text)})
+        return {word: n for word, n in found.most_common() if word not in self._number}
 
     def _encode(self, text: str) -> list[int]:
         words = [self._number.get(word, self._unknown) for word in words_of(text)]

@@ -19,12 +19,18 @@ from threadpoolctl import threadpool_limits
 from ..errors import InputError
 from ..storage.atomic import require_writable
 from .fast_import import loaded
+from .parser import build_parser, parse
 
 T = TypeVar("T")
 log = logging.getLogger("bbr")
 _threads: int | None = None
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+_LESS_MEMORY = (
+    "give less at once: a smaller --max-side of the index (datasets.NAME.max_side), --batch-size or"
+    " --batch-pixels, or give the job more memory"
+)
 
 # What a full disk, a read-only folder or a wrong path raise: the user's to mend, not a bug.
 _USER_ERRNOS = {
@@ -40,81 +46,15 @@ _USER_ERRNOS = {
 }
 
 
-def stage_parser(description: str | None) -> argparse.ArgumentParser:
-    """An argument parser whose help is the stage's docstring and shows every default."""
-    parser = argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--threads", type=positive_int, default=None, help="CPU threads [all]")
-    return parser
-
-
-def add_device_options(parser: argparse.ArgumentParser) -> None:
-    """Add --device and --precision to a stage that runs networks."""
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument(
-        "--precision",
-        choices=("fp32", "bf16"),
-        default="fp32",
-        help="arithmetic of the networks; weights stay float32 [fp32]",
-    )
-
-
-def positive_int(text: str) -> int:
-    """An argparse type: an integer of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive integer")
-    return value
-
-
-def non_negative_int(text: str) -> int:
-    """An argparse type: an integer of at least 0."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return value
-
-
-def non_negative_float(text: str) -> float:
-    """An argparse type: a finite number of at least 0."""
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of at least 0")
-    return value
-
-
-def open_fraction(text: str) -> float:
-    """An argparse type: a number in (0, 1)."""
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in (0, 1)")
-    return value
-
-
-def positive_fraction(text: str) -> float:
-    """An argparse type: a number in (0, 1]."""
-    value = float(text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in (0, 1]")
-    return value
-
-
-def fraction(text: str) -> float:
-    """An argparse type: a number in [0, 1)."""
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1)")
-    return value
-
-
 def execute(
-    run: Callable[..., Any], parser: argparse.ArgumentParser, argv: list[str] | None
+    run: Callable[..., Any],
+    description: str | None,
+    argv: list[str] | None = None,
+    program: str | None = None,
 ) -> int:
-    """Parse `argv`, call `run` with the options by name and return the exit status.
+    """Parse `argv` into the options that `run` takes, call it and return the exit status.
 
+    `description` heads the help; `program` is what the user typed, where that is not the script.
     `--threads` is applied here and not passed on. 0 is success; 1 is an error that the user can
     mend, told in one line on stderr; 130 is an interrupt. Anything else is a bug and keeps its
     traceback.
@@ -123,13 +63,15 @@ def execute(
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     # A cluster ends jobs with SIGTERM: leave through `finally`, so that no half file stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    parser = build_parser(run, description, program)
+    parser.add_argument("--threads", type=_thread_number, help="CPU threads [all]")
     try:
-        options = vars(parser.parse_args(argv))
-        if "output" in options:
-            require_writable(options["output"])  # now, and not after hours of work
+        options, given = parse(run, parser, argv)
+        if getattr(given, "output", None) is not None:
+            require_writable(given.output)  # now, and not after hours of work
         if "torch" in sys.modules:
             keep_freed_memory()
-        with limit_threads(options.pop("threads", None)):
+        with limit_threads(given.threads):
             run(**options)
     except InputError as error:
         return _fail(parser.prog, str(error))
@@ -138,9 +80,30 @@ def execute(
             raise
         where = f"{error.filename}: " if error.filename else ""
         return _fail(parser.prog, f"{where}{error.strerror}")
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _fail(parser.prog, f"out of memory ({_first_line(error)}); {_LESS_MEMORY}")
     except KeyboardInterrupt:
         return _fail(parser.prog, "interrupted", status=130)
     return 0
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python's, NumPy's or torch's allocation failed, on a CPU or a GPU."""
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "") or "of the machine"
+
+
+def _thread_number(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
 
 
 def _fail(program: str, message: str, status: int = 1) -> int:

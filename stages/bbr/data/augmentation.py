@@ -2,39 +2,70 @@
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from ..command_line.cli import fraction
+from ..command_line.fast_import import large_imports
+from ..options import option
 
-AUGMENTATIONS = ("none", "flip_maps", "crop_flip")
+AUGMENTATIONS = ("none", "flip_maps", "crop_flip", "native_crop_flip")
+CROPS = ("crop_flip", "native_crop_flip")  # of images, which f then sees at each step
 
 
-def add_channel_dropout(parser: argparse.ArgumentParser) -> None:
-    """The option for `drop_channels`."""
-    parser.add_argument(
-        "--channel-dropout",
-        type=fraction,
-        default=0.0,
-        help="share of f's channels that h is not shown, drawn anew for each image [0]",
+@dataclass(frozen=True)
+class ChannelDropout:
+    """What h is shown of f; see `drop_channels`."""
+
+    channel_dropout: float = option(
+        0.0, "share of f's channels that h is not shown, drawn anew for each image", min=0, below=1
     )
 
 
-def crop_and_flip(images: Tensor, generator: torch.Generator, least_area: float = 0.9) -> Tensor:
+def crop_and_flip(images: Tensor, generator: torch.Generator, min_area: float = 0.9) -> Tensor:
     """RandomResizedCrop to the same size (bicubic) and horizontal flip, one draw an image.
 
     Args:
         images: (B, 3, S, S) uint8.
-        least_area: smallest crop, as a fraction of the image's area.
+        min_area: smallest crop, as a fraction of the image's area.
 
     Returns:
         (B, 3, S, S) uint8.
     """
-    cropped = [_crop(image, generator, least_area) for image in images]
+    cropped = [_crop(image, generator, min_area) for image in images]
     return torch.stack(cropped)
+
+
+def crop_native(pixels: np.ndarray, size: int, generator: torch.Generator) -> Tensor:
+    """RandomResizedCrop (bicubic) of an image as it lies on disk, and horizontal flip.
+
+    As the released code has it, which crops before it resizes: torchvision draws crops of other
+    shapes than the image's too, of 0.9 of its area or more.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+
+    Returns:
+        (3, size, size) uint8.
+    """
+    with large_imports():
+        from torchvision.transforms import RandomResizedCrop
+
+    # torchvision draws from the generator that all share.
+    seed = int(torch.randint(2**62, (), generator=generator))
+    image = Image.fromarray(pixels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        top, left, height, width = RandomResizedCrop.get_params(image, [0.9, 1], [3 / 4, 4 / 3])
+        flip = bool(torch.rand(1) < 0.5)
+    window = image.crop((left, top, left + width, top + height))
+    resized = window.resize((size, size), Image.Resampling.BICUBIC)
+    tensor = torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+    return tensor.flip(-1) if flip else tensor
 
 
 def flip_images(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -81,10 +112,10 @@ def drop_channels(maps: Tensor, share: float, generator: torch.Generator) -> Ten
     return maps * (kept / (1 - share)).to(maps.device, maps.dtype)
 
 
-def _crop(image: Tensor, generator: torch.Generator, least_area: float) -> Tensor:
+def _crop(image: Tensor, generator: torch.Generator, min_area: float) -> Tensor:
     side = image.shape[-1]
     area, top, left, flip = torch.rand(4, generator=generator).tolist()
-    cut = max(1, round(side * (least_area + (1 - least_area) * area) ** 0.5))
+    cut = max(1, round(side * (min_area + (1 - min_area) * area) ** 0.5))
     y, x = int(top * (side - cut + 1)), int(left * (side - cut + 1))
     window = image[:, y : y + cut, x : x + cut].float().unsqueeze(0)
     resized = functional.interpolate(window, (side, side), mode="bicubic", antialias=True)[0]

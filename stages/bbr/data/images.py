@@ -7,20 +7,20 @@ import os
 import warnings
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from ..errors import InputError
+from .image_files import FORMATS, HEIF
 
-# What Pillow reads only with the package pillow-heif: photographs as many telephones take them.
-_HEIF = (".heic", ".heif")
-EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", *_HEIF))
-# Only these decoders are tried, whatever a file's name says: among Pillow's others are some that
-# run external programs (EPS through Ghostscript).
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
+_ORIENTATION = 0x0112  # of EXIF's tags
+# A comment of megabytes in a PNG, as editors and generators write them, is no reason to refuse the
+# picture; Pillow allows one.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 2**27
 # Modes whose pixel values have no fixed relation to sRGB.
 _UNSUPPORTED_MODES = {"F": "floating-point pixels", "LAB": "Lab colours"}
 
@@ -46,9 +46,10 @@ def read_rgb(path: Path | str) -> np.ndarray:
 
     The EXIF orientation is applied. Transparency (an alpha channel, or a transparent colour) is
     composited on white, as a page would show it; dropping it would uncover whatever colour lies
-    hidden below. Grey values of 16 bits are divided by 257, so that 65535 becomes 255. CMYK goes
-    through the device-independent formula, without colour profiles. Of animations and multi-page
-    files the first frame is read.
+    hidden below. Grey values above 8 bits are scaled by the bits that they fill, 10, 12, 14 or 16:
+    cameras and scanners that measure 12 bits mostly store them in 16. CMYK goes through the
+    device-independent formula, without colour profiles. Of animations and multi-page files the
+    first frame is read.
 
     Returns:
         (H, W, 3) uint8, writable, in RGB order.
@@ -73,6 +74,22 @@ def upright_rgb(image: Image.Image) -> np.ndarray:
         return _to_rgb(ImageOps.exif_transpose(image))
     except OSError as error:
         raise UnreadableImage(name, _reason(error)) from error
+
+
+def shrunk_size(height: int, width: int, max_side: int | None) -> tuple[int, int]:
+    """(height, width) of an image whose longer side is at most `max_side`."""
+    if max_side is None or max(height, width) <= max_side:
+        return height, width
+    factor = max_side / max(height, width)
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def shrunk(pixels: np.ndarray, max_side: int | None) -> np.ndarray:
+    """(H, W, 3) uint8 to that size, bicubic with antialiasing; as they are where that is theirs."""
+    height, width = shrunk_size(pixels.shape[0], pixels.shape[1], max_side)
+    if (height, width) == pixels.shape[:2]:
+        return pixels
+    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def checksum(path: Path | str) -> int:
@@ -108,8 +125,29 @@ def read_indexed(path: Path | str, record: dict[str, Any]) -> np.ndarray:
     return pixels
 
 
-def image_size(path: Path | str) -> tuple[int, int]:
-    """(height, width) in pixels of what `read_rgb` returns.
+@dataclass(frozen=True)
+class Look:
+    """What one look at an image file tells.
+
+    Attributes:
+        height, width: in pixels of what `read_rgb` returns, the upright image.
+        orientation: EXIF's, 1 to 8, by which the stored image is turned; 1 is upright.
+        bits: of the grey values that `read_rgb` scales, 16 or fewer; None of 8-bit images.
+    """
+
+    height: int
+    width: int
+    orientation: int = 1
+    bits: int | None = None
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """(height, width) of the image as the file has it, before it is turned."""
+        return (self.width, self.height) if self.orientation > 4 else (self.height, self.width)
+
+
+def look_at(path: Path | str) -> Look:
+    """Size, orientation and depth of an image file.
 
     Every pixel is decoded: a truncated file has a sound header, so a size read from the header
     alone would not tell that `read_rgb` can read the rest.
@@ -117,13 +155,25 @@ def image_size(path: Path | str) -> tuple[int, int]:
     Raises:
         UnreadableImage: exactly when `read_rgb` does.
     """
-    with _open_upright(path) as image:
-        return image.height, image.width
+    turned = [1]
+    with _open_upright(path, turned) as image:
+        bits = _filled_bits(np.asarray(image)) if _is_deep(image) else None
+        return Look(image.height, image.width, turned[0], bits)
+
+
+def image_size(path: Path | str) -> tuple[int, int]:
+    """(height, width) in pixels of what `read_rgb` returns; see `look_at`."""
+    look = look_at(path)
+    return look.height, look.width
 
 
 @contextlib.contextmanager
-def _open_upright(path: Path | str) -> Iterator[Image.Image]:
-    """The decoded image with its EXIF orientation applied, in its own mode."""
+def _open_upright(path: Path | str, turned: list[int] | None = None) -> Iterator[Image.Image]:
+    """The decoded image with its EXIF orientation applied, in its own mode.
+
+    Args:
+        turned: its element is set to that orientation.
+    """
     try:
         if not os.path.isfile(path):
             raise UnreadableImage(path, "no such file")
@@ -131,7 +181,12 @@ def _open_upright(path: Path | str) -> Iterator[Image.Image]:
             raise UnreadableImage(path, "empty file")
         with Image.open(path, formats=_formats(path)) as image:
             _refuse_unsupported(path, image)
+            # Loading turns a TIFF and forgets how; the others are asked once they are loaded, since
+            # a PNG loads itself to answer, and its damage would pass unseen here.
+            tags = getattr(image, "tag_v2", {})
             image.load()
+            if turned is not None:
+                turned[0] = _orientation(image, tags)
             _turn_upright(image)
             yield image
     except (UnreadableImage, MemoryError):
@@ -143,14 +198,14 @@ def _open_upright(path: Path | str) -> Iterator[Image.Image]:
 
 
 def _formats(path: Path | str) -> tuple[str, ...]:
-    if Path(path).suffix.lower() not in _HEIF:
-        return _FORMATS
+    if Path(path).suffix.lower() not in HEIF:
+        return FORMATS
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
         raise UnreadableImage(path, "HEIC needs a package: pip install pillow-heif") from None
     register_heif_opener()
-    return (*_FORMATS, "HEIF")
+    return (*FORMATS, "HEIF")
 
 
 def _refuse_unsupported(path: Path | str, image: Image.Image) -> None:
@@ -162,6 +217,13 @@ def _refuse_unsupported(path: Path | str, image: Image.Image) -> None:
         raise UnreadableImage(path, f"{_UNSUPPORTED_MODES[image.mode]} are not supported")
 
 
+def _orientation(image: Image.Image, tags: Any) -> int:
+    with contextlib.suppress(Exception):  # likewise
+        found = tags.get(_ORIENTATION) or image.getexif().get(_ORIENTATION, 1)
+        return int(found) if found in range(1, 9) else 1
+    return 1
+
+
 def _turn_upright(image: Image.Image) -> None:
     """Apply the EXIF orientation in place; a damaged EXIF block does not cost the picture."""
     with contextlib.suppress(Exception):
@@ -170,7 +232,7 @@ def _turn_upright(image: Image.Image) -> None:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "not a JPEG, PNG, WebP, BMP, TIFF or GIF image"
+        return "not an image of a kind that is read"
     if isinstance(error, Image.DecompressionBombError):
         return f"more pixels than the limit of {Image.MAX_IMAGE_PIXELS}"
     if isinstance(error, OSError) and error.strerror:
@@ -179,8 +241,8 @@ def _reason(error: Exception) -> str:
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return _grey16_to_rgb(np.asarray(image))
+    if _is_deep(image):
+        return _deep_grey_to_rgb(np.asarray(image))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -188,7 +250,22 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def _grey16_to_rgb(grey: np.ndarray) -> np.ndarray:
-    """(H, W) integers read as 0..65535 to (H, W, 3) uint8, rounded; values outside are clipped."""
-    grey = (np.clip(grey, 0, 65535).astype(np.uint32) + 128) // 257
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode == "I" or image.mode.startswith("I;16")
+
+
+def _filled_bits(grey: np.ndarray) -> int:
+    """The least of 10, 12, 14 and 16 bits that hold all values; 16 also where some are larger."""
+    largest = int(grey.max(initial=0))
+    return next((bits for bits in (10, 12, 14) if largest < 2**bits), 16)
+
+
+def _deep_grey_to_rgb(grey: np.ndarray) -> np.ndarray:
+    """(H, W) integers of more than 8 bits to (H, W, 3) uint8, rounded; values outside are clipped.
+
+    The largest value that their bits hold becomes 255.
+    """
+    white = 2 ** _filled_bits(grey) - 1
+    grey = np.clip(grey, 0, white).astype(np.uint32)
+    grey = (grey * 255 + white // 2) // white
     return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)

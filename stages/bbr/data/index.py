@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..options import option
 from ..storage.json_files import read_json, write_json
 
 # Beyond any image, and well inside the range of int32 pixel coordinates.
@@ -41,6 +42,12 @@ class Index:
     def image_root(self) -> Path:
         """The folder that file names start from: info.image_root, relative to the index's own."""
         return self.path.parent / os.path.expanduser(self.info.get("image_root", ""))
+
+    @property
+    def max_side(self) -> int | None:
+        """Longer side in pixels to which images are shrunk before f sees them; None: of none."""
+        side = self.info.get("max_side")
+        return side if type(side) is int and side > 0 else None
 
     def image_root_from(self, folder: Path) -> str:
         """What info.image_root has to say in an index of the same images that lies in `folder`."""
@@ -111,6 +118,15 @@ def parse_shard(text: str) -> tuple[int, int]:
     return i, n
 
 
+@dataclass(frozen=True)
+class ShardOptions:
+    """Which part of an index."""
+
+    shard: tuple[int, int] = option(
+        (0, 1), "this part of the images only, i from 0 [0/1]", parse=parse_shard, metavar="i/n"
+    )
+
+
 def save_index(index: Index) -> None:
     """Write an index to its `path`, atomically."""
     write_json(
@@ -133,7 +149,15 @@ def load_index(path: Path | str) -> Index:
         InputError: missing, not JSON, or not an index that the stages can rely on.
     """
     path = Path(os.path.expanduser(path))
-    content = read_json(path)
+    return as_index(read_json(path), path)
+
+
+def as_index(content: Any, path: Path) -> Index:
+    """`load_index` of what was read from `path`.
+
+    Raises:
+        InputError: not an index that the stages can rely on.
+    """
     if not isinstance(content, dict) or "images" not in content:
         raise InputError(f"{path}: has no `images`, so it is neither an index nor a COCO file")
     index = Index(

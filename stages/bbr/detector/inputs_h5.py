@@ -13,14 +13,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import InputError
 from ..storage.atomic import atomic_path
-from ..storage.hdf5 import DAMAGE, OutputFile, create_hdf5, read_rows
+from ..storage.hdf5 import (
+    DAMAGE,
+    OutputFile,
+    create_hdf5,
+    open_unlocked,
+    read_rows,
+    why_unreadable,
+)
 
 if TYPE_CHECKING:  # importing timm takes seconds, and stages that only read need none of it
     pass
@@ -65,7 +71,7 @@ class DetectorInputs:
         image_id: (n,) int64.
         grid: (h, w).
         image_size: side in pixels that images were resized to.
-        parts: `k`, `qkv` or `mask`.
+        parts: `k`, `qkv`, `qkv_cls` or `mask`.
         shape: (P, N, d); of masks (1, H·W, 1).
 
     Raises:
@@ -77,7 +83,7 @@ class DetectorInputs:
         if not Path(path).is_file():
             raise InputError(f"inputs {path}: no such file")
         try:
-            self._file = h5py.File(path, "r")
+            self._file = open_unlocked(path)
             attributes = dict(self._file.attrs)
             if attributes.get("schema") != SCHEMA or not attributes.get("complete", False):
                 raise InputError(
@@ -92,7 +98,7 @@ class DetectorInputs:
             if self.parts == "mask":
                 self.shape = (1, self.grid[0] * self.grid[1], 1)
         except DAMAGE as error:
-            raise InputError(f"inputs {path}: truncated or damaged; make it again") from error
+            raise InputError(f"inputs {path}: {why_unreadable(error)}") from error
 
     def __enter__(self) -> DetectorInputs:
         return self

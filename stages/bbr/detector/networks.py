@@ -17,6 +17,7 @@ from torch.nn import functional
 from ..command_line.fast_import import large_imports
 from ..data.box_ops import to_cxcywh
 from ..errors import InputError
+from ..options import option
 from ..storage.safetensors_files import fit_weights, read_tensors, write_tensors
 from .layout import layout_channels
 
@@ -28,25 +29,22 @@ _IMAGE_CHANNELS = 3  # of a torchvision stem
 class DetectorSpec:
     """All that is needed to build h but its weights; travels in the weights file's metadata.
 
+    `qkv_image` reads queries, keys and values as a 3-channel image of N patches × d channels (the
+    released code's); `spatial` reads a map of d channels over (h, w); `mask_image` a mask as a grey
+    3-channel image (the paper's, for MOVE).
+
     Attributes:
-        network: `attention`, or of torchvision a ResNet such as `resnet50` (the paper's for
-            discovery) or `vgg16` (the paper's for grounding).
-        layout: `qkv_image` reads queries, keys and values as a 3-channel image of N patches × d
-            channels (the released code's); `spatial` reads a map of d channels over (h, w);
-            `mask_image` a mask as a grey 3-channel image (the paper's, for MOVE).
-        channels: channels of the input in this layout.
-        num_boxes: k.
-        width: hidden channels of `attention`.
-        cell: side of the squares of map pixels that `attention` first turns into channels; 1
-            leaves the map as it is. A mask has far more pixels than f has patches.
+        channels: channels of the input in this layout; no option, since the inputs say it.
     """
 
-    network: str
-    layout: str
-    channels: int
-    num_boxes: int = 10
-    width: int = 64
-    cell: int = 1
+    network: str = option("resnet50", "attention, or of torchvision vgg16 or a ResNet")
+    layout: str = option("qkv_image", "how h's input is laid out", choices=LAYOUTS)
+    channels: int = _IMAGE_CHANNELS
+    num_boxes: int = option(10, "k, the boxes that h predicts", min=1)
+    width: int = option(64, "hidden channels of network attention", min=1)
+    cell: int = option(
+        1, "side of the squares that attention takes as one", unit="px of a map", min=1
+    )
 
 
 class Detector(nn.Module):

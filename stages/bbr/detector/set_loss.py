@@ -6,9 +6,7 @@ matching cost, and the weight of "no object" in the classification term.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -16,35 +14,24 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..data.box_ops import to_xyxy
+from ..options import option
 
 OBJECT, NO_OBJECT = 0, 1
-_LEAST_PROBABILITY = 0.5  # of what h takes for an object, where it may name several
+UNDECIDED = ("likeliest", "none")
+_MIN_PROBABILITY = 0.5  # of what h takes for an object, where it may name several
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """λ1 (classification), λ2 (l1) and λ3 (GIoU) of equation 6, and DETR's weight of "no object".
+    """L_h: λ1 (classification), λ2 (l1), λ3 (GIoU) of equation 6, DETR's weight of "no object".
 
     The first three also weigh the matching cost.
     """
 
-    classification: float = 2.0
-    l1: float = 5.0
-    giou: float = 2.0
-    no_object: float = 0.1
-
-
-def add_loss_options(parser: argparse.ArgumentParser) -> None:
-    """Options for every field of `LossWeights`."""
-    default = LossWeights()
-    for name, value in vars(default).items():
-        option = f"--{name.replace('_', '-')}-weight"
-        parser.add_argument(option, type=float, default=value, help=f"in L_h [{value}]")
-
-
-def pop_loss_weights(options: dict[str, Any]) -> LossWeights:
-    """Take what `add_loss_options` added out of parsed options."""
-    return LossWeights(**{name: options.pop(f"{name}_weight") for name in vars(LossWeights())})
+    classification_weight: float = option(2.0, "of the class in L_h", min=0)
+    l1_weight: float = option(5.0, "of the distance of the boxes in L_h", min=0)
+    giou_weight: float = option(2.0, "of the boxes' GIoU in L_h", min=0)
+    no_object_weight: float = option(0.1, 'of the class "no object" within the class loss', min=0)
 
 
 @dataclass(frozen=True)
@@ -73,9 +60,9 @@ def matching_costs(logits: Tensor, boxes: Tensor, targets: Tensor, weights: Loss
     distance = torch.cdist(boxes, targets.expand(len(boxes), -1, -1), p=1)
     giou = elementwise_giou(boxes.unsqueeze(2), targets)
     return (
-        -weights.classification * probability.unsqueeze(-1)
-        + weights.l1 * distance
-        - weights.giou * giou
+        -weights.classification_weight * probability.unsqueeze(-1)
+        + weights.l1_weight * distance
+        - weights.giou_weight * giou
     )
 
 
@@ -114,21 +101,24 @@ def most_confident(logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     return probability, boxes[torch.arange(len(boxes), device=boxes.device), best]
 
 
-def choose_boxes(logits: Tensor, boxes: Tensor, several: bool) -> list[tuple[Tensor, Tensor]]:
-    """h's answer for each of B maps: probabilities (n,) and boxes (n, 4), n at least 1.
+def choose_boxes(
+    logits: Tensor, boxes: Tensor, several: bool, undecided: str = "likeliest"
+) -> list[tuple[Tensor, Tensor]]:
+    """h's answer for each of B maps: probabilities (n,) and boxes (n, 4).
 
     Args:
         logits: (B, k, 2), object first.
         boxes: (B, k, 4).
-        several: all boxes of object probability above one half (grounding); where there is none,
-            or without it, the likeliest.
+        several: all boxes of object probability above one half (grounding); without it the
+            likeliest.
+        undecided: with `several`, where there is no such box: `likeliest`, or `none`.
     """
     probability = logits.softmax(dim=-1)[..., OBJECT]
     best, likeliest = most_confident(logits, boxes)
     found = []
     for p, own, top, box in zip(probability, boxes, best, likeliest, strict=True):
-        meant = p > _LEAST_PROBABILITY
-        alone = not several or not meant.any()
+        meant = p > _MIN_PROBABILITY
+        alone = not several or (undecided == "likeliest" and not meant.any())
         found.append((top.view(1), box.view(1, 4)) if alone else (p[meant], own[meant]))
     return found
 
@@ -149,7 +139,7 @@ def set_loss(
     matching = match(logits, boxes, targets, weights)
     wanted = torch.full(logits.shape[:2], NO_OBJECT, device=logits.device)
     wanted[matching.image, matching.prediction] = OBJECT
-    class_weights = logits.new_tensor([1.0, weights.no_object])
+    class_weights = logits.new_tensor([1.0, weights.no_object_weight])
     classification = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), class_weights)
 
     matched = boxes[matching.image, matching.prediction]
@@ -157,7 +147,11 @@ def set_loss(
     normalizer = max(1, sum(len(t) for t in targets))
     l1 = (matched - target).abs().sum() / normalizer
     giou = (1 - elementwise_giou(matched, target)).sum() / normalizer
-    total = weights.classification * classification + weights.l1 * l1 + weights.giou * giou
+    total = (
+        weights.classification_weight * classification
+        + weights.l1_weight * l1
+        + weights.giou_weight * giou
+    )
     return {"total": total, "classification": classification, "l1": l1, "giou": giou}
 
 

@@ -1,7 +1,8 @@
 """Phrase grounding's two metrics, phrase by phrase (section 5, "Metrics").
 
 A target box below a share of its image's area (5 % by default) is left out, and so is a phrase with
-no other target. A phrase is a miss where a method has nothing for it.
+no other target. WWbL's code, by which the published numbers were made, looks at the first box alone
+and then takes all of them. A phrase is a miss where a method has nothing for it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from .corloc import aligned_iou, union_box
 if TYPE_CHECKING:
     from ..grounding.heatmaps_h5 import HeatmapFile
 
-LEAST_AREA = 0.05
+MIN_AREA = 0.05
+COUNTED = ("any_box", "first_box")
+TARGETS = ("boxes", "union")
 
 Unit = tuple[int, int]  # image id and phrase id
 
@@ -32,7 +35,7 @@ class Target:
     """A phrase that is evaluated.
 
     Attributes:
-        phrase: with its boxes that are large enough alone.
+        phrase: with the boxes that count.
         image_size: (height, width) in pixels.
     """
 
@@ -51,8 +54,15 @@ class Target:
         return float((x2 - x1) * (y2 - y1) / np.prod(self.image_size))
 
 
-def evaluated_targets(index: Index, least_area: float = LEAST_AREA) -> list[Target]:
+def evaluated_targets(
+    index: Index, min_area: float = MIN_AREA, counted: str = "any_box"
+) -> list[Target]:
     """The phrases of an index that count, with the boxes that count.
+
+    Args:
+        min_area: of a box, as a share of its image's.
+        counted: `any_box`: boxes of that area or more, and phrases that have one; `first_box`: all
+            boxes of phrases whose first is above it (WWbL's code).
 
     Raises:
         InputError: an image has no size, or no phrase is left.
@@ -62,29 +72,44 @@ def evaluated_targets(index: Index, least_area: float = LEAST_AREA) -> list[Targ
     for phrase in index_phrases(index):
         size = sizes[phrase.image_id]
         areas = (phrase.boxes[:, 2:] - phrase.boxes[:, :2]).prod(1)
-        large = areas >= least_area * np.prod(size)
-        if large.any():
-            targets.append(Target(replace(phrase, boxes=phrase.boxes[large]), size))
+        counts = areas >= min_area * np.prod(size)
+        if counted == "first_box":
+            counts = np.tile(areas[:1] > min_area * np.prod(size), len(areas))
+        if counts.any():
+            targets.append(Target(replace(phrase, boxes=phrase.boxes[counts]), size))
     if not targets:
         raise InputError(
-            f"{index.path}: no phrase has a box of {least_area:.0%} of its image's area or more: "
+            f"{index.path}: no phrase has a box of {min_area:.0%} of its image's area or more: "
             "there is nothing to score against"
         )
     return targets
 
 
-def pointing_game(targets: list[Target], points: Mapping[Unit, tuple[float, float]]) -> list[int]:
-    """1 where a phrase's point (x, y), in pixels, lies in one of its boxes, else 0.
+def pointing_game(
+    targets: list[Target], points: Mapping[Unit, tuple[float, float]], within: str = "boxes"
+) -> list[int]:
+    """1 where a phrase's point (x, y), in pixels, lies in its target, else 0.
 
-    Left and top edges belong to a box, right and bottom edges do not.
+    Args:
+        within: `boxes`: one of them, whose left and top edges belong to it and whose right and
+            bottom edges do not; `union`: the box around them, in which WWbL's code looks for the
+            number of the point's pixel, far edges included.
     """
-    return [int(_hits(target.phrase.boxes, points.get(target.unit))) for target in targets]
+    hits = {"boxes": _hits, "union": _hits_union}[within]
+    return [int(hits(target.phrase.boxes, points.get(target.unit))) for target in targets]
 
 
 def _hits(boxes: np.ndarray, point: tuple[float, float] | None) -> bool:
     if point is None:
         return False
     return bool(((boxes[:, :2] <= point) & (point < boxes[:, 2:])).all(1).any())
+
+
+def _hits_union(boxes: np.ndarray, point: tuple[float, float] | None) -> bool:
+    if point is None:
+        return False
+    around, pixel = union_box(boxes), np.floor(point)
+    return bool(((around[:2] <= pixel) & (pixel <= around[2:])).all())
 
 
 def union_ious(targets: list[Target], unions: Mapping[Unit, np.ndarray]) -> np.ndarray:

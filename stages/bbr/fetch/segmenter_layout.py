@@ -62,4 +62,4 @@ def _head_spec(head: dict[str, Tensor], path: Path | str) -> SegmenterSpec:
     weight = head.get(f"model.{logit}.weight", torch.zeros(0))
     if weight.ndim != 4 or weight.shape[0] != 1:
         raise InputError(f"{path}: its {_HEAD}* does not end in a convolution to one mask")
-    return SegmenterSpec(upsamplings=logit - 1, least_width=weight.shape[1])
+    return SegmenterSpec(upsamplings=logit - 1, min_width=weight.shape[1])

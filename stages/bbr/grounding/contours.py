@@ -24,6 +24,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..options import option
+
 MODES = ("pseudo", "evaluation")
 NMS_BOXES = ("xyxy", "xywh")
 THRESHOLDS = ("minmax", "absolute")
@@ -31,26 +33,27 @@ THRESHOLDS = ("minmax", "absolute")
 _GREYS = 255
 _PSEUDO_SHARE = 0.5  # of the map's maximum
 _EVALUATION_LEVEL = 0.5
-_LEAST_AREA = 0.05  # of the map
+_MIN_AREA = 0.05  # of the map
 _NMS_IOU = 0.05
-_LEAST_SCORE = 0.5  # of the best
+_MIN_SCORE = 0.5  # of the best
 
 
 @dataclass(frozen=True)
 class ContourOptions:
-    """How boxes are made.
+    """How boxes are made."""
 
-    mode: what they are for, pseudo or evaluation.
-    nms_boxes: xyxy, or xywh, which takes (x, y, width, height) for corners as the released code
-        does.
-    box_threshold: minmax, the released code's, for either mode: greys up to half of the largest
-        are zeroed; or absolute, the text's: pseudo zeroes what is below half of the map's maximum,
-        evaluation makes 1 from 0.5 on and 0 below.
-    """
-
-    mode: str = "pseudo"
-    nms_boxes: str = "xyxy"
-    box_threshold: str = "minmax"
+    mode: str = option("pseudo", "what the boxes are for", choices=MODES)
+    nms_boxes: str = option(
+        "xyxy",
+        "xywh suppresses boxes as the released code does, which takes their sizes for corners",
+        choices=NMS_BOXES,
+    )
+    box_threshold: str = option(
+        "minmax",
+        "minmax, as the released code: greys up to half of the largest are nothing; absolute, as"
+        " the paper's text: pseudo cuts at half of the maximum, evaluation at 0.5",
+        choices=THRESHOLDS,
+    )
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -78,14 +81,14 @@ def heatmap_boxes(
     options = options or ContourOptions()
     kept = _threshold(heatmap, options)
     boxes = _contour_boxes(kept)
-    least = _LEAST_AREA * kept.size
+    least = _MIN_AREA * kept.size
     boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).prod(1) >= least]
     scores = np.array([kept[y1:y2, x1:x2].mean() for x1, y1, x2, y2 in boxes], dtype=np.float32)
     order = _best_first(boxes, scores)
     boxes, scores = boxes[order].astype(np.float32), scores[order]
     chosen = _suppress(_as_read(boxes, options.nms_boxes))
     boxes, scores = boxes[chosen], scores[chosen]
-    good = scores >= _LEAST_SCORE * scores.max(initial=0)
+    good = scores >= _MIN_SCORE * scores.max(initial=0)
     return boxes[good], scores[good]
 
 

@@ -14,12 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
 from ..errors import InputError
 from ..storage.atomic import atomic_path
-from ..storage.hdf5 import CheckedFile, OutputFile, create_hdf5
+from ..storage.hdf5 import CheckedFile, OutputFile, create_hdf5, open_unlocked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -191,7 +190,7 @@ class HeatmapFile(CheckedFile):
 def is_heatmaps(path: Path | str) -> bool:
     """Whether a file says that it holds heatmaps; one that cannot be read does not."""
     try:
-        with h5py.File(path, "r") as file:
+        with open_unlocked(path) as file:
             return file.attrs.get("schema") == SCHEMA
     except OSError:
         return False

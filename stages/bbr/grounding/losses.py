@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,38 +10,43 @@ from torch.nn import functional
 
 from ..clip.network import Clip
 from ..data.box_ops import to_cxcywh, to_xyxy
+from ..options import option
 
 
 @dataclass(frozen=True)
 class GroundingWeights:
-    """λ4 (size of the map), λ5 (relevancy), λ6 (background) and λ7 (foreground).
+    """The losses by which g learns from CLIP: λ4 to λ7.
 
     These defaults are WWbL's, for training g from scratch; refinement multiplies them by 4.
     """
 
-    size: float = 0.25
-    relevancy: float = 16.0
-    background: float = 0.5
-    foreground: float = 0.25
+    size_weight: float = option(0.25, "of the mean of the map", min=0)
+    relevancy_weight: float = option(16.0, "of the square distance to CLIP's relevancy", min=0)
+    background_weight: float = option(
+        0.5, "of the likeness of what the map hides to the text", min=0
+    )
+    foreground_weight: float = option(
+        0.25, "of the unlikeness of what the map shows to the text", min=0
+    )
+
+
+SIMILARITIES = ("pair", "batch")
+
+
+@dataclass(frozen=True)
+class SimilarityOptions:
+    """Of which images and texts CLIP's similarity is taken."""
+
+    similarity: str = option(
+        "pair",
+        "of each image and its text, as equations 9 and 10 read; or of every image and every text"
+        " of a batch, as in WWbL's code",
+        choices=SIMILARITIES,
+        later=True,
+    )
 
 
 REFINEMENT_WEIGHTS = GroundingWeights(1.0, 64.0, 2.0, 1.0)
-
-
-def add_grounding_weights(
-    parser: argparse.ArgumentParser, default: GroundingWeights = GroundingWeights()
-) -> None:
-    """Options for every field of `GroundingWeights`."""
-    for name, value in vars(default).items():
-        parser.add_argument(
-            f"--{name}-weight", type=float, default=value, help=f"of the {name} loss [{value:g}]"
-        )
-
-
-def pop_grounding_weights(options: dict[str, Any]) -> GroundingWeights:
-    """Take what `add_grounding_weights` added out of parsed options."""
-    names = vars(GroundingWeights())
-    return GroundingWeights(**{name: options.pop(f"{name}_weight") for name in names})
 
 
 def grounding_losses(
@@ -53,37 +56,50 @@ def grounding_losses(
     texts: Tensor,
     relevancy: Tensor,
     weights: GroundingWeights,
+    similarity: str = "pair",
 ) -> dict[str, Tensor]:
     """The four terms, each a mean over the batch and unweighted, and their weighted sum `total`.
 
     `size`: mean of the map. `relevancy`: mean square distance to CLIP's relevancy map (equation
     8). `background`: |CLIP((1 − M) ⊙ I, t)| (equation 10; absolute as WWbL has it). `foreground`:
-    1 − CLIP(M ⊙ I, t) (equation 9, but for the constant). What a map hides is black.
+    1 − CLIP(M ⊙ I, t) (equation 9, but for the constant). What a map hides is black, or what
+    `clip` says.
 
     Args:
         images: (B, 3, H, W) in [0, 1].
         maps: (B, H, W) in [0, 1], g's.
         texts: (B, d), unit embeddings.
         relevancy: (B, H, W) in [0, 1].
+        similarity: of `pair`s, or of the whole `batch`: see `SimilarityOptions`.
     """
     losses = {"size": maps.mean(), "relevancy": functional.mse_loss(maps, relevancy)}
-    losses |= _masked_similarities(clip, images, maps, texts, weights)
-    total = sum(getattr(weights, name) * loss for name, loss in losses.items())
+    losses |= _masked_similarities(clip, images, maps, texts, weights, similarity)
+    total = sum(getattr(weights, f"{name}_weight") * loss for name, loss in losses.items())
     return {"total": total, **losses}
 
 
 def _masked_similarities(
-    clip: Clip, images: Tensor, maps: Tensor, texts: Tensor, weights: GroundingWeights
+    clip: Clip,
+    images: Tensor,
+    maps: Tensor,
+    texts: Tensor,
+    weights: GroundingWeights,
+    similarity: str,
 ) -> dict[str, Tensor]:
     """The terms that run CLIP, in one batch; a term without weight is left out."""
     mask = maps.unsqueeze(1)
-    shown = {"background": (1 - mask) * images, "foreground": mask * images}
-    shown = {name: masked for name, masked in shown.items() if getattr(weights, name)}
-    if not shown:
+    masks = {"background": 1 - mask, "foreground": mask}
+    masks = {name: own for name, own in masks.items() if getattr(weights, f"{name}_weight")}
+    if not masks:
         return {}
+    if clip.resizing == "bilinear":  # what is shown is made of image and map at CLIP's size
+        images = clip.resized(images)
+        masks = {name: clip.resized(own) for name, own in masks.items()}
+    shown = {name: own * (images - clip.hidden) + clip.hidden for name, own in masks.items()}
     embeddings = clip.encode_images(torch.cat(list(shown.values()))).chunk(len(shown))
     cosines = {
-        name: (found * texts).sum(dim=1) for name, found in zip(shown, embeddings, strict=True)
+        name: found @ texts.T if similarity == "batch" else (found * texts).sum(dim=1)
+        for name, found in zip(shown, embeddings, strict=True)
     }
     measure = {"background": torch.abs, "foreground": lambda cosine: 1 - cosine}
     return {name: measure[name](cosine).mean() for name, cosine in cosines.items()}
@@ -147,9 +163,13 @@ def union_box(boxes: Tensor) -> Tensor:
     return to_cxcywh(around.unsqueeze(0))
 
 
-def toss_coins(count: int, probability: float, generator: torch.Generator) -> list[bool]:
-    """Equation 7's coin for each image; one number is drawn for each, whatever the probability."""
-    return (torch.rand(count, generator=generator) < probability).tolist()
+def toss_coins(
+    count: int, probability: float, generator: torch.Generator, of_each: bool = True
+) -> list[bool]:
+    """Equation 7's coin for each image, or one for all of a batch, as the released code has it;
+    one number is drawn for each coin, whatever the probability."""
+    tossed = torch.rand(count if of_each else 1, generator=generator) < probability
+    return tossed.expand(count).tolist()
 
 
 def with_unions(boxes: list[Tensor], coins: list[bool]) -> list[Tensor]:

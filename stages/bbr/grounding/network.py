@@ -17,6 +17,7 @@ from torchvision import models
 from ..backbones.base import BackboneSpec
 from ..backbones.build import build_backbone, load_backbone
 from ..errors import InputError
+from ..options import option
 from ..storage.foreign_checkpoints import read_checkpoint
 from ..storage.safetensors_files import fit_weights, write_tensors
 
@@ -33,18 +34,15 @@ class GrounderSpec:
     """All that is needed to build g but its weights; travels in the weights file's metadata.
 
     Attributes:
-        trunk: `vgg16` (the paper's), or `efficientnet_lite0`.
-        text_dim: d of CLIP's embeddings, and channels of the bottleneck.
-        width: channels of the first up-block.
-        scale: images are resized by this factor before they enter the trunk.
-        frozen_trunk: the trunk stays as it was pretrained; its weights then come from a package.
+        text_dim: d of CLIP's embeddings, and channels of the bottleneck; no option, since CLIP
+            says it.
     """
 
-    trunk: str = VGG16
+    trunk: str = option(VGG16, "the paper's vgg16, or another", choices=TRUNKS)
     text_dim: int = 512
-    width: int = 512
-    scale: float = 1.0
-    frozen_trunk: bool = False
+    width: int = option(512, "channels of the first up-block", min=1)
+    scale: float = option(1.0, "resize images by this factor for the trunk", above=0)
+    frozen_trunk: bool = option(False, "leave the trunk as it was pretrained, from a package")
 
 
 class Trunk(nn.Module):
@@ -63,7 +61,7 @@ class Trunk(nn.Module):
         """(B, 3, H, W) normalised to (B, dim, h, w)."""
         if isinstance(self.Org_model, nn.Sequential):
             return self.Org_model(pixels)
-        return self.Org_model.enter(pixels, 0)
+        return self.Org_model.frozen_forward(pixels, 0)
 
 
 class Bottleneck(nn.Module):

@@ -111,9 +111,11 @@ class GroundingObjective(nn.Module):
         clip: Clip,
         weights: GroundingWeights,
         teacher: Teacher | None = None,
+        similarity: str = "pair",
     ) -> None:
         super().__init__()
         self.grounder, self.weights, self.teacher = grounder, weights, teacher
+        self.similarity = similarity
         # A list hides the frozen networks from state_dict and checkpoints.
         self._frozen: list[Any] = [clip]
         if teacher is not None:
@@ -139,8 +141,9 @@ class GroundingObjective(nn.Module):
         logits = draw_logits(self.grounder, batch)
         maps = logits.sigmoid()
         losses = grounding_losses(
-            self._frozen[0], batch.images, maps, batch.texts, self._relevancy(batch), self.weights
-        )
+            self._frozen[0], batch.images, maps, batch.texts, self._relevancy(batch), self.weights,
+            self.similarity,
+        )  # fmt: skip
         if self.teacher is None or lesson is None:
             return losses
         with torch.no_grad():
@@ -165,6 +168,6 @@ class GroundingObjective(nn.Module):
 
     def _relevancy(self, batch: GroundingBatch) -> Tensor:
         height, width = batch.images.shape[-2:]
-        if not self.weights.relevancy:
+        if not self.weights.relevancy_weight:
             return batch.images.new_zeros(len(batch.images), height, width)
         return relevancy_maps(self._frozen[0], batch.images, batch.texts, (height, width))

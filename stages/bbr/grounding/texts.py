@@ -6,8 +6,9 @@ else a random one of its region phrases (docs/protocol.md#training-text).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from ..data.phrases import Phrase, index_phrases
 from ..errors import InputError
 
 TEXTS = ("phrases", "training")
+WORDS = ("all", "kept")
 _KEPT_WORDS = 0.8
 
 
@@ -84,6 +86,20 @@ def draw_text(entry: Entry, generator: torch.Generator) -> str:
     """One of an entry's sentences as CLIP is shown it; of a caption some words are left out."""
     sentence = entry.sentences[_draw(len(entry.sentences), generator)]
     return prompt(_drop_words(sentence, generator) if entry.caption else sentence)
+
+
+def kept_words(entry: Entry) -> Entry:
+    """A caption with some of its words left out, always the same ones; any other entry as it is.
+
+    The released code draws h's texts as g's, at each step anew; maps that are drawn once have one
+    draw of each caption.
+    """
+    if not entry.caption:
+        return entry
+    digest = hashlib.sha256(f"{entry.image_id}:{entry.phrase_id}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+    sentences = tuple(_drop_words(sentence, generator) for sentence in entry.sentences)
+    return replace(entry, sentences=sentences)
 
 
 def _draw(count: int, generator: torch.Generator) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor
 from .components import component_at, mask_boxes
 
 _BLOCKS = 4
+_PRODUCTS = 2**26  # between patches at a time, of 4 bytes each
 
 
 def patch_degrees(features: Tensor) -> Tensor:
@@ -28,7 +29,8 @@ def patch_degrees(features: Tensor) -> Tensor:
     """
     batch, count, _ = features.shape
     degrees = torch.zeros(batch, count, device=features.device)
-    size = -(-count // _BLOCKS)
+    # Quarters of the rows, or fewer where those of all images would not fit; not fewer images.
+    size = max(1, min(-(-count // _BLOCKS), _PRODUCTS // (batch * count)))
     # A is symmetric: blocks of rows from the diagonal on hold every pair, in less time and memory.
     for start in range(0, count, size):
         rows = slice(start, start + size)
@@ -39,28 +41,28 @@ def patch_degrees(features: Tensor) -> Tensor:
     return degrees.long()
 
 
-def candidate_count(lowest: float, patches: int) -> int:
+def candidate_count(k_patches: float, patches: int) -> int:
     """How many patches of lowest degree may join the seed.
 
     Args:
-        lowest: below 1 a share of the image's patches, of which at least one is taken; otherwise
+        k_patches: below 1 a share of the image's patches, of which at least one is taken; otherwise
             their number. The paper's 100 are of about 1000, the patches of a photograph; a share
             asks the same of other grids.
         patches: N of the image.
     """
-    return max(1, round(lowest * patches)) if lowest < 1 else int(lowest)
+    return max(1, round(k_patches * patches)) if k_patches < 1 else int(k_patches)
 
 
 def lost_masks(
-    features: Tensor, grid: tuple[int, int], lowest: float = 100, found: Tensor | None = None
+    features: Tensor, grid: tuple[int, int], k_patches: float = 100, found: Tensor | None = None
 ) -> np.ndarray:
     """LOST's object mask of each image of a batch with one patch grid.
 
     Args:
         features: (B, N, d) float32, N = h·w patches in row-major order.
         grid: (h, w).
-        lowest: how many patches of lowest degree may join the seed (the paper's a), or which share
-            of all; see `candidate_count`.
+        k_patches: how many patches of lowest degree may join the seed (the paper's a), or which
+            share of all; see `candidate_count`.
         found: (B, N) bool, patches that belong to objects found before; they are no seeds, join
             none and are never in the mask. Each image must have others.
 
@@ -72,7 +74,7 @@ def lost_masks(
     if found is not None:
         degrees = degrees.masked_fill(found, degrees.shape[1])  # above any degree
     order = degrees.argsort(dim=1, stable=True)
-    seed, candidates = order[:, 0], order[:, : candidate_count(lowest, order.shape[1])]
+    seed, candidates = order[:, 0], order[:, : candidate_count(k_patches, order.shape[1])]
     images = torch.arange(len(features), device=features.device)
     to_seed = (features[images, seed].unsqueeze(1) @ features.transpose(1, 2)).squeeze(1)
     chosen = torch.zeros_like(to_seed).scatter_(1, candidates, 1.0) * (to_seed > 0)
@@ -88,9 +90,9 @@ def lost_masks(
     return component_at(inside.view(-1, *grid), seed)
 
 
-def lost_boxes(features: Tensor, grid: tuple[int, int], lowest: float = 100) -> np.ndarray:
+def lost_boxes(features: Tensor, grid: tuple[int, int], k_patches: float = 100) -> np.ndarray:
     """LOST's box of each image, in patches: (B, 4) x1 y1 x2 y2, right and bottom exclusive.
 
     See `lost_masks` for the arguments.
     """
-    return mask_boxes(lost_masks(features, grid, lowest))
+    return mask_boxes(lost_masks(features, grid, k_patches))

@@ -29,7 +29,7 @@ from .tokencut import tokencut_masks
 
 
 def _lost(batch: FeatureMaps, options: LostOptions, found: Tensor) -> np.ndarray:
-    return lost_masks(batch.key, batch.grid, options.lowest, found)
+    return lost_masks(batch.key, batch.grid, options.k_patches, found)
 
 
 def _tokencut(batch: FeatureMaps, options: TokencutOptions, found: Tensor) -> np.ndarray:

@@ -1,14 +1,13 @@
 """The heuristics by name: patch features of a batch of images to one box per image.
 
 To add one, write its function in a module of its own and an entry here; CONTRIBUTING has the
-steps. Options are the fields of a dataclass, which also make the command line.
+steps. Options are fields of a dataclass, which also make command lines and the configuration.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,50 +17,68 @@ from torch import Tensor
 from ..backbones.feature_maps import FeatureMaps
 from ..data.box_ops import to_cxcywh
 from ..errors import InputError
+from ..options import described, option, require_valid, variants
 from .dino_seg import dino_seg_boxes
 from .lost import lost_boxes
 from .move import move_box
 from .tokencut import tokencut_boxes
 
+BOX_EDGES = ("exclusive", "inclusive")
+
 
 @dataclass(frozen=True)
 class LostOptions:
-    """lowest: patches of lowest degree that may join the seed (the paper's a), below 1 their share
-    of the image's patches."""
+    """Options of LOST."""
 
-    lowest: float = 100
+    k_patches: float = option(
+        100,
+        "patches of lowest degree that may join the seed (the paper's a); below 1 their share",
+        above=0,
+    )
+
+    def __post_init__(self) -> None:
+        if self.k_patches >= 1 and not float(self.k_patches).is_integer():
+            raise InputError(
+                f"method lost: k_patches is {self.k_patches:g}, must be a whole number of patches,"
+                " or a share of them between 0 and 1"
+            )
 
 
 @dataclass(frozen=True)
 class TokencutOptions:
-    """threshold: cosine above which patches are alike (tau); epsilon: affinity of all others."""
+    """Options of TokenCut."""
 
-    threshold: float = 0.2
-    epsilon: float = 1e-5
+    threshold: float = option(0.2, "cosine above which patches are alike (tau)", min=-1, below=1)
+    epsilon: float = option(1e-5, "affinity of those that are not alike", above=0, max=1)
 
 
 @dataclass(frozen=True)
 class DinoSegOptions:
-    """head: attention head to read, from 0; mass: fraction of its attention to keep."""
+    """Options of DINO-seg."""
 
-    head: int = 4
-    mass: float = 0.6
+    head: int = option(4, "attention head to read, from 0", min=0)
+    attention_mass: float = option(0.6, "fraction of its attention to keep", above=0, max=1)
 
 
 @dataclass(frozen=True)
 class MoveOptions:
-    """least_side: boxes of an area below (this · height)² are ignored; box_edges: exclusive, or
-    inclusive as in the published code."""
+    """Options of MOVE's boxes."""
 
-    least_side: float = 0.05
-    box_edges: str = "exclusive"
+    min_side: float = option(
+        0.05, "boxes of an area below (this x height)² are ignored", above=0, max=1
+    )
+    box_edges: str = option(
+        "exclusive",
+        "or inclusive, as in the published code: right and bottom one pixel less",
+        choices=BOX_EDGES,
+    )
 
 
 @dataclass(frozen=True)
 class CenterOptions:
-    """fraction: of each image side that the centred box spans."""
+    """Options of the box in the middle."""
 
-    fraction: float = 0.7
+    fraction: float = option(0.7, "of each side of the image that it spans", above=0, max=1)
 
 
 @dataclass(frozen=True)
@@ -70,7 +87,7 @@ class NoOptions:
 
 
 def _lost(batch: FeatureMaps, options: LostOptions) -> np.ndarray:
-    return batch.in_pixels(lost_boxes(batch.key, batch.grid, options.lowest))
+    return batch.in_pixels(lost_boxes(batch.key, batch.grid, options.k_patches))
 
 
 def _tokencut(batch: FeatureMaps, options: TokencutOptions) -> np.ndarray:
@@ -87,7 +104,9 @@ def _dino_seg(batch: FeatureMaps, options: DinoSegOptions) -> np.ndarray:
             f"method dino_seg: head {options.head} does not exist, the backbone has"
             f" {attention.shape[1]} heads; set --head"
         )
-    return batch.in_pixels(dino_seg_boxes(attention[:, options.head], batch.grid, options.mass))
+    return batch.in_pixels(
+        dino_seg_boxes(attention[:, options.head], batch.grid, options.attention_mass)
+    )
 
 
 def _move(batch: FeatureMaps, options: MoveOptions) -> np.ndarray:
@@ -95,7 +114,7 @@ def _move(batch: FeatureMaps, options: MoveOptions) -> np.ndarray:
     if masks is None:
         raise InputError("method move: these features have no mask; use a segmenter as backbone")
     inclusive = options.box_edges == "inclusive"
-    boxes = [move_box(mask, options.least_side, inclusive) for mask in masks]
+    boxes = [move_box(mask, options.min_side, inclusive) for mask in masks]
     shapes = np.array([mask.shape for mask in masks])
     return np.array(boxes) * np.tile((batch.sizes / shapes)[:, ::-1], 2)
 
@@ -119,8 +138,7 @@ _HEURISTICS: dict[str, tuple[type, Callable[[FeatureMaps, Any], np.ndarray]]] = 
     "whole_image": (NoOptions, _whole_image),
 }
 METHODS = tuple(_HEURISTICS)
-_TYPES = {"int": int, "float": float, "str": str}  # of options, as their dataclasses name them
-BOX_EDGES = ("exclusive", "inclusive")
+OPTIONS = {method: kind for method, (kind, _) in _HEURISTICS.items()}
 
 
 def heuristic_options(method: str, given: dict[str, Any]) -> Any:
@@ -131,45 +149,30 @@ def heuristic_options(method: str, given: dict[str, Any]) -> Any:
     """
     if method not in _HEURISTICS:
         raise InputError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
-    kind = _HEURISTICS[method][0]
-    foreign = sorted(set(given) - {field.name for field in fields(kind)})
+    kind = OPTIONS[method]
+    foreign = sorted(given.keys() - {each.name for each in described(kind)})
     if foreign:
         raise InputError(f"method {method} has no option {foreign[0]!r}")
-    for name, value in given.items():
-        if name == "lowest" and not (0 < value < 1 or (value >= 1 and float(value).is_integer())):
-            raise InputError(
-                f"method {method}: lowest is {value:g}, must be a whole number of patches, or a"
-                " share of them between 0 and 1"
-            )
-        if name == "box_edges" and value not in BOX_EDGES:
-            raise InputError(f"method {method}: box_edges is {value!r}, not one of {BOX_EDGES}")
-        if name in ("mass", "fraction", "epsilon", "least_side") and not 0 < value <= 1:
-            raise InputError(f"method {method}: {name} is {value}, must lie in (0, 1]")
-        if name == "threshold" and not -1 <= value < 1:
-            raise InputError(f"method {method}: threshold is {value}, must lie in [-1, 1)")
-    return kind(**given)
+    return require_valid(kind(**given), f"method {method}: ")
 
 
-def add_heuristic_options(parser: argparse.ArgumentParser) -> None:
-    """A command-line option for each option of each method, unset by default.
+@dataclass(frozen=True)
+class Heuristic:
+    """The heuristic that proposes boxes."""
 
-    Methods may share the name of an option, which then has one type.
-    """
-    helps: dict[tuple[str, type], list[str]] = {}
-    for method, (kind, _) in _HEURISTICS.items():
-        meaning = " ".join((kind.__doc__ or "").split()).rstrip(".")
-        for field in fields(kind):
-            text = f"{method}: {meaning} [{field.default}]"
-            helps.setdefault((field.name, _TYPES[str(field.type)]), []).append(text)
-    for (name, kind), texts in helps.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="; ".join(texts))
+    method: str = option(help=", ".join(METHODS))
+    options: Any = variants("method", OPTIONS, heuristic_options)
 
 
-def pop_heuristic_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Take the options that `add_heuristic_options` made, where set, out of parsed options."""
-    names = {field.name for kind, _ in _HEURISTICS.values() for field in fields(kind)}
-    given = {name: options.pop(name) for name in names if name in options}
-    return {name: value for name, value in given.items() if value is not None}
+@dataclass(frozen=True)
+class TrainingHeuristic(Heuristic):
+    """The heuristic whose boxes are recomputed while training."""
+
+    method: str = option("lost", "what proposes boxes", choices=METHODS, flag="heuristic")
+
+    def recorded(self) -> dict[str, Any]:
+        """What the provenance says."""
+        return {"method": self.method, **vars(self.options)}
 
 
 def propose_boxes(batch: FeatureMaps, method: str, options: Any) -> np.ndarray:

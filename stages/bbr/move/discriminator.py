@@ -11,7 +11,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ..backbones.cnn import ConvolutionalBackbone
 
-_LEAST_SIDE = 4  # of the maps that the small discriminators judge
+_MIN_SIDE = 4  # of the maps that the small discriminators judge
 
 
 class ProjectedDiscriminator(nn.Module):
@@ -67,7 +67,7 @@ class ProjectedDiscriminator(nn.Module):
 
 def _judge(side: int, width: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    while side > _LEAST_SIDE:
+    while side > _MIN_SIDE:
         layers += [
             spectral_norm(nn.Conv2d(width, width, kernel_size=4, stride=2, padding=1, bias=False)),
             nn.BatchNorm2d(width),

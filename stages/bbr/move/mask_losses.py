@@ -8,28 +8,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..options import option
+
 
 @dataclass(frozen=True)
 class MaskLossWeights:
-    """Weights of the mask losses.
+    """The mask losses.
 
-    Attributes:
-        area_weight: of the loss on areas out of bounds.
-        least_area: share of the image that a mask should cover at least.
-        greatest_area: and at most; MOVE has no such bound, which is 1. Where backgrounds are full
-            of things that could be moved too, it says how much of them is wanted.
-        area_warmup: steps over which that bound sinks from 1. Set at once, it is met by a frame
-            along the border, long before there is a foreground.
-        binary_weight: of the binarisation loss.
-        binary_warmup: steps over which that weight rises from 0.
+    MOVE sets no bound above; where backgrounds are full of things that could be moved too, one
+    says how much of them is wanted. Set at once, it is met by a frame along the border, long before
+    there is a foreground; hence its warm-up.
     """
 
-    area_weight: float = 100.0
-    least_area: float = 0.05
-    greatest_area: float = 1.0
-    area_warmup: int = 0
-    binary_weight: float = 12.5
-    binary_warmup: int = 2500
+    area_weight: float = option(100.0, "of the loss on areas out of bounds", min=0)
+    min_area: float = option(0.05, "share of the image that a mask should cover", above=0, below=1)
+    max_area: float = option(1.0, "and at most; MOVE sets no bound", above=0, max=1)
+    area_warmup: int = option(0, "over which the latter bound sinks from 1", unit="steps", min=0)
+    binary_weight: float = option(12.5, "of the binarisation loss", min=0)
+    binary_warmup: int = option(2500, "over which that weight rises", unit="steps", min=0)
 
 
 def mask_losses(
@@ -52,9 +48,9 @@ def mask_losses(
         functional.avg_pool2d(mask, patch_size),
         functional.max_pool2d(mask, patch_size),
     )
-    area = torch.stack([least_area_loss(plane, weights.least_area) for plane in planes]).sum()
+    area = torch.stack([min_area_loss(plane, weights.min_area) for plane in planes]).sum()
     sunk = _risen(step, weights.area_warmup)
-    area = area + greatest_area_loss(mask, 1 - sunk * (1 - weights.greatest_area))
+    area = area + max_area_loss(mask, 1 - sunk * (1 - weights.max_area))
     binary = torch.stack([binarisation_loss(plane) for plane in planes]).sum()
     binary_weight = weights.binary_weight * _risen(step, weights.binary_warmup)
     total = weights.area_weight * area + binary_weight * binary
@@ -66,14 +62,14 @@ def _risen(step: int, warmup: int) -> float:
     return min(1.0, step / warmup) if warmup else 1.0
 
 
-def least_area_loss(mask: Tensor, least_area: float) -> Tensor:
-    """Mean over (B, 1, S, S) masks of how much less than `least_area` they cover."""
-    return (least_area - mask.mean(dim=(-2, -1))).relu().mean()
+def min_area_loss(mask: Tensor, min_area: float) -> Tensor:
+    """Mean over (B, 1, S, S) masks of how much less than `min_area` they cover."""
+    return (min_area - mask.mean(dim=(-2, -1))).relu().mean()
 
 
-def greatest_area_loss(mask: Tensor, greatest_area: float) -> Tensor:
-    """Mean over (B, 1, S, S) masks of how much more than `greatest_area` they cover."""
-    return (mask.mean(dim=(-2, -1)) - greatest_area).relu().mean()
+def max_area_loss(mask: Tensor, max_area: float) -> Tensor:
+    """Mean over (B, 1, S, S) masks of how much more than `max_area` they cover."""
+    return (mask.mean(dim=(-2, -1)) - max_area).relu().mean()
 
 
 def binarisation_loss(mask: Tensor) -> Tensor:

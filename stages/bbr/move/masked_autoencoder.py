@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import InputError
+from ..options import option
 from ..storage.foreign_checkpoints import read_checkpoint
 from ..storage.safetensors_files import fit_weights, write_tensors
 
@@ -26,20 +27,19 @@ class AutoencoderSpec:
     """All that is needed to build the autoencoder but its weights.
 
     Attributes:
-        image_size: side of the square input in pixels, divisible by `patch_size`.
-        dim, depth, heads: of the encoder.
-        decoder_dim, decoder_depth, decoder_heads: of the decoder.
         mean, std: per-channel statistics of the RGB input in [0, 1].
     """
 
-    image_size: int = 224
-    patch_size: int = 16
-    dim: int = 1024
-    depth: int = 24
-    heads: int = 16
-    decoder_dim: int = 512
-    decoder_depth: int = 8
-    decoder_heads: int = 16
+    image_size: int = option(
+        224, "side of the square input, divisible by the patch size", unit="px", min=1
+    )
+    patch_size: int = option(16, "side of a patch", unit="px", min=1)
+    dim: int = option(1024, "channels of the encoder", min=1)
+    depth: int = option(24, "blocks of the encoder", min=1)
+    heads: int = option(16, "of the encoder", min=1)
+    decoder_dim: int = option(512, "channels of the decoder", min=1)
+    decoder_depth: int = option(8, "blocks of the decoder", min=1)
+    decoder_heads: int = option(16, "of the decoder", min=1)
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 

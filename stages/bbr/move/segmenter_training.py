@@ -81,7 +81,9 @@ class SegmenterTraining(nn.Module):
         """f's plane (B, h, w, C) of images (B, 3, S, S) uint8."""
         segmenter = self._frozen[0]
         pixels = segmenter.prepare(images)
-        return segmenter.features.plane(segmenter.enter(pixels, 1), segmenter.patch_grid(pixels))
+        return segmenter.features.plane(
+            segmenter.frozen_forward(pixels, 1), segmenter.patch_grid(pixels)
+        )
 
     def compose(self, seen: Seen, generator: torch.Generator) -> Composition:
         """The images with their predicted foregrounds moved at random."""

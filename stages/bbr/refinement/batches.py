@@ -14,7 +14,7 @@ from ..data.augmentation import crop_and_flip
 from ..data.loading import SquareImages
 from ..errors import InputError
 from ..training.loop import batch_indices
-from .checkpoint_selection import BestState, SelectionOptions, hold_out
+from .checkpoint_selection import BestState, SelectionOptions, hold_out, is_worse
 from .objective import Fixed, Refinement
 
 _KEPT_BYTES = 4 * 2**30
@@ -31,6 +31,7 @@ class RefinementBatches:
         positions: (n,) int64, those of its images that are used.
         targets: (n, 4) cxcywh, the boxes that f^h is to learn; None to augment images and to
             propose boxes anew.
+        native: whether augmented images are crops of what lies on disk, not of resized ones.
     """
 
     def __init__(
@@ -40,9 +41,10 @@ class RefinementBatches:
         targets: Tensor | None,
         batch_size: int,
         seed: int,
+        native: bool = False,
     ) -> None:
         self.images, self.positions, self.targets = images, positions, targets
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.native = batch_size, seed, native
         self._kept: Fixed | None = None
 
     def split(self, fraction: float) -> tuple[RefinementBatches, RefinementBatches]:
@@ -52,11 +54,13 @@ class RefinementBatches:
         targets = None if self.targets is None else self.targets[rest]
         unused = torch.zeros(len(aside), 4)  # boxes to be learned, which here none are
         return (
-            RefinementBatches(self.images, self.positions[rest], targets, *shared),
+            RefinementBatches(
+                self.images, self.positions[rest], targets, *shared, native=self.native
+            ),
             RefinementBatches(self.images, self.positions[aside], unused, *shared),
         )
 
-    def keep(self, model: Refinement, fabric: Fabric, steps: int) -> None:
+    def cache_features(self, model: Refinement, fabric: Fabric, steps: int) -> None:
         """Observe all images once, where that is less work than `steps` batches and fits memory."""
         count = len(self.positions)
         if self.targets is None or steps * self.batch_size <= count:
@@ -82,7 +86,7 @@ class RefinementBatches:
 
     def prefetch(self, step: int, fabric: Fabric) -> None:
         """Begin to read the images of a step, while a device works on the one before."""
-        if self._kept is None:
+        if self._kept is None and not self.native:
             self.images.prefetch(self.positions[self.indices(step, fabric)])
 
     def batch(
@@ -100,23 +104,38 @@ class RefinementBatches:
         fabric: Fabric,
         generator: torch.Generator | None,
     ) -> Fixed:
+        if self.native and self.targets is None:
+            return self._observe_crops(chosen, model, fabric, generator)
         images = fabric.to_device(self.images.batch(self.positions[chosen]))
         if isinstance(self.images, FrozenStates):
             if self.targets is None:
                 raise InputError("augmentation needs the images themselves; leave --states out")
             return model.observe_states(images, self.images.square_grid, self.targets[chosen])
         if self.targets is not None:
-            return model.observe(images, self.targets[chosen])
+            return model.precompute(images, self.targets[chosen])
         if generator is None:
             raise TypeError("images without targets are augmented, which takes a generator")
-        return model.observe(crop_and_flip(images, generator), None)
+        return model.precompute(crop_and_flip(images, generator), None)
+
+    def _observe_crops(
+        self,
+        chosen: Tensor,
+        model: Refinement,
+        fabric: Fabric,
+        generator: torch.Generator | None,
+    ) -> Fixed:
+        if isinstance(self.images, FrozenStates) or generator is None:
+            raise TypeError("crops are of images, and drawn by a generator")
+        images = self.images.native_crops(self.positions[chosen], generator)
+        return model.precompute(fabric.to_device(images), None)
 
 
 class Selector:
-    """Compares states of f^h on images set aside, and keeps the best."""
+    """Compares states of f^h on images set aside, and keeps the best; f, where none is as good."""
 
     def __init__(self, options: SelectionOptions, aside: RefinementBatches) -> None:
         self.options, self.aside = options, aside
+        self._of_f: Tensor | None = None  # nothing is compared with it until it is there
 
     def begin(self, model: Refinement) -> None:
         """Give the model a place for its best state, which goes into checkpoints with it."""
@@ -128,25 +147,33 @@ class Selector:
         """Offer the state after `step` of `steps` steps, where it is time to; 0 is f itself."""
         if not self.options.looks_after(step, steps):
             return
-        score = self._agreement(model, grid, fabric)
-        if step == 0 and score < self.options.select_min_agreement:
-            log.info("h and the heuristic agree too little on f (%.4f): f is kept", score)
-            score = math.inf  # no state is offered that is better
-        model.best.offer(score, step, model.changing())
+        ious = self._agreement(model, grid, fabric)
+        score = ious.mean().item()
         if fabric.is_global_zero:
             log.info("agreement with h after %d steps: %.4f", step, score)
+        if step == 0:
+            self._of_f = ious
+            if score < self.options.select_min_agreement:
+                log.info("h and the heuristic agree too little on f: f is kept")
+                model.best.close()
+        elif self._of_f is None or not is_worse(ious, self._of_f):
+            model.best.offer(score, step, model.changing())
 
     def restore(self, model: Refinement) -> dict[str, float | None]:
         """Bring the best state back; what the provenance says of it."""
         model.best.restore(model.changing())
         step = model.best.step.item()
         if step == 0:
-            log.info("no state of f^h is nearer to h's boxes than f is: f is kept")
+            log.info("f^h is farther from h's boxes than f in every state: f is kept")
         score = model.best.score.item()
-        return {"step": step, "agreement": round(score, 6) if math.isfinite(score) else None}
+        return {
+            "step": step,
+            "agreement": round(score, 6) if math.isfinite(score) else None,
+            "agreement_of_f": None if self._of_f is None else round(self._of_f.mean().item(), 6),
+        }
 
-    def _agreement(self, model: Refinement, grid: tuple[int, int], fabric: Fabric) -> float:
-        """Mean IoU of the heuristic's boxes on f^h with h's on f, of the images set aside.
+    def _agreement(self, model: Refinement, grid: tuple[int, int], fabric: Fabric) -> Tensor:
+        """IoU of the heuristic's box on f^h with h's on f, of each image set aside: (m,) float64.
 
         Every process looks at all of them, so that all come to the same number.
         """
@@ -155,4 +182,4 @@ class Selector:
             with fabric.autocast():
                 fixed = self.aside.batch(chosen, None, model, fabric)
                 ious.append(model.agreement(fixed, grid).double())
-        return torch.cat(ious).mean().item()
+        return torch.cat(ious).cpu()

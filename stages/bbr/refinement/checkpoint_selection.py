@@ -2,86 +2,49 @@
 
 A fraction of the training images is set aside: h may have been trained on them, f^h is not. Before
 the first step, every few steps, and after the last, the heuristic's boxes on f^h's maps of these
-images are compared with h's boxes on f's maps; the score of a state is their mean IoU. The state
-before the first step is f itself, so that a run whose f^h comes no nearer to h returns f; and so
-does a run whose h is too far from the heuristic to begin with. It does not tell whether h sees the
-right object: no annotation enters.
+images are compared with h's boxes on f's maps. The score of a state is their mean IoU, and the best
+state is kept, unless its boxes fell apart: a state that is farther from h than f was, by more than
+chance explains, is never kept. Where all are, the result is f itself; and so it is where h is too
+far from the heuristic to begin with. It does not tell whether h sees the right object: no
+annotation enters.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..command_line.cli import positive_int
 from ..errors import InputError
+from ..options import option
 
 SELECTIONS = ("last", "agreement")
 
 
 @dataclass(frozen=True)
 class SelectionOptions:
-    """Which state of f^h becomes the output.
+    """Which state of f^h becomes the output."""
 
-    Attributes:
-        select: `last`, or `agreement`: the one in which the heuristic's boxes are nearest to h's,
-            f itself included.
-        select_every: steps between two comparisons.
-        select_fraction: share of the images that is set aside for them.
-        select_min_agreement: mean IoU of h's and the heuristic's boxes on f below which h is not
-            to be trusted, and f is kept.
-    """
-
-    select: str = "last"
-    select_every: int = 10
-    select_fraction: float = 0.1
-    select_min_agreement: float = 0.3
+    select: str = option(
+        "last",
+        "state of f^h to keep: the last, or that in which the heuristic's boxes are nearest to h's"
+        " on images set aside; f itself, where all are farther than it was",
+        choices=SELECTIONS,
+    )
+    select_every: int = option(10, "between two looks at that", unit="steps", min=1)
+    select_fraction: float = option(0.1, "share of the images that is set aside for it")
+    select_min_agreement: float = option(
+        0.3, "mean IoU of h's and f's boxes below which h is not trusted, and f is kept",
+        min=0, max=1,
+    )  # fmt: skip
 
     def looks_after(self, step: int, steps: int) -> bool:
         """Whether states are compared once `step` of `steps` steps have been taken."""
         return self.select == "agreement" and (step % self.select_every == 0 or step == steps)
-
-
-def add_selection_options(parser: argparse.ArgumentParser) -> None:
-    """Options for every field of `SelectionOptions`."""
-    default = SelectionOptions()
-    parser.add_argument(
-        "--select",
-        choices=SELECTIONS,
-        default=default.select,
-        help="state of f^h to keep: the last, or that in which the heuristic's boxes are nearest"
-        " to h's on images set aside, f included [last]",
-    )
-    parser.add_argument(
-        "--select-every",
-        type=positive_int,
-        default=default.select_every,
-        help="steps between two looks at that [10]",
-    )
-    parser.add_argument(
-        "--select-fraction",
-        type=float,
-        default=default.select_fraction,
-        help="share of the images that is set aside for it [0.1]",
-    )
-    parser.add_argument(
-        "--select-min-agreement",
-        type=float,
-        default=default.select_min_agreement,
-        help="mean IoU of h's and f's boxes below which f is kept [0.3]",
-    )
-
-
-def pop_selection(options: dict[str, Any]) -> SelectionOptions:
-    """Take what `add_selection_options` added out of parsed options."""
-    return SelectionOptions(**{name: options.pop(name) for name in vars(SelectionOptions())})
 
 
 def hold_out(count: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -106,6 +69,16 @@ def hold_out(count: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     return order[aside:].sort().values, order[:aside].sort().values
 
 
+def is_worse(ious: Tensor, before: Tensor) -> bool:
+    """Whether IoUs have fallen by more than two standard errors of their paired differences.
+
+    Args:
+        ious, before: (m,) of the same images; of a single one the answer is always no.
+    """
+    change = ious - before
+    return len(change) > 1 and bool(change.mean() < -2 * change.std() / len(change) ** 0.5)
+
+
 @contextlib.contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Evaluation mode within the block; then each part is in the mode that it was in."""
@@ -119,13 +92,13 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 class BestState(nn.Module):
-    """The best-scoring state of some tensors so far; the first of them on ties.
+    """The best-scoring of the states that were offered, the first of them on ties; else the first.
 
     All in buffers, so that a module that has this among its parts carries it through its
     checkpoints. The tensors are those of another module, and always given in the same order.
 
     Attributes:
-        score: () float64, -inf before the first offer.
+        score: () float64, -inf before the first offer, inf once closed.
         step: () int64, how many steps had been taken.
     """
 
@@ -148,6 +121,10 @@ class BestState(nn.Module):
         self.step.fill_(step)
         for i, tensor in enumerate(tensors):
             self.get_buffer(f"kept{i}").copy_(tensor)
+
+    def close(self) -> None:
+        """Take no offer any more."""
+        self.score.fill_(torch.inf)
 
     @torch.no_grad()
     def restore(self, tensors: Iterable[Tensor]) -> None:

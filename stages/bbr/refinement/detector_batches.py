@@ -85,21 +85,26 @@ class AugmentedBatches:
         method: str,
         options: Any,
         channel_dropout: float = 0.0,
+        native: bool = False,
     ) -> None:
-        self.images, self.backbone = images, backbone
+        self.images, self.backbone, self.native = images, backbone, native
         self.parts, self.layout = parts, layout
         self.method, self.options = method, options
         self.channel_dropout = channel_dropout
 
     def prefetch(self, positions: Tensor) -> None:
         """See `BatchSource`."""
-        self.images.prefetch(positions)
+        if not self.native:
+            self.images.prefetch(positions)
 
     @torch.no_grad()
     def batch(self, positions: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """See `BatchSource`."""
-        images = self.images.batch(positions).to(self.backbone.mean.device)
-        images = crop_and_flip(images, generator)
+        device = self.backbone.mean.device
+        if self.native:
+            images = self.images.native_crops(positions, generator).to(device)
+        else:
+            images = crop_and_flip(self.images.batch(positions).to(device), generator)
         maps = self.backbone(self.backbone.prepare(images))
         targets = propose_targets(maps, self.method, self.options)
         inputs = stack_parts(maps, self.parts).float()

@@ -24,58 +24,60 @@ from ..backbones.base import Backbone
 from ..backbones.feature_maps import FeatureMaps
 from ..backbones.masked import Segmenter
 from ..command_line.fast_import import large_imports
-from ..data.augmentation import drop_channels
+from ..data.augmentation import ChannelDropout, drop_channels
 from ..data.box_ops import to_xyxy
 from ..detector.layout import arrange, parts_grid, stack_parts
 from ..detector.set_loss import LossWeights, most_confident, set_loss
 from ..detector.targets import as_target_list
 from ..errors import InputError
 from ..heuristics.registry import propose_targets
+from ..options import option
 from .checkpoint_selection import BestState, evaluating
 
 if TYPE_CHECKING:
     from ..detector.networks import Detector
 
 TARGETS = ("f", "current", "h")
+STATISTICS = ("running", "batch")
 REGULARIZERS = ("cls", "tokens", "keys", "mask", "none")
 
 
 @dataclass(frozen=True)
-class RefinementOptions:
+class RefinementOptions(ChannelDropout):
     """What is free in refining f.
 
-    Attributes:
-        targets: whose boxes h's are compared with: `f` (the paper; those of the heuristic on f),
-            `current` (the released code; of the heuristic on f^h as it stands), or `h` (h's own
-            most confident box on f's maps: self-training).
-        regularize: on what L_f is measured: `cls` (released code), `tokens`, `keys`, `mask` (MOVE)
-            or `none`.
-        regularize_weight: weight of L_f.
-        trainable_blocks: how many of the last blocks of f move; 0 for all.
-        channel_dropout: share of f^h's channels that h is not shown; see `drop_channels`.
-        fresh_head: a segmenter's head is trained anew, from random numbers, instead of from where
-            it stands (the paper's for MOVE).
+    Targets are the boxes of the heuristic on f (`f`, the paper), of the heuristic on f^h as it
+    stands (`current`, the released code), or h's own most confident box on f's maps (`h`:
+    self-training). L_f compares [CLS] in the released code, and the mask for MOVE.
     """
 
-    targets: str = "f"
-    regularize: str = "tokens"
-    regularize_weight: float = 1.0
-    trainable_blocks: int = 0
-    channel_dropout: float = 0.0
-    fresh_head: bool = False
+    targets: str = option("f", "boxes that h is asked for", choices=TARGETS)
+    regularize: str = option("tokens", "what L_f compares", choices=REGULARIZERS)
+    regularize_weight: float = option(1.0, "of L_f", min=0)
+    trainable_blocks: int = option(0, "last blocks of f that move, 0 for all", min=0)
+    reinit_head: bool = option(False, "train a segmenter's head from random numbers")
+    keep_norm: bool = option(
+        False, "leave the norm before a segmenter's head as it is, as in the released code",
+        later=True,
+    )  # fmt: skip
+    anchor_statistics: str = option(
+        "running",
+        "of the batch norms of the segmenter's head that L_f compares with: its own, or those of"
+        " each batch, as in the released code",
+        choices=STATISTICS,
+        later=True,
+    )
 
 
 @dataclass(frozen=True)
 class Alternation:
-    """The released code's schedule: h is trained again, on f^h, between rounds of refinement.
+    """The released code's schedule: h is trained again, on f^h, between rounds of refinement."""
 
-    Attributes:
-        rounds: how often f^h is refined.
-        detector_steps: steps of h between two rounds.
-    """
-
-    rounds: int = 1
-    detector_steps: int = 0
+    rounds: int = option(1, "times --steps, between which h is trained on f^h", min=1)
+    detector_steps: int = option(0, "of h between two rounds", unit="steps", min=0)
+    last_steps: int | None = option(
+        None, "of the last round [--steps]", unit="steps", min=1, later=True
+    )
 
     @property
     def moves_detector(self) -> bool:
@@ -84,11 +86,13 @@ class Alternation:
 
     def total(self, steps: int) -> int:
         """All steps, of `steps` in each round."""
-        return self.rounds * steps + (self.rounds - 1) * self.detector_steps
+        last = steps if self.last_steps is None else self.last_steps
+        return (self.rounds - 1) * (steps + self.detector_steps) + last
 
     def is_detectors(self, step: int, steps: int) -> bool:
         """Whether a step, counted from 0, belongs to h."""
-        return step % (steps + self.detector_steps) >= steps
+        number, within = divmod(step, steps + self.detector_steps)
+        return number < self.rounds - 1 and within >= steps
 
 
 class Fixed(NamedTuple):
@@ -112,7 +116,7 @@ class Fixed(NamedTuple):
 class Refinement(nn.Module):
     """f^h (trained), f and h (frozen); `forward` gives the losses of a batch.
 
-    With `moves_detector`, f^h and h take turns; see `turn`.
+    With `moves_detector`, f^h and h take turns; see `set_phase`.
 
     Attributes:
         moving: how many of the last blocks of f^h are trained; what comes before them is f's.
@@ -157,18 +161,20 @@ class Refinement(nn.Module):
             if moves_detector:
                 raise InputError("a surrogate does not move with h; use --rounds 1 or none")
             self._frozen.append(surrogate.eval().requires_grad_(False))
-        if options.fresh_head:
+        if options.reinit_head:
             if not isinstance(backbone, Segmenter):
-                raise InputError("fresh_head: this backbone has no head; give a segmenter")
-            backbone.reset()
+                raise InputError("reinit_head: this backbone has no head; give a segmenter")
+            backbone.reset(keep_norm=options.keep_norm)
             # Its own batch norms start without statistics and have to gather them.
             backbone.head.train()
+        if options.keep_norm and isinstance(backbone, Segmenter):
+            backbone.norm.requires_grad_(False)
         self._detectors_turn = False
         if moves_detector:
             self.detector = self._frozen.pop()
             self._trained = [p for p in self.refined.parameters() if p.requires_grad]
 
-    def turn(self, detectors: bool) -> None:
+    def set_phase(self, detectors: bool) -> None:
         """Train h on f^h's maps from now on, or f^h through h; needs `moves_detector`."""
         if detectors == self._detectors_turn:
             return
@@ -189,7 +195,7 @@ class Refinement(nn.Module):
         return [*trained, *self.refined.buffers()]
 
     @torch.no_grad()
-    def observe(self, images: Tensor, boxes: Tensor | None) -> Fixed:
+    def precompute(self, images: Tensor, boxes: Tensor | None) -> Fixed:
         """All that stays the same for a batch while f^h moves.
 
         Args:
@@ -199,13 +205,17 @@ class Refinement(nn.Module):
         """
         original = self._frozen[0]
         pixels = original.prepare(images)
-        state = original.enter(pixels, self.moving)
+        state = original.frozen_forward(pixels, self.moving)
         return self.observe_states(state, original.patch_grid(pixels), boxes)
 
     @torch.no_grad()
     def observe_states(self, state: Tensor, grid: tuple[int, int], boxes: Tensor | None) -> Fixed:
-        """`observe`, from what the trained blocks read of the images: (B, ...)."""
-        maps = self._frozen[0].leave(state, self.moving, grid)
+        """`precompute`, from what the trained blocks read of the images: (B, ...)."""
+        original = self._frozen[0]
+        # The boxes of f are those of the same masks, as in the released code.
+        original.train(self.options.anchor_statistics == "batch")
+        maps = original.trainable_forward(state, self.moving, grid)
+        original.eval()
         if self.options.targets == "h":
             boxes = most_confident(*self._detect(maps))[1]
         elif boxes is None:
@@ -218,11 +228,11 @@ class Refinement(nn.Module):
         """Losses of a batch: `total`, `h` (L_h) and `f` (L_f, unweighted).
 
         Args:
-            fixed: the output of `observe`.
+            fixed: the output of `precompute`.
             grid: (h, w) of the patches.
             generator: draws which channels h is shown; None shows all.
         """
-        maps = self.refined.leave(fixed.state, self.moving, grid)
+        maps = self.refined.trainable_forward(fixed.state, self.moving, grid)
         logits, predicted = self._detect(maps, generator, through_surrogate=True)
         anew = self._detectors_turn or self.options.targets == "current"
         wanted = self._propose(maps) if anew else fixed.boxes
@@ -241,13 +251,13 @@ class Refinement(nn.Module):
         See `forward` for the arguments; h is shown all channels, and f^h is in evaluation mode.
         """
         with evaluating(self.refined):
-            maps = self.refined.leave(fixed.state, self.moving, grid)
+            maps = self.refined.trainable_forward(fixed.state, self.moving, grid)
         with large_imports():
             from torchvision.ops import box_iou
 
         wanted = fixed.boxes
         if self.options.targets != "h":
-            original = self._frozen[0].leave(fixed.state, self.moving, grid)
+            original = self._frozen[0].trainable_forward(fixed.state, self.moving, grid)
             wanted = most_confident(*self._detect(original))[1]
         return box_iou(to_xyxy(wanted), to_xyxy(self._propose(maps))).diagonal()
 

@@ -22,7 +22,7 @@ PALETTE = ("#D55E00", "#56B4E9", "#F0E442", "#009E73", "#CC79A7", "#0072B2", "#E
 
 # Sizes in pixels. The figure has 72 dots per inch, so that points are pixels too.
 _DPI = 72
-_WIDTH, _LEAST_WIDTH = 1600, 640
+_WIDTH, _MIN_WIDTH = 1600, 640
 _ROW_HEIGHT, _TALLEST_ROW = 260, 400
 _MARGIN, _GAP = 24, 14
 _CAPTION_HEIGHT, _CAPTION_SIZE = 20, 13
@@ -149,7 +149,7 @@ def _justify(
     row_count = max(1, round(total * _ROW_HEIGHT / inner))
     middles = np.cumsum(shapes) - np.asarray(shapes) / 2
     rows = np.minimum((middles / total * row_count).astype(int), row_count - 1)
-    places, y, right = [], 0, _LEAST_WIDTH - _MARGIN
+    places, y, right = [], 0, _MIN_WIDTH - _MARGIN
     for row in np.unique(rows):
         members = [shapes[i] for i in np.flatnonzero(rows == row).tolist()]
         free = inner - _GAP * (len(members) - 1)

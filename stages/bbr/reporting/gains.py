@@ -51,8 +51,9 @@ class GainLayout:
 
 
 def _name_study_row(row: Key) -> list[str]:
-    dataset, images, *method = row
-    return [dataset, images, name_discovery_row(tuple(method))]
+    dataset, images, variant, *method = row
+    name = name_discovery_row(tuple(method))
+    return [dataset, images, name if variant == "default" else f"{name}, {variant}"]
 
 
 def _name_phrases_row(row: Key) -> list[str]:
@@ -63,12 +64,12 @@ def _name_phrases_row(row: Key) -> list[str]:
 
 GAIN_LAYOUTS = {
     "gains": GainLayout(
-        keys=("dataset", "images", "method", "cad"),
+        keys=("dataset", "images", "variant", "method", "cad"),
         heads=("dataset", "images", "method"),
         name_row=_name_study_row,
         networks=("f", "f^h"),
         test="McNemar p",
-        defaults={"cad": "no"},
+        defaults={"cad": "no", "variant": "default"},
         caption="CorLoc in percent of f, f^h and the boxes of h, one value per seed; gain of f^h "
         "over f in points, and McNemar's exact p-value, likewise. The interval of the mean gain "
         "is Student's over seeds.",

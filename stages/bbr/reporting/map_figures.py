@@ -44,7 +44,7 @@ _COLOURS = colormaps["gray"]  # every colour of the palette stands out from it, 
 _BOX, _TRUTH_BOX, _EDGE, _DASHES = 1.1, 0.7, 0.8, 7.0
 _HEURISTIC, _CAD, _TRUTH = PALETTE[0], PALETTE[1], "white"
 _SWATCH, _APART = (10.0, 6.0), 12.0  # in the legend
-_FULL_WEIGHT, _LEAST_WEIGHT = 60.0, 0.7  # narrower cells have thinner lines, down to this part
+_FULL_WEIGHT, _MIN_WEIGHT = 60.0, 0.7  # narrower cells have thinner lines, down to this part
 # Neither file says when or by what it was made: the same figure has the same bytes.
 _METADATA = {
     "png": {"Software": None},
@@ -195,7 +195,7 @@ def _draw_row(
 ) -> None:
     pixels = row.image.shape[:2]
     scale = min(side / pixels[1], height / pixels[0])
-    weight = min(1.0, max(_LEAST_WEIGHT, side / _FULL_WEIGHT))
+    weight = min(1.0, max(_MIN_WEIGHT, side / _FULL_WEIGHT))
     truths = [(box, _TRUTH, _TRUTH_BOX, 1.0) for box in row.truths]
     pictures = [(row.image, "antialiased", truths)]
     for cell in row.cells:

@@ -26,6 +26,8 @@ class Layout:
         decimals: of every number.
         shared: a label whose value ANY stands for every value of the other scores: what no
             training set changes is in the columns of all of them.
+        before: the row that a row is to be better than, from the values of `rows`: of f for f^h, of
+            g for g^h; None for other rows.
     """
 
     rows: Key
@@ -40,6 +42,7 @@ class Layout:
     caption: str
     decimals: int = 1
     shared: str = ""
+    before: Callable[[Key], Key | None] = lambda row: None
 
 
 ANY = "any"
@@ -50,6 +53,21 @@ def name_discovery_row(row: Key) -> str:
     """A method, with CAD or without: `row` is (method, yes or no)."""
     method, cad = row
     return f"{method} + CAD" if cad == "yes" else method
+
+
+def _before_discovery_row(row: Key) -> Key | None:
+    method, cad = row
+    refined = method.startswith("Ours (") and method.endswith(")")
+    return (method[len("Ours (") : -1], cad) if refined else None
+
+
+def _before_method(place: int) -> Callable[[Key], Key | None]:
+    """For rows whose method, at this place among their labels, is WWbL before and Ours after."""
+
+    def before(row: Key) -> Key | None:
+        return (*row[:place], "WWbL", *row[place + 1 :]) if row[place] == "Ours" else None
+
+    return before
 
 
 def _name_grounding_row(row: Key) -> str:
@@ -70,6 +88,7 @@ LAYOUTS = {
         last_rows=(("Centre box", "no"), ("Whole image", "no"), ("LOST, random-init f", "no")),
         caption="CorLoc in percent; in brackets that of the boxes of h. "
         "Several seeds: mean ± standard deviation.",
+        before=_before_discovery_row,
     ),
     "6": Layout(
         rows=("ablation",),
@@ -100,6 +119,7 @@ LAYOUTS = {
         "deviation.",
         decimals=2,
         shared="train",
+        before=_before_method(0),
     ),
     "2": Layout(
         rows=("train", "method"),
@@ -115,6 +135,7 @@ LAYOUTS = {
         "h. Several seeds: mean ± standard deviation.",
         decimals=2,
         shared="train",
+        before=_before_method(1),
     ),
     "3": Layout(
         rows=("train", "method"),
@@ -130,6 +151,7 @@ LAYOUTS = {
         "captions that were found without a question, by test set. Several seeds: mean ± standard "
         "deviation.",
         decimals=2,
+        before=_before_method(1),
     ),
     "5": Layout(
         rows=("ablation",),
@@ -151,4 +173,5 @@ LAYOUTS["average_precision"] = replace(
     fixed={"metric": "ap"},
     caption="AP50 in percent of all boxes of each image, whatever their class; in brackets that "
     "of the boxes of h. Several seeds: mean ± standard deviation.",
+    before=lambda row: None,  # the outcomes of single images are not what is averaged
 )

@@ -12,7 +12,7 @@ from ..data.images import read_indexed
 from ..data.index import Index
 from ..data.phrases import Phrase, index_phrases
 from ..errors import InputError
-from ..evaluation.phrase_metrics import LEAST_AREA, Unit, record_unions, require_phrases
+from ..evaluation.phrase_metrics import MIN_AREA, Unit, record_unions, require_phrases
 from ..grounding.heatmaps_h5 import HeatmapFile
 from ..storage.boxes_json import read_boxes
 from .phrase_figure import Example, Result
@@ -71,7 +71,7 @@ def _choose(
 
 def _counts(phrase: Phrase, size: tuple[int, int]) -> bool:
     areas = (phrase.boxes[:, 2:] - phrase.boxes[:, :2]).prod(1)
-    return not len(areas) or bool((areas >= LEAST_AREA * np.prod(size)).any())
+    return not len(areas) or bool((areas >= MIN_AREA * np.prod(size)).any())
 
 
 def _maps(path: Path, units: list[Unit]) -> dict[Unit, np.ndarray]:

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import InputError
-from ..evaluation.statistics import mean_and_deviation
-from ..storage.metrics_json import Labels
+from ..evaluation.statistics import compare_paired, mean_and_deviation
+from ..storage.metrics_json import Labels, aligned_outcomes
 from .paper_tables import ANY, Key, Layout
+
+_LEVEL = 0.05  # of the paired tests
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Score:
-    """One number and the labels that say where it belongs; `source` is for error messages."""
+    """One number and the labels that say where it belongs.
+
+    Attributes:
+        source: the file, for error messages.
+        metrics: all that the file holds, for paired tests; None where it is a published number.
+    """
 
     labels: Labels
     value: float
     source: str
+    metrics: dict[str, Any] | None = None
 
 
 def paper_table(
@@ -41,6 +49,9 @@ def paper_table(
     that only the paper has are listed too, marked as such. Columns that the paper does not have
     stand alone. Rows and columns keep the paper's order; the paper's come first, then others in
     the order of `measured`, then the layout's last rows.
+
+    An arrow behind a number says that it is above or below that of its `layout.before` row by more
+    than chance explains, image by image and in each seed; the caption says how.
 
     Raises:
         InputError: a score lacks a label, belongs to another table, or two have the same place
@@ -73,7 +84,7 @@ def paper_table(
         if reported:
             line.append("measured" if row in ours.rows else "published")
         lines.append(line)
-    return Table(header, lines, layout.caption)
+    return Table(header, lines, layout.caption + _sampling_error(measured, layout))
 
 
 def _spread(scores: list[Score], label: str, published: list[Score]) -> list[Score]:
@@ -91,6 +102,19 @@ def _spread(scores: list[Score], label: str, published: list[Score]) -> list[Sco
             for v in own
         ]
     return spread
+
+
+def _sampling_error(scores: list[Score], layout: Layout) -> str:
+    """What a caption says of chance: how far the number of so few images may lie from the truth."""
+    counts = [len(s.metrics["outcomes"]["correct"]) for s in scores if s.metrics is not None]
+    if not counts or not any(layout.before(row) for row in _Cells(layout, scores).rows):
+        return ""
+    points = 100 * 1.96 * 0.5 / min(counts) ** 0.5
+    return (
+        f" ↑, ↓: told from the row without refinement by a paired test (p < {_LEVEL:g}); the rest"
+        f" may be chance. One number alone is known to ±{points:.1f} points or better (95 %,"
+        f" {min(counts)} outcomes)."
+    )
 
 
 def _has_any(cells: _Cells, row: Key, columns: Iterable[Key]) -> bool:
@@ -128,10 +152,20 @@ class _Cells:
         put_once(by_seed, labels["seed"], score)
 
     def text(self, row: Key, column: Key) -> str:
-        """`62.0`, `62.0 (42.1)`, `62.0 ± 0.4 (42.1 ± 1.0)`, `(42.1)` or nothing."""
-        main = self._mean(row, column, self.layout.main)
+        """`62.0`, `62.0↑ (42.1)`, `62.0 ± 0.4 (42.1 ± 1.0)`, `(42.1)` or nothing."""
+        main = self._mean(row, column, self.layout.main) + self._arrow(row, column)
         bracketed = self._mean(row, column, self.layout.bracketed)
         return " ".join(part for part in (main, bracketed and f"({bracketed})") if part)
+
+    def _arrow(self, row: Key, column: Key) -> str:
+        """`↑` or `↓`, where every seed is told from the row before and on the same side; or ``."""
+        former = self.layout.before(row)
+        own = self._values.get((row, column, self.layout.main), {})
+        others = {} if former is None else self._values.get((former, column, self.layout.main), {})
+        sides = {
+            _side(others.get(seed, others.get("")), score) for seed, score in own.items() if others
+        }
+        return sides.pop() if len(sides) == 1 else ""
 
     def _mean(self, row: Key, column: Key, output: str) -> str:
         scores = self._values.get((row, column, output), {}).values()
@@ -141,6 +175,16 @@ class _Cells:
         places = self.layout.decimals
         text = f"{mean:.{places}f}"
         return text if len(scores) == 1 else f"{text} ± {deviation:.{places}f}"
+
+
+def _side(before: Score | None, after: Score) -> str:
+    """`↑`, `↓`, or nothing where the two cannot be told apart."""
+    if before is None or before.metrics is None or after.metrics is None:
+        return ""
+    pair = compare_paired(*aligned_outcomes(before.metrics, after.metrics))
+    if pair.p_value >= _LEVEL:
+        return ""
+    return "↑" if pair.difference > 0 else "↓"
 
 
 def label_of(labels: Mapping[str, str], key: str, source: str) -> str:

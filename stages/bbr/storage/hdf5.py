@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,21 @@ def read_rows(dataset: h5py.Dataset, positions: Sequence[int]) -> np.ndarray:
     return rows
 
 
+def open_unlocked(path: Path | str) -> h5py.File:
+    """An HDF5 file for reading, without a lock, which many network file systems do not have.
+
+    None is needed: a file of ours is complete once it has its name.
+    """
+    return h5py.File(path, "r", locking=False)
+
+
+def why_unreadable(error: BaseException) -> str:
+    """Why an HDF5 file does not open: the system's own reason, where there is one."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"cannot be read ({os.strerror(error.errno)})"
+    return "not a readable HDF5 file (truncated or damaged); make it again"
+
+
 class CheckedFile:
     """A complete HDF5 file of a schema, open for reading; use as a context manager.
 
@@ -132,11 +148,9 @@ class CheckedFile:
         if not Path(path).is_file():
             raise InputError(f"{self.role} {path}: no such file")
         try:
-            self._file = h5py.File(path, "r")
+            self._file = open_unlocked(path)
         except OSError as error:
-            raise self._error(
-                "not a readable HDF5 file (truncated or damaged); make it again"
-            ) from error
+            raise self._error(why_unreadable(error)) from error
         try:
             attributes = dict(self._file.attrs)
             self._require_complete(attributes)
@@ -178,6 +192,8 @@ class CheckedFile:
         try:
             yield
         except DAMAGE as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise self._error(f"{name} cannot be read ({os.strerror(error.errno)})") from error
             raise self._error(
                 f"damage at {name} (checksum or truncation); make it again"
             ) from error

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from .atomic import write_bytes
+from .text_files import decode_text
 
 METADATA_DIGEST = "metadata_sha256"
 _DIGEST = "content_sha256"
+# Escapes from left to right: both halves of a character; one half alone, the group; any other.
+_ESCAPES = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)|\\.")
 
 
 def metadata_digest(metadata: Mapping[str, str]) -> str:
@@ -52,15 +56,18 @@ def read_json(path: Path | str) -> Any:
     """Parse a JSON file, ours or anyone's; the digest that ours carry is checked and left out.
 
     Raises:
-        InputError: the file is missing, unreadable or not JSON, or ours and altered since.
+        InputError: the file is missing, unreadable or not JSON, ours and altered since, or has half
+            of a character (a lone surrogate), which nothing could be written with.
     """
     try:
         content = Path(path).read_bytes()
-        parsed = json.loads(content)
+        text = decode_text(content, path)
+        parsed = json.loads(text)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); make it again") from error
+    _refuse_half_characters(text, path)
     digest = parsed.pop(_DIGEST, None) if isinstance(parsed, dict) else None
     if digest is not None and not _is_sealed(content, digest):
         raise InputError(
@@ -68,3 +75,15 @@ def read_json(path: Path | str) -> Any:
             f" delete its member {_DIGEST} if the change is meant"
         )
     return parsed
+
+
+def _refuse_half_characters(text: str, path: Path | str) -> None:
+    if "\\ud" not in text and "\\uD" not in text:
+        return
+    for escape in _ESCAPES.finditer(text):
+        if escape[1]:
+            line = text.count("\n", 0, escape.start()) + 1
+            raise InputError(
+                f"{path}: line {line} has half of a character, {escape[1]}; put the whole character"
+                " there, or nothing"
+            )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,6 @@ Labels = dict[str, str]
 
 _METRIC_KEYS = ("task", "labels", "score", "outcomes")
 _COMPARISON_KEYS = ("task", "labels", "baseline", "candidate", "difference", "p_value")
-
-
-def add_label_option(parser: argparse.ArgumentParser) -> None:
-    """Add --label key=value ..., for `parse_labels`."""
-    parser.add_argument(
-        "--label",
-        dest="labels",
-        metavar="KEY=VALUE",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="what this is in a table, such as dataset=VOC07 method=LOST seed=0",
-    )
 
 
 def parse_labels(pairs: Iterable[str], option: str = "--label") -> Labels:

@@ -93,7 +93,7 @@ def _record(path: Path) -> Any:
         return _record_of_weights(path)
     import h5py
 
-    with h5py.File(path, "r") as file:
+    with h5py.File(path, "r", locking=False) as file:
         return json.loads(file.attrs["provenance"])
 
 

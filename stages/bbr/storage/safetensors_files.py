@@ -51,6 +51,7 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file")
+    _refuse_torch_file(path)
     try:
         with safe_open(path, framework="pt") as handle:
             texts = handle.metadata() or {}
@@ -66,6 +67,20 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path}: content does not match its digest; the file was damaged, make it again"
         )
     return tensors, metadata
+
+
+def _refuse_torch_file(path: Path | str) -> None:
+    """Name what turns published weights into a file of ours, and why a file does not open."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(2)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if start == b"PK" or start[:1] == b"\x80":  # torch's zip, and pickles
+        raise InputError(
+            f"{path}: a torch file, not safetensors; make one of it: python"
+            f" stages/import_weights.py --file {path} --kind ... --output FILE.safetensors"
+        )
 
 
 def read_any_tensors(path: Path | str) -> dict[str, Tensor]:
@@ -119,6 +134,7 @@ def fit_weights(network: nn.Module, tensors: dict[str, Tensor], path: str, name:
     if misfit:
         raise InputError(
             f"{path}: {len(misfit)} tensors do not fit architecture {name}"
-            f" (first: {misfit[0]}); give the file's own --architecture and --architecture-args"
+            f" (first: {misfit[0]}); give the file's own --architecture and --architecture-args,"
+            " or, if it has a head or other names, python stages/import_weights.py makes it fit"
         )
     network.load_state_dict(tensors)

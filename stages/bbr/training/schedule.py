@@ -1,16 +1,14 @@
-"""How long and how fast to train, and the options that say so."""
+"""How long and how fast to train."""
 
 from __future__ import annotations
 
-import argparse
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
-from ..command_line.cli import add_device_options, positive_int
+from ..options import option
 
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("constant", "cosine", "polynomial", "step")
@@ -22,72 +20,71 @@ _STEP_ENDS = (3 / 4, 11 / 12)
 class Schedule:
     """How long and how fast to train.
 
-    Attributes:
-        steps: optimizer steps.
-        batch_size: images per step, over all devices and accumulated parts.
-        lr: peak learning rate.
-        weight_decay: Adam's, as an L2 term (paper section 5).
-        warmup: steps of linear warm-up.
-        shape: after the warm-up `constant`, `cosine`, `polynomial` (of power 2) or `step` (a tenth
-            after 3/4 of all steps, and a hundredth after 11/12).
+    `polynomial` is of power 2; `step` is a tenth after 3/4 of all steps, a hundredth after 11/12,
+    or as `decay_at` says.
+    Weight decay is Adam's, as an L2 term (paper section 5).
     """
 
-    steps: int
-    batch_size: int
-    lr: float
-    weight_decay: float = 1e-4
-    warmup: int = 0
-    shape: str = "constant"
+    steps: int = option(help="of the optimizer", min=1)
+    batch_size: int = option(
+        help="of a step, over all devices and accumulated parts", unit="images", min=1
+    )
+    lr: float = option(help="peak learning rate", min=0)
+    weight_decay: float = option(1e-4, "of the weights", min=0)
+    warmup: int = option(0, "over which the learning rate rises", unit="steps", min=0)
+    lr_schedule: str = option(
+        "constant",
+        "learning rate after the warm-up",
+        choices=SCHEDULES,
+    )
+    decay_steps: int | None = option(
+        None, "after which cosine and polynomial would end [all]", unit="steps", min=1, later=True
+    )
+    decay_every: int = option(
+        1, "for which the rate of cosine and polynomial stays the same", unit="steps", min=1,
+        later=True,
+    )  # fmt: skip
+    decay_at: tuple[int, ...] = option(
+        (), "after each of which the rate of step is a tenth [3/4 and 11/12 of all]",
+        unit="steps", min=1, empty=True, later=True,
+    )  # fmt: skip
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
-        if self.shape == "constant":
+        if self.lr_schedule == "constant":
             return self.lr
-        if self.shape == "step":
-            return self.lr / 10 ** sum(step >= end * self.steps for end in _STEP_ENDS)
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        if self.shape == "polynomial":
+        if self.lr_schedule == "step":
+            ends = self.decay_at or [end * self.steps for end in _STEP_ENDS]
+            return self.lr / 10 ** sum(step >= end for end in ends)
+        end = self.steps if self.decay_steps is None else self.decay_steps
+        begun = max(self.warmup, step - step % self.decay_every)
+        done = min(1.0, (begun - self.warmup) / max(1, end - self.warmup))
+        if self.lr_schedule == "polynomial":
             return self.lr * (1 - done) ** 2
         return self.lr * (math.cos(math.pi * done) + 1) / 2
 
 
-def add_training_options(parser: argparse.ArgumentParser, defaults: Schedule) -> None:
-    """Options of every stage that trains: `Schedule`'s fields, checkpoints, seed and device."""
-    parser.add_argument("--steps", type=positive_int, default=defaults.steps)
-    parser.add_argument("--batch-size", type=positive_int, default=defaults.batch_size)
-    parser.add_argument("--lr", type=float, default=defaults.lr, help="peak learning rate")
-    parser.add_argument("--weight-decay", type=float, default=defaults.weight_decay)
-    parser.add_argument("--warmup", type=int, default=defaults.warmup, help="steps")
-    parser.add_argument("--schedule", choices=SCHEDULES, default=defaults.shape)
-    parser.add_argument(
-        "--checkpoint-seconds",
-        type=float,
-        default=60,
-        help="how often training state is saved [60]",
+@dataclass(frozen=True)
+class Clipping:
+    """How long gradients may be. DETR clips at 0.1, DINO at 3, the paper's released code nowhere;
+    without a bound a single odd batch can undo a small network."""
+
+    max_gradient_norm: float | None = option(
+        1.0, "longer gradients are shortened to it; none leaves them as they are",
+        above=0, later=True,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """Which Adam."""
+
+    optimizer: str = option(
+        "adam", "weight decay as an L2 term, or decoupled (adamw)", choices=OPTIMIZERS
     )
-    parser.add_argument("--seed", type=int, default=0)
-    add_device_options(parser)
-
-
-def pop_schedule(options: dict[str, Any]) -> Schedule:
-    """Take the `Schedule` that `add_training_options` added out of parsed options."""
-    names = ("steps", "batch_size", "lr", "weight_decay", "warmup")
-    return Schedule(**{name: options.pop(name) for name in names}, shape=options.pop("schedule"))
-
-
-def add_optimizer_options(parser: argparse.ArgumentParser) -> None:
-    """Options for `build_optimizer`."""
-    parser.add_argument(
-        "--optimizer",
-        choices=OPTIMIZERS,
-        default="adam",
-        help="weight decay as an L2 term, or decoupled [adam]",
-    )
-    parser.add_argument(
-        "--beta2", type=float, default=0.999, help="of Adam's second moments [0.999]"
-    )
+    beta2: float = option(0.999, "of Adam's second moments", above=0, below=1)
 
 
 def build_optimizer(

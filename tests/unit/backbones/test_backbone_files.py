@@ -13,7 +13,7 @@ from tiny_vit import TINY_VIT
 
 from bbr.backbones.base import BackboneSpec
 from bbr.backbones.build import build_backbone, load_backbone, save_backbone
-from bbr.backbones.options import parse_arguments, take_backbone, weights_file
+from bbr.backbones.options import BackboneOptions, parse_arguments, weights_file
 from bbr.errors import InputError
 from bbr.storage.safetensors_files import read_tensors, write_tensors
 
@@ -110,11 +110,8 @@ class TestForeignFiles:
 
 class TestNamedSources:
     def test_random_follows_the_seed(self):
-        given = {"weights": "random", "architecture": NAME, "architecture_args": TINY_VIT}
-        made = [
-            take_backbone(given | {"normalization": None, "scale": None}, seed)[0]
-            for seed in (0, 0, 1)
-        ]
+        options = BackboneOptions("random", NAME, TINY_VIT)
+        made = [options.load(seed) for seed in (0, 0, 1)]
         assert same_weights(made[0], made[1])
         assert not same_weights(made[0], made[2])
 
@@ -152,21 +149,16 @@ class TestNamedSources:
 
 
 class TestOptions:
-    def options(self, weights):
-        rest = ("architecture", "architecture_args", "normalization", "scale", "facet", "block")
-        return {"weights": weights, "other": 1, **dict.fromkeys(rest)}
-
     def test_a_file_s_place_is_not_recorded(self, path):
-        options = self.options(path)
-        _, recorded = take_backbone(options)
+        options = BackboneOptions(path)
+        recorded = options.recorded(options.load())
         assert recorded["weights"] == "file"
         assert (recorded["facet"], recorded["block"]) == ("value", 0)
-        assert options == {"other": 1}
 
     def test_home_folder(self, path, monkeypatch):
         monkeypatch.setenv("HOME", str(Path(path).parent))
         assert weights_file("~/f.safetensors") == Path(path)
-        assert take_backbone(self.options("~/f.safetensors"))[0].dim == 32
+        assert BackboneOptions("~/f.safetensors").load().dim == 32
 
     def test_sources_are_no_files(self):
         assert weights_file("timm") is None

@@ -15,6 +15,7 @@ from bbr.backbones import build
 from bbr.backbones.base import FACETS, BackboneSpec
 from bbr.backbones.build import build_backbone, default_facet, load_backbone
 from bbr.backbones.vit import interpolate_positions
+from bbr.detector.layout import arrange, parts_shape, stack_parts
 from bbr.errors import InputError
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -85,6 +86,21 @@ class TestTransformer:
         assert (maps.grid, maps.key.shape) == ((4, 4), (2, 16, 32))
 
     @torch.no_grad()
+    def test_what_h_reads_with_cls_is_all_that_the_last_attention_made(self):
+        """As the released code has it for TokenCut: 3 planes of 1 + N rows, [CLS] first."""
+        backbone = vit()
+        model, seen = timm_vit(backbone), {}
+        model.blocks[-1].attn.qkv.register_forward_hook(lambda _, __, out: seen.update(qkv=out))
+        model(pixels())
+        expected = torch.stack(seen["qkv"].split(32, dim=-1), dim=1)
+        found = stack_parts(backbone(pixels()), "qkv_cls")
+        torch.testing.assert_close(found, expected, **CLOSE)
+        assert found.shape[1:] == parts_shape(backbone, 64, "qkv_cls")[1] == (3, 17, 32)
+        assert arrange(found, (4, 4), "qkv_image") is found
+        with pytest.raises(InputError, match="no place among the patches"):
+            arrange(found, (4, 4), "spatial")
+
+    @torch.no_grad()
     def test_tokens_are_timm_s(self, variant):
         backbone = vit(**variant)
         model = timm_vit(backbone, **variant)
@@ -141,7 +157,7 @@ class TestTransformer:
         whole = backbone(images)
         assert backbone.depth == 3
         for last in range(1, 4):
-            maps = backbone.leave(backbone.enter(images, last), last, (4, 2))
+            maps = backbone.trainable_forward(backbone.frozen_forward(images, last), last, (4, 2))
             for name in ("key", "query", "value", "cls_attention", "tokens"):
                 assert torch.equal(getattr(maps, name), getattr(whole, name))
 
@@ -149,9 +165,9 @@ class TestTransformer:
         backbone = vit()
         backbone.requires_grad_(False)
         backbone.trainable(2).requires_grad_(True)
-        state = backbone.enter(pixels(), 2)
+        state = backbone.frozen_forward(pixels(), 2)
         assert not state.requires_grad
-        maps = backbone.leave(state, 2, (4, 4))
+        maps = backbone.trainable_forward(state, 2, (4, 4))
         (maps.tokens.sum() + maps.key.sum()).backward()
         moving = {
             n.split(".")[1]
@@ -160,17 +176,6 @@ class TestTransformer:
         }
         assert moving == {"1", "2"}
         assert backbone.network.norm.weight.grad is not None
-
-    @torch.no_grad()
-    def test_masked_patches_do_not_matter(self):
-        backbone = vit()
-        mask = torch.zeros(2, 16, dtype=torch.bool)
-        mask[:, 5] = True  # row 1, column 1
-        changed = pixels()
-        changed[:, :, 16:32, 16:32] = 0
-        states = [backbone.enter(images, 3, patch_mask=mask) for images in (pixels(), changed)]
-        assert torch.equal(*states)
-        assert not torch.equal(states[0], backbone.enter(pixels(), 3))
 
 
 def literal_facet(model, images, facet, block):
@@ -243,7 +248,7 @@ class TestFacets:
         backbone = vit(facet=facet, block=block)
         whole = backbone(pixels())
         for last in range(1, 4):
-            maps = backbone.leave(backbone.enter(pixels(), last), last, (4, 4))
+            maps = backbone.trainable_forward(backbone.frozen_forward(pixels(), last), last, (4, 4))
             for name in ("key", "query", "value", "cls_attention", "tokens"):
                 assert torch.equal(getattr(maps, name), getattr(whole, name))
 
@@ -311,14 +316,14 @@ class TestConvolutional:
         assert whole.query is None
         assert whole.cls_attention is None
         for last in range(backbone.depth + 1):
-            state = backbone.enter(images, last)
-            assert torch.equal(backbone.leave(state, last, whole.grid).key, whole.key)
+            state = backbone.frozen_forward(images, last)
+            assert torch.equal(backbone.trainable_forward(state, last, whole.grid).key, whole.key)
 
     def test_trainable_is_what_leave_runs(self):
         backbone = build_backbone(BackboneSpec("resnet18")).requires_grad_(False)
         backbone.trainable(2).requires_grad_(True)
-        state = backbone.enter(pixels(), 2)
-        backbone.leave(state, 2, (4, 4)).key.sum().backward()
+        state = backbone.frozen_forward(pixels(), 2)
+        backbone.trainable_forward(state, 2, (4, 4)).key.sum().backward()
         moving = {n for n, p in backbone.network.named_parameters() if p.grad is not None}
         assert moving == {n for n, _ in backbone.network.named_parameters() if "layer3" in n}
 
@@ -326,7 +331,7 @@ class TestConvolutional:
     def test_a_map_of_another_size_than_the_grid_is_refused(self):
         backbone = build_backbone(BackboneSpec("resnet18")).eval()
         with pytest.raises(InputError, match=r"gives a map of \(256, 4, 6\), not \(256, 4, 4\)"):
-            backbone.leave(backbone.enter(pixels(64, 96), 1), 1, (4, 4))
+            backbone.trainable_forward(backbone.frozen_forward(pixels(64, 96), 1), 1, (4, 4))
 
 
 class TestBadArchitectures:

@@ -90,8 +90,8 @@ def test_the_first_block_is_the_graph_s_in_plain_numpy(backbone, source):
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randn(1, 3, 518, 518, generator=generator)
     with torch.no_grad():
-        state = backbone.enter(pixels, DEPTH)[0].numpy().astype(np.float64)
-        after = backbone.enter(pixels, DEPTH - 1)[0].numpy()
+        state = backbone.frozen_forward(pixels, DEPTH)[0].numpy().astype(np.float64)
+        after = backbone.frozen_forward(pixels, DEPTH - 1)[0].numpy()
     kernel = take("backbone.embeddings.patch_embeddings.projection.weight").reshape(384, -1)
     tiles = pixels[0].unfold(1, 14, 14).unfold(2, 14, 14).permute(1, 2, 0, 3, 4).reshape(1369, -1)
     patches = tiles.numpy().astype(np.float64) @ kernel.T + take(

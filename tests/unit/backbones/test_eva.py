@@ -77,7 +77,7 @@ def test_where_keys_have_no_bias_there_is_none_to_leave_out():
 def test_leaving_after_entering_is_the_whole(last):
     backbone = rotary()
     whole = backbone(pixels())
-    halves = backbone.leave(backbone.enter(pixels(), last), last, (4, 6))
+    halves = backbone.trainable_forward(backbone.frozen_forward(pixels(), last), last, (4, 6))
     torch.testing.assert_close(halves.key, whole.key, rtol=0, atol=0)
     torch.testing.assert_close(halves.tokens, whole.tokens, rtol=0, atol=0)
 

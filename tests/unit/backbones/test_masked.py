@@ -23,7 +23,7 @@ RESNET = BackboneSpec("resnet18", {"out_indices": [2]}, normalization="layernorm
 @pytest.fixture(params=[VIT, RESNET], ids=["vit", "resnet"])
 def segmenter(request):
     torch.manual_seed(0)
-    spec = replace(request.param, segmenter=SegmenterSpec(upsamplings=3, least_width=4))
+    spec = replace(request.param, segmenter=SegmenterSpec(upsamplings=3, min_width=4))
     return build_backbone(spec).eval()
 
 
@@ -63,7 +63,7 @@ def test_a_transformer_is_read_at_its_penultimate_block():
     pixels = segmenter.prepare(images_of(16, 24))
     network = segmenter.features.network
     with torch.no_grad():
-        tokens = segmenter.features.enter(pixels, 3)
+        tokens = segmenter.features.frozen_forward(pixels, 3)
         for block in network.blocks[:2]:
             tokens = block(tokens)
         plane = tokens[:, 1:].view(2, 2, 3, 32)
@@ -97,8 +97,8 @@ def test_a_mask_of_a_scaled_image_comes_back_to_its_pixels():
 def test_only_norm_and_head_move(segmenter):
     segmenter.requires_grad_(False)
     segmenter.trainable(1).requires_grad_(True)
-    state = segmenter.enter(segmenter.prepare(images_of(32, 32)), 1)
-    segmenter.leave(state, 1, (32 // segmenter.stride,) * 2).mask.sum().backward()
+    state = segmenter.frozen_forward(segmenter.prepare(images_of(32, 32)), 1)
+    segmenter.trainable_forward(state, 1, (32 // segmenter.stride,) * 2).mask.sum().backward()
     moved = {name for name, p in segmenter.named_parameters() if p.grad is not None}
     wanted = {n for n, _ in segmenter.named_parameters() if n.startswith(("norm.", "head."))}
     assert moved == wanted
@@ -129,7 +129,7 @@ def test_upsamplings_beyond_the_input_are_refused():
 
 
 def test_a_segmenter_reads_the_last_block():
-    spec = replace(VIT, block=-2, segmenter=SegmenterSpec(upsamplings=3, least_width=4))
+    spec = replace(VIT, block=-2, segmenter=SegmenterSpec(upsamplings=3, min_width=4))
     with pytest.raises(InputError, match="block -2: a segmenter reads the last one, -1"):
         build_backbone(spec)
 

@@ -56,7 +56,7 @@ def write(path, backbone, last=1, sizes=SIZES, index=None, dtype="float32", skip
     with create_states(path, backbone=backbone, last=last, **made) as writer:
         for image_id, size in sizes.items():
             pixels = prepared(backbone, size, image_id)
-            state = backbone.enter(pixels, last)[0]
+            state = backbone.frozen_forward(pixels, last)[0]
             writer.append(image_id, size, backbone.patch_grid(pixels), state)
         writer.note_skipped(list(skipped))
     return path
@@ -80,7 +80,7 @@ class TestRoundTrip:
         assert [kept.image_id for kept in window] == list(SIZES)
         for kept in window:
             whole = backbone(prepared(backbone, SIZES[kept.image_id], kept.image_id))
-            maps = backbone.leave(kept.state[None], last, kept.grid)
+            maps = backbone.trainable_forward(kept.state[None], last, kept.grid)
             assert kept.size == SIZES[kept.image_id]
             assert kept.grid == whole.grid
             assert torch.equal(maps.key, whole.key)
@@ -88,12 +88,14 @@ class TestRoundTrip:
 
     @torch.no_grad()
     def test_a_segmenter_s_head(self, tmp_path):
-        backbone = network(replace(VIT, segmenter=SegmenterSpec(upsamplings=2, least_width=4)))
+        backbone = network(replace(VIT, segmenter=SegmenterSpec(upsamplings=2, min_width=4)))
         write(tmp_path / "s.h5", backbone)
         states = FrozenStates([tmp_path / "s.h5"], backbone, index_of())
         kept = next(states.windows(index_of().images, 1))[0]
         whole = backbone(prepared(backbone, SIZES[7], 7))
-        assert torch.equal(backbone.leave(kept.state[None], 1, kept.grid).mask, whole.mask)
+        assert torch.equal(
+            backbone.trainable_forward(kept.state[None], 1, kept.grid).mask, whole.mask
+        )
 
     def test_float16_rounds_to_11_bits(self, tmp_path):
         backbone = network()

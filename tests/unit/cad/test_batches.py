@@ -65,7 +65,7 @@ def test_kept_batches_are_those_seen_afresh(make):
     data = make([[4 * i, 2, 20, 30] for i in range(5)], [SIZE] * 5)
     network = small_cad()
     kept, fresh = CadBatches(data, 4, seed=0), CadBatches(data, 4, seed=0)
-    kept.keep(network, steps=100)
+    kept.cache_features(network, steps=100)
     assert kept._kept is not None
     for step in range(3):
         one = kept.batch(step, step_generator(0, step), network)
@@ -80,7 +80,7 @@ def test_about_half_are_mirrored(make):
     data = make([[0, 0, 20, 48]], [SIZE])
     batches = CadBatches(data, 400, seed=0)
     network = small_cad()
-    batches.keep(network, steps=1)
+    batches.cache_features(network, steps=1)
     seen = batches.batch(0, step_generator(0, 0), network)
     left = torch.cat(seen.boxes)[:, 0]
     assert set(left.tolist()) == {0, 44}
@@ -97,7 +97,7 @@ def test_about_half_are_mirrored(make):
 )
 def test_nothing_is_kept_where_steps_differ_in_more(make, sizes, train_sizes, steps):
     batches = CadBatches(make([[1, 1, 9, 9]] * 2, sizes), 2, seed=0)
-    batches.keep(small_cad(train_sizes=train_sizes), steps)
+    batches.cache_features(small_cad(train_sizes=train_sizes), steps)
     assert batches._kept is None
 
 

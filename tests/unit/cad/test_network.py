@@ -1,15 +1,17 @@
 """CAD against Detectron2's R50-C4, and its own parts by hand."""
 
+import copy
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
-from train_cad import synchronize_norms
+from train_cad import averaged_norms, synchronize_norms
 
 from bbr.cad.network import build_cad, load_cad, save_cad
-from bbr.cad.options import CadPrediction, CadSpec, CadTraining
+from bbr.cad.options import TORCHVISION_BETA, CadPrediction, CadSpec, CadTraining
 from bbr.cad.parts import BoxPredictor, RegionHead, RegionPool
 from bbr.errors import InputError
 from bbr.training.distributed import launch
@@ -166,6 +168,66 @@ def test_extra_norm_acts_after_the_level():
     spread = (plain - plain.mean((0, 2, 3), keepdim=True)).mean((2, 3))
     spread = spread / (plain.var((0, 2, 3), unbiased=False) + 1e-5).sqrt()
     torch.testing.assert_close(features, spread)
+
+
+def losses_of(beta):
+    training = replace(FEW, smooth_l1_beta=beta)
+    torch.manual_seed(0)
+    network = build_cad(SMALL, None, training, CadPrediction(test_size=64)).train()
+    torch.manual_seed(1)
+    return network(network.see(*batch()))
+
+
+def test_box_losses_are_torchvision_s_but_for_beta():
+    """As near to its β as floats come, by ours and by its own code."""
+    given, nearly = losses_of(TORCHVISION_BETA), losses_of(TORCHVISION_BETA * (1 + 1e-12))
+    for name, loss in given.items():
+        torch.testing.assert_close(nearly[name], loss)
+    plain = losses_of(0.0)
+    for name in ("loss_rpn_box_reg", "loss_box_reg"):
+        # |x| - β / 2 or less: what β = 0 adds to each of 4 numbers of a positive, among 8 or 4.
+        assert given[name] < plain[name] < given[name] + 4 * TORCHVISION_BETA / 2
+    assert torch.equal(plain["loss_classifier"], given["loss_classifier"])
+
+
+def test_without_beta_proposals_lose_the_plain_distance():
+    """Detectron2's: the sum of |x| over positives, divided by all that were drawn."""
+    network = build_cad(SMALL, None, replace(FEW, smooth_l1_beta=0.0)).rpn
+    labels = [torch.tensor([1.0, 0.0, 1.0, -1.0])]
+    deltas, wanted = torch.randn(4, 4), torch.randn(4, 4)
+    _, loss = network.compute_loss(torch.randn(4, 1), deltas, labels, [wanted])
+    expected = sum(abs(float(deltas[i, k] - wanted[i, k])) for i in (0, 2) for k in range(4)) / 3
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_statistics_are_the_mean_of_batches_as_precise_bn_has_it():
+    """Detectron2 at the time: momentum 1, and the running mean of what each batch leaves."""
+    network = small_cad().train()
+    slow = copy.deepcopy(network)
+    batches = [network.see(*batch(count)) for count in (2, 3, 2)]
+    with torch.no_grad(), averaged_norms(network, 3):
+        for number, seen in enumerate(batches):
+            torch.manual_seed(number)
+            network(seen)
+    norms = [m for m in slow.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+    means = [torch.zeros_like(norm.running_mean) for norm in norms]
+    variances = [torch.zeros_like(norm.running_var) for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    for number, seen in enumerate(batches):
+        torch.manual_seed(number)
+        with torch.no_grad():
+            slow(seen)
+        for norm, mean, variance in zip(norms, means, variances, strict=True):
+            mean += (norm.running_mean - mean) / (number + 1)
+            variance += (norm.running_var - variance) / (number + 1)
+    found = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+    assert {norm.momentum for norm in found} == {small_cad().roi_heads.box_head.norm.momentum}
+    for norm, mean, variance in zip(found, means, variances, strict=True):
+        torch.testing.assert_close(norm.running_mean, mean)
+        torch.testing.assert_close(norm.running_var, variance)
+    with averaged_norms(network, 0):
+        assert all(bool(norm.running_var.ne(1).any()) for norm in found)
 
 
 def test_background_has_no_deltas():

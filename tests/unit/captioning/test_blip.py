@@ -40,8 +40,29 @@ def test_one_beam_takes_the_likeliest_word_each_time() -> None:
                 logits[..., text.sep_token_id] = -torch.inf  # no end before the least length
             tokens.append(int(logits[0, -1].argmax()))
         expected.append(captioner.tokenizer.decode(tokens, skip_special_tokens=True))
-    options = {"beams": 1, "least_length": 5, "greatest_length": 9}
+    options = {"beams": 1, "min_length": 5, "max_length": 9}
     assert captions(captioner, crops, **options) == [" ".join(text.split()) for text in expected]
+
+
+def test_captions_go_on_from_a_prompt_that_counts_and_is_left_out() -> None:
+    """Word by word, as WWbL's BLIP does: the start and the prompt are there before the first."""
+    captioner = tiny_captioner(seed=3)
+    crops = some_crops(4)
+    text = captioner.model.config.text_config
+    begun = captioner.tokenizer(f"{WORDS[0]} {WORDS[1]}")["input_ids"][1:-1]
+    assert len(begun) == 2
+    expected = []
+    for crop in crops:
+        tokens = [text.bos_token_id, *begun]
+        while len(tokens) < 9 and tokens[-1] != text.sep_token_id:
+            with torch.no_grad():
+                logits = captioner.model(captioner.observe([crop]), torch.tensor([tokens])).logits
+            if len(tokens) < 5:
+                logits[..., text.sep_token_id] = -torch.inf
+            tokens.append(int(logits[0, -1].argmax()))
+        expected.append(captioner.tokenizer.decode(tokens[3:], skip_special_tokens=True))
+    given = CaptionOptions(1, min_length=5, max_length=9, caption_prompt=f"{WORDS[0]} {WORDS[1]} ")
+    assert captioner.generate(captioner.observe(crops), given) == expected
 
 
 def test_captions_do_not_depend_on_their_batch() -> None:
@@ -68,7 +89,7 @@ def test_lengths(least: int, greatest: int) -> None:
         for row, len_ in zip(tokens, lengths, strict=True)
         if ends in row.tolist() and least < greatest
     )
-    options = CaptionOptions(least_length=least, greatest_length=greatest)
+    options = CaptionOptions(min_length=least, max_length=greatest)
     assert captioner.generate(observed, options) == [
         " ".join(text.split())
         for text in captioner.tokenizer.batch_decode(tokens, skip_special_tokens=True)
@@ -77,9 +98,9 @@ def test_lengths(least: int, greatest: int) -> None:
 
 def test_captions_longer_than_the_network_are_refused() -> None:
     captioner = tiny_captioner(context_length=8)
-    with pytest.raises(InputError, match=r"--greatest-length 9: this captioner says 8 tokens"):
-        captions(captioner, some_crops(1), greatest_length=9)
-    assert captions(captioner, some_crops(1), greatest_length=8)
+    with pytest.raises(InputError, match=r"--max-length 9: this captioner says 8 tokens"):
+        captions(captioner, some_crops(1), max_length=9)
+    assert captions(captioner, some_crops(1), max_length=8)
 
 
 def test_words_are_tokens() -> None:

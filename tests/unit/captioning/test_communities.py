@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -118,6 +119,12 @@ class TestEitherWay:
 
     def test_captions_that_are_all_unlike_are_kept(self, options: CommunityOptions) -> None:
         assert find_communities(np.eye(3), options) == [[0], [1], [2]]
+
+    def test_or_there_is_none_as_in_wwbl_s_code(self, options: CommunityOptions) -> None:
+        skipping = replace(options, no_community="none")
+        assert find_communities(np.eye(3), skipping) == []
+        two = unit([1, 0], [1, 0], [0, 1])
+        assert find_communities(two, skipping) == find_communities(two, options) == [[0, 1]]
 
     def test_no_caption_is_in_two(self, options: CommunityOptions) -> None:
         found = find_communities(clustered(3, 120), options)

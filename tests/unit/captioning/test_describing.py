@@ -17,7 +17,7 @@ from bbr.captioning.describing import Describer, embed_texts
 from bbr.captioning.proposals import ProposalOptions
 from bbr.clip.network import prompt
 
-WINDOWS = ProposalOptions(least_area=0.2, windows=(2,), stride=1)  # and what selective search finds
+WINDOWS = ProposalOptions(min_area=0.2, windows=(2,), stride=1)  # and what selective search finds
 SIDE = 32
 
 
@@ -102,16 +102,17 @@ def test_regions_that_are_nearly_the_same_are_described_once() -> None:
 
 
 def test_an_image_without_a_region_has_no_description() -> None:
-    describe = describer(colour, proposals=ProposalOptions(least_area=0.999999, windows=()))
+    describe = describer(colour, proposals=ProposalOptions(min_area=0.999999, windows=()))
     noise = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3)).astype(np.uint8)
     whole = describe.describe([noise])
-    describe.proposals = SimpleNamespace(least_area=1.0, windows=(), proposal_seed=0, stride=1)
+    none = {**vars(describe.proposals), "min_area": 1.0}  # above what the option allows
+    describe.proposals = SimpleNamespace(**none)
     assert describe.describe([noise, halves()]) == [[], []]
     assert all(len(own) <= 1 for own in whole)
 
 
 def test_one_region_has_its_caption() -> None:
-    only = ProposalOptions(least_area=0.9, windows=(1,))
+    only = ProposalOptions(min_area=0.9, windows=(1,))
     (found,) = describer(lambda crop: "red", proposals=only).describe([halves()])
     assert [d.caption for d in found] == ["red"]
     assert found[0].regions.tolist() == [[0, 0, SIDE, SIDE]]
@@ -140,6 +141,9 @@ def test_texts_are_embedded_as_prompts(batch_size: int) -> None:
         expected = [clip.encode_texts([prompt(text)])[0].numpy() for text in texts]
     np.testing.assert_allclose(embedded, expected, atol=1e-6)
     assert embed_texts(clip, [], batch_size).shape[0] == 0
+    with torch.no_grad():
+        bare = [clip.encode_texts([text])[0].numpy() for text in texts]
+    np.testing.assert_allclose(embed_texts(clip, texts, batch_size, bare=True), bare, atol=1e-6)
 
 
 def test_a_real_captioner_fits() -> None:

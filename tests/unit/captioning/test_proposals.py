@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from skimage import data
 
-from bbr.captioning.proposals import ProposalOptions, propose_regions, sliding_windows, stand_ins
+from bbr.captioning.proposals import (
+    ProposalOptions,
+    adjoining_windows,
+    propose_regions,
+    sliding_windows,
+    stand_ins,
+)
+from bbr.data.loading import resize
 
 
 def literal_windows(height: int, width: int, divisor: int, stride: float) -> set[tuple[int, ...]]:
@@ -45,7 +53,7 @@ def literal_regions(found: list[list[int]], side: int, options: ProposalOptions)
         )
     ]
     for x1, y1, x2, y2 in [*found, *windows]:
-        large = (x2 - x1) * (y2 - y1) > options.least_area * side * side
+        large = (x2 - x1) * (y2 - y1) > options.min_area * side * side
         if large and [x1, y1, x2, y2] not in kept:
             kept.append([x1, y1, x2, y2])
     return kept
@@ -56,7 +64,7 @@ def test_regions_are_those_of_the_search_and_then_windows() -> None:
     corners = rng.integers(0, 60, (200, 2, 2))
     boxes = np.concatenate((corners.min(1), corners.max(1) + 1), axis=1)
     boxes = np.concatenate((boxes, boxes[::-1], [[0, 0, 30, 30]]))  # some twice, one a window
-    options = ProposalOptions(least_area=0.1, windows=(2, 3, 4), stride=0.5)
+    options = ProposalOptions(min_area=0.1, windows=(2, 3, 4), stride=0.5)
     regions = propose_regions(np.zeros((60, 60, 3), np.uint8), options, lambda image: boxes)
     assert regions.tolist() == literal_regions(boxes.tolist(), 60, options)
     areas = (regions[:, 2:] - regions[:, :2]).prod(1)
@@ -112,3 +120,26 @@ def test_regions_that_are_nearly_the_same_share_a_caption() -> None:
         assert owners.tolist() == literal_stand_ins(boxes.tolist(), least)
         assert len(set(owners.tolist())) < len(boxes)
     assert stand_ins(boxes, None).tolist() == list(range(40))
+
+
+WWBL = ProposalOptions(window_grid="adjoining", search_pixels="floats")
+
+
+def test_adjoining_windows_are_thirteen() -> None:
+    """Of 112 and of 75 pixels, the last cut off at the edge; those of a quarter fall out."""
+    windows = propose_regions(np.zeros((224, 224, 3), dtype=np.uint8), WWBL, nothing).tolist()
+    expected = []
+    for side in (112, 75):
+        for y in range(0, 224, side):
+            for x in range(0, 224, side):
+                expected.append([x, y, min(x + side, 224), min(y + side, 224)])
+    assert windows == expected
+    assert len(windows) == 13
+    assert len(adjoining_windows(224, 224, 4)) == 16
+
+
+@pytest.mark.parametrize(("picture", "kept"), [("astronaut", 149), ("coffee", 53), ("chelsea", 18)])
+def test_selective_search_on_floats_keeps_what_wwbl_s_code_keeps(picture: str, kept: int) -> None:
+    pixels = resize(getattr(data, picture)(), 224)
+    alone = ProposalOptions(windows=(), search_pixels="floats")
+    assert len(propose_regions(pixels, alone)) == kept

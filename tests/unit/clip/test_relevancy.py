@@ -2,6 +2,7 @@
 
 import math
 
+import cv2
 import open_clip
 import pytest
 import timm
@@ -204,3 +205,22 @@ def test_images_in_bfloat16_of_another_size():
     images = noise(1, 2 * SIDE, 2 * SIDE)
     found = clip.encode_images(images.bfloat16())
     torch.testing.assert_close(found, clip.encode_images(images), atol=0.01, rtol=0)
+
+
+def test_maps_are_scaled_before_they_are_resized_as_wwbl_s_code_does():
+    """7 × 7 to CLIP's side, min-max there, then to g's with corners aligned: pixel by pixel."""
+    clip = timm_clip()
+    clip.resizing = "bilinear"
+    images, texts = torch.rand(2, 3, SIDE, SIDE), functional.normalize(torch.randn(2, DIM), dim=1)
+    found = relevancy_maps(clip, images, texts, (11, 11))
+    for patches, heatmap in zip(patch_relevancy(clip, images, texts), found, strict=True):
+        drawn = cv2.resize(patches.numpy(), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+        drawn = (drawn - drawn.min()) / (drawn.max() - drawn.min())
+        for row in range(11):
+            for column in range(11):
+                y, x = row * (SIDE - 1) / 10, column * (SIDE - 1) / 10
+                top, left = min(int(y), SIDE - 2), min(int(x), SIDE - 2)
+                upper = drawn[top, left : left + 2] @ [1 - (x - left), x - left]
+                lower = drawn[top + 1, left : left + 2] @ [1 - (x - left), x - left]
+                expected = upper * (1 - (y - top)) + lower * (y - top)
+                assert float(heatmap[row, column]) == pytest.approx(expected, abs=1e-4)

@@ -1,24 +1,44 @@
 """bbr.command_line.cli: exit statuses, one line for each error, threads and progress."""
 
-import argparse
 import errno
 import os
 import signal
 import sys
+from dataclasses import dataclass
 
 import pytest
 import torch
 
 from bbr.command_line import cli
 from bbr.errors import InputError
+from bbr.options import option
 
 
-def stage(run, *argv):
-    """A stage with one option of its own, through `execute`."""
-    parser = cli.stage_parser("Do something.")
-    parser.prog = "stage.py"
-    parser.add_argument("--number", type=int, default=3)
-    return cli.execute(run, parser, list(argv))
+@dataclass(frozen=True)
+class Count:
+    """How many."""
+
+    number: int = option(3, "of things")
+    thing: str | None = option(None, "what", parse=lambda text: refuse(text))
+    output: str | None = option(None, "where")
+
+
+def refuse(text):
+    raise InputError(f"{text} is bad")
+
+
+def stage(work, *argv):
+    """A stage with options of its own, through `execute`."""
+
+    def run(count: Count):
+        work(count.number)
+
+    return cli.execute(run, "Do something.", list(argv))
+
+
+@pytest.fixture(autouse=True)
+def name_of_the_program(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["stage.py"])
 
 
 def failing(error):
@@ -50,22 +70,13 @@ class TestExecute:
         assert capsys.readouterr().err == "stage.py: error: file x: is bad; mend it\n"
 
     def test_input_errors_of_option_types_too(self, capsys):
-        def refuse(text):
-            raise InputError(f"{text} is bad")
-
-        parser = cli.stage_parser("Do something.")
-        parser.prog = "stage.py"
-        parser.add_argument("--thing", type=refuse)
-        assert cli.execute(lambda thing: None, parser, ["--thing", "it"]) == 1
+        assert stage(lambda number: None, "--thing", "it") == 1
         assert capsys.readouterr().err == "stage.py: error: it is bad\n"
 
     def test_an_output_that_cannot_be_written_is_refused_before_the_work(self, capsys, tmp_path):
         (tmp_path / "file").touch()
-        parser = cli.stage_parser("Do something.")
-        parser.add_argument("--output")
         worked = []
-        output = str(tmp_path / "file" / "a.json")
-        assert cli.execute(lambda output: worked.append(output), parser, ["--output", output]) == 1
+        assert stage(worked.append, "--output", str(tmp_path / "file" / "a.json")) == 1
         assert "cannot make its folder" in capsys.readouterr().err
         assert worked == []
 
@@ -127,16 +138,7 @@ class TestThreads:
         assert seen == [len(os.sched_getaffinity(0))]
 
 
-class TestTypes:
-    def test_integers(self):
-        assert cli.positive_int("3") == 3
-        assert cli.non_negative_int("0") == 0
-        for type_, text in ((cli.positive_int, "0"), (cli.non_negative_int, "-1")):
-            with pytest.raises(argparse.ArgumentTypeError):
-                type_(text)
-            with pytest.raises(ValueError, match="invalid literal"):
-                type_("x")
-
+class TestPaths:
     def test_existing_file(self, tmp_path, monkeypatch):
         monkeypatch.setenv("HOME", str(tmp_path))
         (tmp_path / "a").touch()

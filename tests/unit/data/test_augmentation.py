@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torchvision import transforms
 
-from bbr.data.augmentation import crop_and_flip, drop_channels, flip_maps
+from bbr.data.augmentation import crop_and_flip, crop_native, drop_channels, flip_maps
 
 SIDE = 120
 
@@ -44,6 +46,28 @@ def test_same_generator_same_images():
     assert not torch.equal(once, crop_and_flip(images, seeded(4)))
 
 
+def test_crops_of_native_images_are_torchvision_s():
+    """The released code's transforms as they stand, with torchvision's random numbers."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (60, 70, 3), dtype=np.uint8)
+    original = transforms.Compose(
+        [
+            transforms.RandomResizedCrop((32, 32), scale=(0.9, 1), interpolation=3),
+            transforms.RandomHorizontalFlip(),
+            transforms.PILToTensor(),
+        ]
+    )
+    seen = set()
+    for seed in range(8):
+        state = torch.get_rng_state()
+        found = crop_native(pixels, 32, seeded(seed))
+        assert torch.equal(torch.get_rng_state(), state)
+        torch.manual_seed(int(torch.randint(2**62, (), generator=seeded(seed))))
+        assert torch.equal(found, original(Image.fromarray(pixels)))
+        seen.add(tuple(found.flatten()[:9].tolist()))
+    assert len(seen) == 8
+
+
 def test_global_random_state_does_not_matter():
     torch.manual_seed(1)
     first = crop_and_flip(located(2), seeded())
@@ -61,7 +85,7 @@ def test_an_image_takes_its_draws_in_turn():
 
 def test_whole_crops_are_the_image_or_its_mirror():
     images = located(64)
-    augmented = crop_and_flip(images, seeded(), least_area=1.0)
+    augmented = crop_and_flip(images, seeded(), min_area=1.0)
     same = (augmented == images).flatten(1).all(dim=1)
     mirrored = (augmented == images.flip(-1)).flatten(1).all(dim=1)
     assert (same ^ mirrored).all()
@@ -70,7 +94,7 @@ def test_whole_crops_are_the_image_or_its_mirror():
 
 
 def test_crops_are_square_windows_of_at_least_the_least_area():
-    columns, rows = sampled_axes(crop_and_flip(located(64), seeded(), least_area=0.5))
+    columns, rows = sampled_axes(crop_and_flip(located(64), seeded(), min_area=0.5))
     horizontal, vertical = slopes(columns), slopes(rows)
     assert (vertical > 0).all(), "upside down"
     assert (horizontal < 0).any()
@@ -83,7 +107,7 @@ def test_crops_are_square_windows_of_at_least_the_least_area():
 
 
 def test_windows_lie_inside_the_image_and_anywhere_in_it():
-    columns, rows = sampled_axes(crop_and_flip(located(64), seeded(1), least_area=0.6))
+    columns, rows = sampled_axes(crop_and_flip(located(64), seeded(1), min_area=0.6))
     left, right = columns.min(axis=1), columns.max(axis=1)
     assert left.min() >= 0
     assert right.max() <= SIDE - 1

@@ -178,7 +178,7 @@ class TestOrientation:
 
     @pytest.mark.parametrize("orientation", [3, 6])
     def test_of_16_bit_grey(self, tmp_path, orientation):
-        stored = np.arange(6, dtype=np.uint16).reshape(2, 3) * 257
+        stored = np.arange(100, 106, dtype=np.uint16).reshape(2, 3) * 257
         exif = Image.Exif()
         exif[0x0112] = orientation
         path = save(Image.fromarray(stored), tmp_path / "a.png", exif=exif)
@@ -217,11 +217,11 @@ class TestBadFiles:
 
     def test_text(self, tmp_path):
         (tmp_path / "a.jpg").write_text("not a photograph\n")
-        assert reason(tmp_path / "a.jpg") == "not a JPEG, PNG, WebP, BMP, TIFF or GIF image"
+        assert reason(tmp_path / "a.jpg") == "not an image of a kind that is read"
 
     def test_postscript_is_never_run(self, tmp_path):
         path = save(Image.new("RGB", (8, 8)), tmp_path / "a.jpg", format="EPS")
-        assert reason(path) == "not a JPEG, PNG, WebP, BMP, TIFF or GIF image"
+        assert reason(path) == "not an image of a kind that is read"
 
     @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "bmp", "tif", "gif"])
     @pytest.mark.parametrize("kept", [0.02, 0.5, 0.95])

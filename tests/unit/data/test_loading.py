@@ -158,7 +158,12 @@ class TestWindows:
 
     def test_at_most_two_windows_are_in_memory(self, index, monkeypatch):
         read = []
-        monkeypatch.setattr(loading, "read_indexed", lambda path, _: read.append(path))
+
+        def pixels(path, _):
+            read.append(path)
+            return np.zeros((9, 12, 3), np.uint8)
+
+        monkeypatch.setattr(loading, "read_indexed", pixels)
         windows = native_size_windows(index, index.images * 20, 10)
         next(windows)
         assert len(read) <= 20

@@ -59,6 +59,14 @@ class TestFlickr30k:
         assert listing.root == root / "flickr30k_images"
         assert listing.images[0]["captions"][0] == "A man with two dogs in a park"
 
+    def test_boxes_that_end_at_their_last_pixels(self, root):
+        expected = [
+            (*one, [x, y, w - 1, h - 1])
+            for *one, (x, y, w, h) in phrases(read_flickr30k(root))
+            if w > 1 < h  # else nothing is left
+        ]
+        assert phrases(read_flickr30k(root, inclusive_boxes=True)) == expected
+
     def test_what_has_no_box_is_counted_by_reason(self, root):
         listing = read_flickr30k(root)
         assert {(entry["phrase_id"], entry["reason"]) for entry in listing.left_out} == {

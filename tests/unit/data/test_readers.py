@@ -183,6 +183,7 @@ class TestVoc:
         root = write_voc(tmp_path, ["a"])
         xml = root / "Annotations/a.xml"
         xml.write_text(xml.read_text().replace("a.jpg", "a.png"))
+        photo(root / "JPEGImages/a.png")
         assert names(read_voc(root, "trainval")) == ["a.png"]
         xml.write_text(xml.read_text().replace("a.png", "somebody-elses.png"))
         assert names(read_voc(root, "trainval")) == ["a.jpg"]
@@ -202,8 +203,10 @@ class TestVoc:
         with pytest.raises(InputError, match="lists no images"):
             read_voc(root, "empty")
         (root / "ImageSets/Main/more.txt").write_text("a\nb\n")
-        with pytest.raises(InputError, match=r"b.xml: no such file"):
-            read_voc(root, "more")
+        listing = read_voc(root, "more")
+        assert names(listing) == ["a.jpg"]
+        assert listing.unusable[0]["file_name"] == "b"
+        assert listing.unusable[0]["reason"].endswith("b.xml: no such file or directory")
         (root / "Annotations").rename(root / "gone")
         with pytest.raises(InputError, match="--format folder"):
             read_voc(root, "test")
@@ -214,24 +217,31 @@ class TestVoc:
         with pytest.raises(InputError, match=r"VOC2007, VOC2012.*give one"):
             read_voc(tmp_path, "trainval")
 
+    @pytest.mark.parametrize("content", ["", "<annotation>", "text"])
+    def test_what_is_no_annotation_makes_its_image_unusable(self, tmp_path, content):
+        root = write_voc(tmp_path, ["a", "b"])
+        (root / "Annotations/a.xml").write_text(content)
+        listing = read_voc(root, "trainval")
+        assert names(listing) == ["b.jpg"]
+        assert "a.xml: not a VOC annotation" in listing.unusable[0]["reason"]
+        with pytest.raises(InputError, match=r"1 of 2 images .* a: .*a.xml: not a VOC"):
+            measure_images(listing, max_skipped=0)
+
     @pytest.mark.parametrize(
-        "content",
+        ("damaged", "why"),
         [
-            "",
-            "<annotation>",
-            "text",
-            "<annotation><object><name>dog</name></object></annotation>",
-            f"<annotation>{voc_object('dog', 'one', 2, 3, 4)}</annotation>",
-            f"<annotation>{voc_object('dog', 'nan', 2, 3, 4)}</annotation>",
-            f"<annotation>{voc_object('dog', 9, 2, 3, 4)}</annotation>",
-            f"<annotation>{voc_object('dog', 1, 2, 3, 4).replace('name', 'n')}</annotation>",
+            ("<object><name>dog</name></object>", "no bndbox"),
+            (voc_object("dog", "one", 2, 3, 4), "a side of its box is missing or no number"),
+            (voc_object("dog", "nan", 2, 3, 4), "a side of its box is missing or no number"),
+            (voc_object("dog", 9, 2, 3, 4), "a box of negative size"),
+            (voc_object("dog", 1, 2, 3, 4).replace("name", "n"), "no name"),
         ],
     )
-    def test_damaged_annotation(self, tmp_path, content):
-        root = write_voc(tmp_path, ["a"])
-        (root / "Annotations/a.xml").write_text(content)
-        with pytest.raises(InputError, match=r"a.xml: not a VOC annotation"):
-            read_voc(root, "trainval")
+    def test_an_object_of_no_use_is_left_out_and_noted(self, tmp_path, damaged, why):
+        root = write_voc(tmp_path, ["a"], damaged + voc_object("cat", 2, 3, 6, 7))
+        listing = read_voc(root, "trainval")
+        assert [a["bbox"] for a in listing.annotations] == [[1, 2, 5, 5]]
+        assert listing.count_notes() == {f"object left out: {why}": 1}
 
 
 def write_coco(folder, images, annotations=()):

@@ -1,6 +1,5 @@
 """L_h against values worked by hand and a search over every assignment, in plain Python floats."""
 
-import argparse
 import itertools
 import math
 
@@ -11,11 +10,9 @@ from hypothesis import strategies as st
 
 from bbr.detector.set_loss import (
     LossWeights,
-    add_loss_options,
     elementwise_giou,
     match,
     most_confident,
-    pop_loss_weights,
     set_loss,
 )
 
@@ -57,8 +54,10 @@ def slow_probability(logits):
 
 
 def slow_cost(logits, box, target, weights):
-    box_terms = weights.l1 * slow_l1(box, target) - weights.giou * slow_giou(box, target)
-    return box_terms - weights.classification * slow_probability(logits)
+    box_terms = weights.l1_weight * slow_l1(box, target) - weights.giou_weight * slow_giou(
+        box, target
+    )
+    return box_terms - weights.classification_weight * slow_probability(logits)
 
 
 def slow_match(logits, boxes, targets, weights):
@@ -82,7 +81,7 @@ def slow_losses(logits, boxes, targets, weights):
     classification = weight = 0.0
     for p, pair in enumerate(logits):
         probability = slow_probability(pair)
-        share = 1.0 if p in matched else weights.no_object
+        share = 1.0 if p in matched else weights.no_object_weight
         classification -= share * math.log(probability if p in matched else 1 - probability)
         weight += share
     l1 = sum(slow_l1(boxes[p], targets[t]) for p, t in pairs)
@@ -111,7 +110,7 @@ def test_matching_is_the_cheapest_of_all(batch):
 @settings(deadline=None, max_examples=60)
 @given(batches, st.floats(0.01, 1))
 def test_loss_is_the_slow_one(batch, no_object):
-    weights = LossWeights(classification=1.5, l1=4.0, giou=3.0, no_object=no_object)
+    weights = LossWeights(1.5, 4.0, 3.0, no_object)
     logits, boxes, targets = random_batch(*batch)
     losses = set_loss(logits, boxes, targets, weights)
     images = zip(logits, boxes, targets, strict=True)
@@ -136,7 +135,7 @@ def test_batch_is_the_weighted_sum_of_its_images(counts):
     for term in ("l1", "giou"):
         total = sum(max(1, n) * part[term] for n, part in zip(counts, single, strict=True))
         assert (max(1, sum(counts)) * whole[term]).item() == pytest.approx(total.item(), **CLOSE)
-    shares = [min(k, n) + WEIGHTS.no_object * (k - min(k, n)) for n in counts]
+    shares = [min(k, n) + WEIGHTS.no_object_weight * (k - min(k, n)) for n in counts]
     total = sum(w * part["classification"] for w, part in zip(shares, single, strict=True))
     assert (sum(shares) * whole["classification"]).item() == pytest.approx(total.item(), **CLOSE)
 
@@ -239,11 +238,3 @@ def test_most_confident_is_the_first_of_the_best():
     probability, chosen = most_confident(logits, boxes)
     assert chosen.tolist() == [boxes[0, 1].tolist(), boxes[1, 1].tolist()]
     assert probability.tolist() == pytest.approx([1 / (1 + math.exp(-1)), 1 / (1 + math.exp(7))])
-
-
-def test_options_give_the_weights():
-    parser = argparse.ArgumentParser()
-    add_loss_options(parser)
-    options = vars(parser.parse_args(["--l1-weight", "3", "--no-object-weight", "0.5"])) | {"a": 1}
-    assert pop_loss_weights(options) == LossWeights(l1=3.0, no_object=0.5)
-    assert options == {"a": 1}

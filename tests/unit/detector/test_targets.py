@@ -23,11 +23,11 @@ def index(tmp_path):
 
 @pytest.fixture
 def load(tmp_path, index):
-    def load(*boxes, share=1.0):
+    def load(*boxes, **options):
         records = [{"image_id": i, "bbox": bbox, "score": score} for i, bbox, score in boxes]
         path = tmp_path / "boxes.json"
         path.write_text(json.dumps(records))
-        return load_targets(path, index, share)
+        return load_targets(path, index, **options)
 
     return load
 
@@ -54,6 +54,13 @@ def test_best_box_of_each_image_by_hand(load):
 def test_first_of_equal_scores(load):
     _, targets = load((3, [0, 0, 10, 10], 1.0), (3, [0, 0, 50, 50], 1.0))
     torch.testing.assert_close(targets, torch.tensor([[0.1, 0.1, 0.2, 0.2]]))
+
+
+def test_too_few_images(load):
+    boxes = [(i, [0, 0, 10, 10], 1.0) for i in (3, 4, 9)]
+    assert len(load(*boxes, min_images=3, share=0.5)[0]) == 2
+    with pytest.raises(InputError, match=r"boxes of 3 images.*fewer than 4"):
+        load(*boxes, min_images=4)
 
 
 def test_no_boxes_at_all(load):

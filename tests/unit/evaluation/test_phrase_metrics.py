@@ -54,7 +54,7 @@ def units(targets):
 def test_small_boxes_are_left_out_and_so_are_phrases_without_another(index, targets):
     assert units(targets) == [(1, 1), (1, 3), (2, 1)]
     assert targets[1].phrase.boxes.tolist() == [[4, 4, 6, 9]]
-    everything = evaluated_targets(index, least_area=0)
+    everything = evaluated_targets(index, min_area=0)
     assert units(everything) == [(1, 1), (1, 2), (1, 3), (2, 1)]
     assert len(everything[2].phrase.boxes) == 2
 
@@ -69,6 +69,35 @@ def test_a_point_counts_in_any_box_but_not_between_them(targets):
     """(7, 4) lies in the union of the dog's two boxes, and in neither."""
     assert pointing_game(targets, {(1, 1): (4.9, 3.9), (1, 3): (4, 4), (2, 1): (7, 4)}) == [1, 1, 0]
     assert pointing_game(targets, {(1, 1): (7, 4), (1, 3): (6, 5)}) == [0, 0, 0]
+
+
+def test_by_the_first_box_and_in_the_union(index):
+    """WWbL's rule in plain loops: the first box decides, all are targets, far edges belong."""
+    wanted, points = [], {}
+    rng = np.random.default_rng(0)
+    of_phrases: dict = {}
+    for image_id, phrase_id, box, _, _ in ANNOTATIONS:
+        of_phrases.setdefault((image_id, phrase_id), []).append(box)
+    sizes = {image["id"]: (image["width"], image["height"]) for image in IMAGES}
+    for unit, boxes in of_phrases.items():
+        width, height = sizes[unit[0]]
+        if boxes[0][2] * boxes[0][3] > 0.05 * width * height:
+            wanted.append(unit)
+    targets = evaluated_targets(index, counted="first_box")
+    assert units(targets) == wanted == [(1, 1), (2, 1)]  # 10 pixels are not above 5 %
+    assert targets[0].phrase.boxes.tolist() == [[0, 0, 5, 4], [10, 5, 20, 10]]
+    for _ in range(50):
+        expected = []
+        for unit in wanted:
+            x, y = int(rng.integers(24)), int(rng.integers(12))
+            points[unit] = (x + 0.5, y + 0.5)
+            left = min(b[0] for b in of_phrases[unit])
+            top = min(b[1] for b in of_phrases[unit])
+            right = max(b[0] + b[2] for b in of_phrases[unit])
+            bottom = max(b[1] + b[3] for b in of_phrases[unit])
+            expected.append(int(left <= x <= right and top <= y <= bottom))
+        assert pointing_game(targets, points, "union") == expected
+    assert pointing_game(targets, {}, "union") == [0, 0]
 
 
 def test_accuracy_compares_the_boxes_around_all(targets):

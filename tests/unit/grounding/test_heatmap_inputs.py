@@ -1,18 +1,20 @@
 """Heatmaps as what h reads, and the boxes of each phrase as its targets."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 import torch
 
 from bbr.data.augmentation import flip_maps
+from bbr.data.box_ops import to_cxcywh
 from bbr.data.index import Index
 from bbr.detector.inputs_h5 import DetectorInputs, create_detector_inputs
 from bbr.detector.layout import arrange
 from bbr.detector.networks import DetectorSpec, build_detector, initialize_trunk
-from bbr.detector.set_loss import choose_boxes
-from bbr.detector.targets import as_target_list
+from bbr.detector.set_loss import LossWeights, choose_boxes, set_loss
+from bbr.detector.targets import TargetRules, as_target_list
 from bbr.errors import InputError
 from bbr.grounding.contours import ContourOptions
 from bbr.grounding.heatmap_inputs import (
@@ -94,6 +96,49 @@ def test_all_boxes_of_a_phrase_are_its_targets(tmp_path, index):
     torch.testing.assert_close(second, torch.tensor([[0.5, 0.5, 1.0, 1.0]]))
 
 
+RELEASE = TargetRules("best", 0.05, "no_object")
+
+
+def test_targets_as_the_released_code_chooses_them():
+    """Box by box: k of them, best first as the file has them, then none of a side below 5 %."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        xyxy = np.sort(rng.random((6, 2, 2)), axis=1).reshape(6, 4)
+        xyxy[rng.integers(6), 2] = xyxy[0, 0]  # some that are thin
+        expected = []
+        for x1, y1, x2, y2 in xyxy[:4]:
+            if x2 - x1 >= 0.05 and y2 - y1 >= 0.05:
+                expected.append([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1])
+        boxes = to_cxcywh(torch.tensor(xyxy))
+        torch.testing.assert_close(RELEASE.select(boxes, 4).tolist(), expected)
+        assert torch.equal(TargetRules().select(boxes.abs(), 4), boxes.abs())
+
+
+def test_a_map_without_a_target_is_answered_by_no_object(tmp_path, index):
+    path = write_boxes(
+        tmp_path / "boxes.json", (2, 5, [0, 0, 20, 10], 0.9), (1, 6, [0, 0, 0.9, 10], 0.5)
+    )
+    assert load_phrase_targets(path, index, ROWS)[0].tolist() == [1, 2]
+    positions, targets = load_phrase_targets(path, index, ROWS, RELEASE, 10)
+    assert positions.tolist() == list(range(len(ROWS)))
+    assert [len(own) for own in as_target_list(targets)] == [0, 0, 1]
+    # What is learned then is the class alone, of which the weighted mean is -log p(no object).
+    logits = torch.randn(1, 3, 2)
+    losses = set_loss(logits, torch.rand(1, 3, 4), [torch.zeros(0, 4)], LossWeights())
+    expected = -logits.log_softmax(-1)[..., 1].mean()
+    torch.testing.assert_close(losses["total"], 2 * expected)
+
+
+def test_boxes_of_the_current_map_and_of_one_that_has_none():
+    maps, instead = torch.zeros(2, 40, 40), [torch.rand(1, 4), torch.rand(2, 4)]
+    maps[0, 10:30, 5:25] = 1
+    options = ContourOptions()
+    found, stands_in = map_targets(maps, instead, options)
+    torch.testing.assert_close(found, torch.tensor([[15 / 40, 20 / 40, 0.5, 0.5]]))
+    assert stands_in is instead[1]
+    assert [len(own) for own in map_targets(maps, instead, options, RELEASE, 10)] == [1, 0]
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [
@@ -133,6 +178,19 @@ def test_h_names_all_it_takes_for_objects():
     torch.testing.assert_close(scores, torch.tensor([2.0, 1.0]).sigmoid())
     assert torch.equal(likeliest, boxes[1, [1]])
     assert [len(found) for _, found in choose_boxes(logits, boxes, several=False)] == [1, 1]
+
+
+def test_h_that_takes_nothing_for_an_object_has_no_box():
+    """The released code's rule, box by box: object probability above one half, and nothing else."""
+    torch.manual_seed(0)
+    logits, boxes = torch.randn(40, 3, 2) - torch.tensor([1.0, 0.0]), torch.rand(40, 3, 4)
+    found = choose_boxes(logits, boxes, several=True, undecided="none")
+    for (scores, chosen), pairs, own in zip(found, logits.tolist(), boxes, strict=True):
+        odds = [math.exp(a) / (math.exp(a) + math.exp(b)) for a, b in pairs]
+        kept = [i for i, p in enumerate(odds) if p > 0.5]
+        assert torch.equal(chosen, own[kept])
+        assert scores.tolist() == pytest.approx([odds[i] for i in kept])
+    assert 0 < sum(len(chosen) == 0 for _, chosen in found) < 40
 
 
 def test_cells_become_channels():

@@ -66,6 +66,26 @@ def test_each_term_is_the_literal_one(pairs):
         assert float(found[name]) == pytest.approx(value, rel=1e-4), name
 
 
+def test_pixels_and_similarities_as_wwbl_s_code_has_them(pairs):
+    """Image by image and text by text: 0.5 and 0.5, masked as normalised, the mean of B × B."""
+    images, maps, texts, relevancy = pairs
+    clip, weights = tiny_clip().take_pixels("half"), GroundingWeights(0, 0, 0.7, 1.1)
+    found = grounding_losses(clip, images, maps, texts, relevancy, weights, "batch")
+
+    def cosines(mask, image):
+        output = clip.model.encode_image((mask * (image - 0.5) / 0.5).unsqueeze(0))[0]
+        return (texts @ (output / output.norm())).tolist()
+
+    background, foreground = [], []
+    for image, heatmap in zip(images, maps, strict=True):
+        background += [abs(c) for c in cosines(1 - heatmap, image)]
+        foreground += [1 - c for c in cosines(heatmap, image)]
+    assert float(found["background"]) == pytest.approx(sum(background) / 9, rel=1e-4)
+    assert float(found["foreground"]) == pytest.approx(sum(foreground) / 9, rel=1e-4)
+    normalised = clip.prepare(images)
+    torch.testing.assert_close(normalised, 2 * images - 1)
+
+
 def test_a_term_without_weight_is_not_computed(pairs):
     images, maps, texts, relevancy = pairs
     weights = GroundingWeights(1, 2, 0, 0)
@@ -96,6 +116,14 @@ def test_the_coin_falls_for_each_image_as_often_as_it_should():
         assert torch.equal(found, union_box(boxes) if coin else boxes)
     assert toss_coins(3, 1, torch.Generator()) == [True] * 3
     assert toss_coins(3, 0, torch.Generator()) == [False] * 3
+
+
+def test_one_coin_for_a_batch():
+    """All images alike, and as often as the one number that is drawn says."""
+    for seed in range(20):
+        number = torch.rand(1, generator=torch.Generator().manual_seed(seed)).item()
+        generator = torch.Generator().manual_seed(seed)
+        assert toss_coins(5, 0.5, generator, of_each=False) == [number < 0.5] * 5
 
 
 def literal_mask(boxes, height, width):
@@ -218,7 +246,7 @@ def test_gradients_reach_g_and_nothing_else(frozen):
 
 @pytest.mark.parametrize("term", ["size", "relevancy", "background", "foreground"])
 def test_each_term_alone_moves_g(term):
-    weights = {name: float(name == term) for name in vars(GroundingWeights())}
+    weights = {name: float(name == f"{term}_weight") for name in vars(GroundingWeights())}
     model = objective(teacher=False, frozen=True, **weights)
     losses = model(batch_of(2))
     losses["total"].backward()

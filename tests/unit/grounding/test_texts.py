@@ -5,7 +5,7 @@ import torch
 
 from bbr.data.index import Index
 from bbr.errors import InputError
-from bbr.grounding.texts import Entry, by_image, draw_entry, draw_text, entries
+from bbr.grounding.texts import Entry, by_image, draw_entry, draw_text, entries, kept_words
 
 
 @pytest.fixture
@@ -76,3 +76,17 @@ def test_words_of_captions_are_dropped():
     assert all(
         draw_text(Entry(0, 1, 0, ("One",), True), generator) == "image of one" for _ in range(20)
     )
+
+
+def test_words_of_captions_are_kept_as_often_as_the_released_code_keeps_them():
+    """Each with probability 4/5, in their order, and the same ones each time; no other text's."""
+    words = [f"w{i}" for i in range(40)]
+    captions = [Entry(0, image, 0, (" ".join(words),), True) for image in range(100)]
+    left = [kept_words(entry).sentences[0].split() for entry in captions]
+    assert left == [kept_words(entry).sentences[0].split() for entry in captions]
+    assert all(sorted(own, key=words.index) == own for own in left)
+    count = sum(map(len, left))
+    assert abs(count - 0.8 * 4000) < 5 * (4000 * 0.8 * 0.2) ** 0.5
+    assert len({tuple(own) for own in left}) == 100
+    phrase = Entry(0, 7, 1, ("A disc", "the disc"))
+    assert kept_words(phrase) is phrase

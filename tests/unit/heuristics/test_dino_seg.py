@@ -60,7 +60,7 @@ class TestBoxes:
                 ]
             ]
         )
-        box = dino_seg_boxes(attention.flatten(1), (3, 4), mass=1.0)
+        box = dino_seg_boxes(attention.flatten(1), (3, 4), attention_mass=1.0)
         assert box.tolist() == [[2, 1, 4, 3]]
 
     def test_no_attention_at_all_gives_a_box(self):

@@ -16,8 +16,8 @@ from literal import lost_box
 from bbr.heuristics.lost import candidate_count, lost_boxes, lost_masks, patch_degrees
 
 
-def literal_boxes(features, grid, lowest):
-    return [lost_box(image.tolist(), grid, lowest) for image in features]
+def literal_boxes(features, grid, k_patches):
+    return [lost_box(image.tolist(), grid, k_patches) for image in features]
 
 
 def features_of(*rows):
@@ -45,11 +45,11 @@ class TestByHand:
         assert lost_boxes(-features, (1, 4)).tolist() == [[0, 0, 2, 1]]
 
     def test_only_the_lowest_degrees_may_join_the_seed(self):
-        # Degrees 1, 2, 1: patch 0 is the seed; patch 1 joins it only where `lowest` allows for
+        # Degrees 1, 2, 1: patch 0 is the seed; patch 1 joins it only where `k_patches` allows for
         # three. Its row then brings in patch 2, which is not like the seed.
         features = features_of([1.0, 0.0], [1.0, 1.0], [0.0, 1.0])
-        assert lost_boxes(features, (1, 3), lowest=2).tolist() == [[0, 0, 2, 1]]
-        assert lost_boxes(features, (1, 3), lowest=3).tolist() == [[0, 0, 3, 1]]
+        assert lost_boxes(features, (1, 3), k_patches=2).tolist() == [[0, 0, 2, 1]]
+        assert lost_boxes(features, (1, 3), k_patches=3).tolist() == [[0, 0, 3, 1]]
 
     def test_inner_products_not_cosines(self):
         # The long first feature is the seed and brings in the second. At the third they sum to
@@ -79,7 +79,7 @@ def batches(draw):
     return torch.from_numpy(features.astype(np.float32)), grid
 
 
-def without_zero_seed(features, grid, lowest):
+def without_zero_seed(features, grid, k_patches):
     """The literal version, with our rule for the one case that the protocol leaves open."""
     boxes = []
     for image in features:
@@ -87,20 +87,20 @@ def without_zero_seed(features, grid, lowest):
         seed = int(degrees.argmin())
         row, column = divmod(seed, grid[1])
         alone = [column, row, column + 1, row + 1]
-        boxes.append(alone if not image[seed].any() else lost_box(image.tolist(), grid, lowest))
+        boxes.append(alone if not image[seed].any() else lost_box(image.tolist(), grid, k_patches))
     return boxes
 
 
 @settings(deadline=None)
 @given(batches(), st.integers(1, 30))
-def test_equals_the_literal_version_on_ties_and_zeros(batch, lowest):
+def test_equals_the_literal_version_on_ties_and_zeros(batch, k_patches):
     features, grid = batch
-    expected = without_zero_seed(features, grid, lowest)
-    assert lost_boxes(features, grid, lowest).tolist() == expected
+    expected = without_zero_seed(features, grid, k_patches)
+    assert lost_boxes(features, grid, k_patches).tolist() == expected
 
 
 @pytest.mark.parametrize(
-    ("lowest", "patches", "count"),
+    ("k_patches", "patches", "count"),
     [
         (100, 144, 100),
         (7.0, 144, 7),
@@ -111,8 +111,8 @@ def test_equals_the_literal_version_on_ties_and_zeros(batch, lowest):
         (0.001, 10, 1),
     ],
 )
-def test_a_number_of_patches_or_a_share_of_them(lowest, patches, count):
-    assert candidate_count(lowest, patches) == count
+def test_a_number_of_patches_or_a_share_of_them(k_patches, patches, count):
+    assert candidate_count(k_patches, patches) == count
 
 
 def test_a_share_is_of_each_image_s_own_grid():
@@ -124,13 +124,13 @@ def test_a_share_is_of_each_image_s_own_grid():
 
 
 @pytest.mark.parametrize("grid", [(7, 9), (4, 16), (11, 5)])
-@pytest.mark.parametrize("lowest", [1, 10, 25, 100])
-def test_equals_the_literal_version_on_random_features(grid, lowest):
-    rng = np.random.default_rng(grid[0] * 1000 + lowest)
+@pytest.mark.parametrize("k_patches", [1, 10, 25, 100])
+def test_equals_the_literal_version_on_random_features(grid, k_patches):
+    rng = np.random.default_rng(grid[0] * 1000 + k_patches)
     steps = rng.integers(-31, 32, (10, grid[0] * grid[1], 8)) + rng.integers(-8, 12, (10, 1, 8))
     features = torch.from_numpy(steps.clip(-31, 31).astype(np.float32) / 8)
-    got = lost_boxes(features, grid, lowest)
-    assert got.tolist() == literal_boxes(features, grid, lowest)
+    got = lost_boxes(features, grid, k_patches)
+    assert got.tolist() == literal_boxes(features, grid, k_patches)
     assert len({tuple(box) for box in got.tolist()}) > 1
 
 

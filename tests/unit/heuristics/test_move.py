@@ -14,7 +14,7 @@ def mask_of(*rows):
     return np.array([[0.9 if cell == "#" else 0.1 for cell in row] for row in rows])
 
 
-def literal_box(mask, least_side):
+def literal_box(mask, min_side):
     """docs/protocol.md#move, by flood fill over 8 neighbours."""
     height, width = mask.shape
     inside = {(y, x) for y in range(height) for x in range(width) if mask[y, x] > 0.5}
@@ -30,7 +30,7 @@ def literal_box(mask, least_side):
         rows, columns = [y for y, _ in cells], [x for _, x in cells]
         box = (min(columns), min(rows), max(columns) + 1, max(rows) + 1)
         area = (box[2] - box[0]) * (box[3] - box[1])
-        if area >= (least_side * height) ** 2:
+        if area >= (min_side * height) ** 2:
             found.append((-area, box[1], box[0], box))
     return min(found)[-1] if found else (0, 0, width, height)
 

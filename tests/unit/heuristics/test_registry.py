@@ -1,7 +1,5 @@
 """The heuristics by name: options, clipping, and boxes from maps in memory."""
 
-import argparse
-
 import numpy as np
 import pytest
 import torch
@@ -11,9 +9,7 @@ from bbr.errors import InputError
 from bbr.heuristics.registry import (
     METHODS,
     LostOptions,
-    add_heuristic_options,
     heuristic_options,
-    pop_heuristic_options,
     propose_boxes,
     propose_training_boxes,
 )
@@ -36,8 +32,8 @@ def propose(features, method, **options):
 
 class TestOptions:
     def test_defaults(self):
-        assert heuristic_options("lost", {}) == LostOptions(lowest=100)
-        assert vars(heuristic_options("dino_seg", {})) == {"head": 4, "mass": 0.6}
+        assert heuristic_options("lost", {}) == LostOptions(k_patches=100)
+        assert vars(heuristic_options("dino_seg", {})) == {"head": 4, "attention_mass": 0.6}
         assert vars(heuristic_options("center", {})) == {"fraction": 0.7}
         assert vars(heuristic_options("whole_image", {})) == {}
 
@@ -47,7 +43,12 @@ class TestOptions:
 
     @pytest.mark.parametrize(
         ("method", "option"),
-        [("lost", "mass"), ("center", "lowest"), ("whole_image", "fraction"), ("dino_seg", "x")],
+        [
+            ("lost", "attention_mass"),
+            ("center", "k_patches"),
+            ("whole_image", "fraction"),
+            ("dino_seg", "x"),
+        ],
     )
     def test_options_of_another_method_are_refused_by_name(self, method, option):
         with pytest.raises(InputError, match=f"method {method} has no option '{option}'"):
@@ -56,29 +57,21 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("method", "option", "value"),
         [
-            ("lost", "lowest", 0),
-            ("lost", "lowest", -0.1),
-            ("lost", "lowest", 2.5),
-            ("lost", "lowest", float("nan")),
-            ("lost", "lowest", float("inf")),
-            ("dino_seg", "mass", 0.0),
-            ("dino_seg", "mass", 1.5),
-            ("dino_seg", "mass", float("nan")),
+            ("lost", "k_patches", 0),
+            ("dino_seg", "head", -1),
+            ("lost", "k_patches", -0.1),
+            ("lost", "k_patches", 2.5),
+            ("lost", "k_patches", float("nan")),
+            ("lost", "k_patches", float("inf")),
+            ("dino_seg", "attention_mass", 0.0),
+            ("dino_seg", "attention_mass", 1.5),
+            ("dino_seg", "attention_mass", float("nan")),
             ("center", "fraction", -0.1),
         ],
     )
     def test_values_out_of_range_are_refused_by_name(self, method, option, value):
         with pytest.raises(InputError, match=f"method {method}: {option} is"):
             heuristic_options(method, {option: value})
-
-    def test_through_the_command_line(self):
-        parser = argparse.ArgumentParser()
-        add_heuristic_options(parser)
-        parsed = vars(parser.parse_args(["--lowest", "7"])) | {"other": 1}
-        assert pop_heuristic_options(parsed) == {"lowest": 7}
-        assert parsed == {"other": 1}
-        share = parser.parse_args(["--lowest", "0.25"])
-        assert heuristic_options("lost", pop_heuristic_options(vars(share))).lowest == 0.25
 
 
 class TestBoxes:
@@ -101,9 +94,9 @@ class TestBoxes:
     def test_lowest_reaches_lost(self):
         keys = torch.tensor([[[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]])
         features = batch(keys, (1, 3), [(16, 48)])
-        assert propose(features, "lost", lowest=2) == [[0, 0, 32, 16]]
-        assert propose(features, "lost", lowest=3) == [[0, 0, 48, 16]]
-        assert propose(features, "lost", lowest=0.67) == [[0, 0, 32, 16]]
+        assert propose(features, "lost", k_patches=2) == [[0, 0, 32, 16]]
+        assert propose(features, "lost", k_patches=3) == [[0, 0, 48, 16]]
+        assert propose(features, "lost", k_patches=0.67) == [[0, 0, 32, 16]]
 
     def test_center_and_whole_image(self):
         features = batch(self.CORNER[None], (2, 3), [(20, 40)])
@@ -116,7 +109,7 @@ class TestBoxes:
         assert propose(features, "dino_seg", head=0) == [[0, 0, 16, 16]]
         assert propose(features, "dino_seg", head=1) == [[32, 0, 48, 16]]
 
-    @pytest.mark.parametrize("head", [-1, 2])
+    @pytest.mark.parametrize("head", [2, 5])
     def test_dino_seg_refuses_a_head_that_does_not_exist(self, head):
         features = batch(torch.zeros(1, 3, 1), (1, 3), [(16, 48)], torch.ones(1, 2, 3))
         with pytest.raises(InputError, match=f"head {head} does not exist.* 2 heads"):

@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from bbr.errors import InputError
-from bbr.refinement.checkpoint_selection import BestState, SelectionOptions, evaluating, hold_out
+from bbr.refinement.checkpoint_selection import (
+    BestState,
+    SelectionOptions,
+    evaluating,
+    hold_out,
+    is_worse,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +53,32 @@ def test_the_first_of_the_best_states_is_kept_through_a_checkpoint():
     best.restore([parameter])
     assert (best.step, best.score) == (2, 0.75)
     assert parameter.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "worse"),
+    [
+        # Mean -0.2, deviation 0.1, so that two standard errors of four images are 0.1.
+        ([-0.3, -0.3, -0.1, -0.1], True),
+        # Mean -0.05, deviation 0.29: two standard errors are 0.29.
+        ([-0.3, -0.3, 0.2, 0.2], False),
+        ([0.1, 0.1, 0.1, 0.1], False),
+        ([-0.9], False),
+    ],
+)
+def test_worse_is_what_chance_does_not_explain(change, worse):
+    before = torch.full((len(change),), 0.5, dtype=torch.float64)
+    assert is_worse(before + torch.tensor(change, dtype=torch.float64), before) is worse
+
+
+def test_nothing_is_kept_once_no_offer_is_taken():
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    best = BestState([parameter])
+    best.close()
+    parameter.data.fill_(1)
+    best.offer(0.9, 1, [parameter])
+    best.restore([parameter])
+    assert (best.step, parameter.tolist()) == (0, [0, 0])
 
 
 def test_each_part_is_in_the_mode_that_it_was_in():

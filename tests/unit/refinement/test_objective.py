@@ -7,19 +7,19 @@ import torch
 from tiny_vit import TINY_VIT
 from torchvision.ops import box_convert
 
-from bbr.backbones.base import BackboneSpec
+from bbr.backbones.base import BackboneSpec, SegmenterSpec
 from bbr.backbones.build import build_backbone
 from bbr.detector.layout import arrange
 from bbr.detector.networks import DetectorSpec, build_detector
 from bbr.detector.set_loss import LossWeights, set_loss
 from bbr.errors import InputError
 from bbr.heuristics.lost import lost_boxes
-from bbr.heuristics.registry import heuristic_options
+from bbr.heuristics.registry import heuristic_options, propose_targets
 from bbr.refinement.objective import Alternation, Refinement, RefinementOptions
 
 TINY = TINY_VIT | {"depth": 3}
 SIDE, GRID, DIM = 96, (6, 6), 32
-LOST = heuristic_options("lost", {"lowest": 10})
+LOST = heuristic_options("lost", {"k_patches": 10})
 
 
 def tiny_backbone(seed=0):
@@ -89,19 +89,19 @@ def test_l_f_is_the_literal_one(images, boxes):
         model = refinement(regularize=on)
         shake(model)
         before, after = both_maps(model, images, tiny_backbone())
-        found[on] = model(model.observe(images, boxes), GRID)["f"].item()
+        found[on] = model(model.precompute(images, boxes), GRID)["f"].item()
         # float32 against float64 sums of some 5,000 terms.
         assert found[on] == pytest.approx(slow_mean_square(output(before), output(after)), rel=1e-4)
     assert len({round(value, 6) for value in found.values()}) == 3
     none = refinement(regularize="none")
     shake(none)
-    assert none(none.observe(images, boxes), GRID)["f"] == 0
+    assert none(none.precompute(images, boxes), GRID)["f"] == 0
 
 
 def test_unchanged_backbone_is_at_distance_zero(images, boxes):
     for regularize in ("cls", "tokens", "keys", "none"):
         model = refinement(regularize=regularize)
-        losses = model(model.observe(images, boxes), GRID)
+        losses = model(model.precompute(images, boxes), GRID)
         assert losses["f"] == 0
         assert losses["total"] == losses["h"]
 
@@ -112,7 +112,7 @@ def test_unchanged_backbone_is_at_distance_zero(images, boxes):
 def test_losses_are_put_together_as_the_paper_says(images, boxes, layout, network):
     model = refinement(layout, network, regularize="keys", regularize_weight=0.25)
     shake(model)
-    losses = model(model.observe(images, boxes), GRID)
+    losses = model(model.precompute(images, boxes), GRID)
     original, refined = both_maps(model, images, tiny_backbone())
     loss_f = slow_mean_square(original.key, refined.key)
     logits, predicted = detect(model, refined)
@@ -124,7 +124,7 @@ def test_losses_are_put_together_as_the_paper_says(images, boxes, layout, networ
 
 def heuristic_boxes(maps):
     """LOST's boxes of some maps, cxcywh in fractions of the image."""
-    patches = torch.from_numpy(lost_boxes(maps.key, GRID, LOST.lowest)).float()
+    patches = torch.from_numpy(lost_boxes(maps.key, GRID, LOST.k_patches)).float()
     return box_convert(patches / 6, "xyxy", "cxcywh")
 
 
@@ -147,7 +147,7 @@ def test_targets(images, boxes, targets, given):
         "h": most_confident_boxes(model, original),
     }
     assert not torch.equal(heuristic_boxes(original), expected["current"])
-    fixed = model.observe(images, boxes if given else None)
+    fixed = model.precompute(images, boxes if given else None)
     if targets != "current":
         torch.testing.assert_close(fixed.boxes, expected[targets])
     losses = model(fixed, GRID)
@@ -168,7 +168,7 @@ def moved_names(blocks):
 def test_gradient_reaches_the_trained_blocks_alone(images, boxes, chosen, blocks):
     model = refinement(trainable_blocks=chosen, regularize="tokens")
     shake(model, 0.05)
-    model(model.observe(images, boxes), GRID)["total"].backward()
+    model(model.precompute(images, boxes), GRID)["total"].backward()
     reached = {n for n, p in model.refined.named_parameters() if p.grad is not None}
     assert reached == moved_names(blocks)
     assert all(p.grad is None for network in model._frozen for p in network.parameters())
@@ -185,7 +185,7 @@ def test_only_f_h_moves(images, boxes, regularize):
     optimizer = torch.optim.Adam(trained, lr=1e-3)
     for _ in range(2):
         optimizer.zero_grad()
-        model(model.observe(images, boxes), GRID)["total"].backward()
+        model(model.precompute(images, boxes), GRID)["total"].backward()
         optimizer.step()
     for network, state in zip(model._frozen, frozen, strict=True):
         assert all(torch.equal(t, state[name]) for name, t in network.state_dict().items())
@@ -213,16 +213,16 @@ def test_agreement_is_of_the_heuristic_on_f_h_with_h_on_f(images, boxes, targets
     own, proposed = (box_convert(found, "cxcywh", "xyxy").tolist() for found in pair)
     expected = [literal_iou(*pair) for pair in zip(own, proposed, strict=True)]
     assert min(expected) > 0.01
-    found = model.agreement(model.observe(images, boxes), GRID).tolist()
+    found = model.agreement(model.precompute(images, boxes), GRID).tolist()
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
 def test_h_is_shown_a_part_of_the_channels(images, boxes):
     """Where a generator is given; the targets come from an h that sees all of them."""
     model = refinement(channel_dropout=0.5, targets="h")
-    fixed = model.observe(images, boxes)
+    fixed = model.precompute(images, boxes)
     everything = refinement(targets="h")
-    assert torch.equal(fixed.boxes, everything.observe(images, boxes).boxes)
+    assert torch.equal(fixed.boxes, everything.precompute(images, boxes).boxes)
     assert model(fixed, GRID)["h"] == everything(fixed, GRID)["h"]
     drawn = [model(fixed, GRID, torch.Generator().manual_seed(seed))["h"] for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
@@ -231,7 +231,7 @@ def test_h_is_shown_a_part_of_the_channels(images, boxes):
 def test_steps_lower_the_loss(images, boxes):
     model = refinement(regularize="none")
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-3)
-    fixed = model.observe(images, boxes)
+    fixed = model.precompute(images, boxes)
     losses = []
     for _ in range(25):
         optimizer.zero_grad()
@@ -246,6 +246,15 @@ def test_rounds_of_f_h_with_h_between_them():
     order = "".join("h" if turns.is_detectors(step, 3) else "f" for step in range(turns.total(3)))
     assert order == "fffhhfffhhfff"
     assert Alternation().total(7) == 7
+    # The released code's epochs, of one step each: h 10, f^h 45, h 10, f^h 5; its rule is that
+    # those of f^h come first in each cycle of 55 after the warm-up.
+    turns = Alternation(rounds=2, detector_steps=10, last_steps=5)
+    assert turns.total(45) == 70 - 10
+    of_h = [(epoch - 10) % (10 + 45) >= 45 for epoch in range(10, 70)]
+    assert [turns.is_detectors(step, 45) for step in range(60)] == of_h
+    turns = Alternation(rounds=2, detector_steps=1, last_steps=4)
+    order = "".join("h" if turns.is_detectors(step, 2) else "f" for step in range(turns.total(2)))
+    assert order == "ffhffff"
     assert not Alternation(rounds=2).moves_detector
 
 
@@ -253,11 +262,11 @@ def test_taking_turns_moves_one_of_the_two(images, boxes):
     """h learns what the heuristic says of f^h as it stands, whatever f^h's own targets are."""
     model = refinement(moves_detector=True, targets="f", regularize="none", trainable_blocks=1)
     shake(model)
-    fixed = model.observe(images, boxes)
+    fixed = model.precompute(images, boxes)
     f_h = [p for p in model.refined.parameters() if p.requires_grad]
     h = list(model.detector.parameters())
     for detectors in (True, False, True):
-        model.turn(detectors)
+        model.set_phase(detectors)
         model.zero_grad()
         loss = model(fixed, GRID)["total"]
         loss.backward()
@@ -276,11 +285,11 @@ def test_kept_observations_give_the_same_losses(images, boxes, blocks):
     """Of the whole set at once, as kept before training, or of each batch in its step."""
     model = refinement(trainable_blocks=blocks)
     shake(model)
-    kept = model.observe(images, boxes)
+    kept = model.precompute(images, boxes)
     assert not any(tensor.requires_grad for tensor in kept)
     for chosen in (torch.tensor([2, 0]), torch.tensor([3])):
         from_kept = model(kept.map(lambda tensor, chosen=chosen: tensor[chosen]), GRID)
-        anew = model(model.observe(images[chosen], boxes[chosen]), GRID)
+        anew = model(model.precompute(images[chosen], boxes[chosen]), GRID)
         for term, value in anew.items():  # other batch sizes may add in another order
             assert from_kept[term].item() == pytest.approx(value.item(), rel=1e-4)
 
@@ -318,7 +327,46 @@ def test_convolutional_backbone(boxes):
     chosen = RefinementOptions(trainable_blocks=2)
     model = Refinement(backbone, detector, "k", "lost", LOST, chosen, LossWeights())
     images = torch.randint(0, 256, (2, 3, SIDE, SIDE), dtype=torch.uint8)
-    model(model.observe(images, boxes[:2]), backbone.grid_of(SIDE, SIDE))["total"].backward()
+    model(model.precompute(images, boxes[:2]), backbone.grid_of(SIDE, SIDE))["total"].backward()
     moved = {name for name, p in model.refined.named_parameters() if p.grad is not None}
     assert moved == {n for n, p in model.refined.named_parameters() if p.requires_grad}
     assert 0 < len(moved) < len(list(model.refined.parameters()))
+
+
+def segmenting(**options):
+    """f^h of a segmenter, which starts from a head of random numbers."""
+    torch.manual_seed(0)
+    spec = BackboneSpec("vit_tiny_patch16_224", TINY, segmenter=SegmenterSpec(2, min_width=4))
+    backbone = build_backbone(spec).eval()
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    published = copy.deepcopy(backbone)
+    detector = build_detector(DetectorSpec("attention", "spatial", 1, num_boxes=3, width=16))
+    chosen = RefinementOptions(regularize="mask", reinit_head=True, **options)
+    move = heuristic_options("move", {})
+    model = Refinement(backbone, detector, "mask", "move", move, chosen, LossWeights())
+    return published, model
+
+
+def test_move_s_norm_stays_where_the_head_alone_is_new():
+    """The released code replaces the head; the layer norm that MOVE trained is a part of f."""
+    published, model = segmenting(keep_norm=True)
+    assert torch.equal(model.refined.norm.weight, published.norm.weight)
+    names = {n for n, p in model.refined.named_parameters() if p.requires_grad}
+    assert names == {f"head.{n}" for n, _ in published.head.named_parameters()}
+    assert not torch.equal(model.refined.head.model[0][1].weight, published.head.model[0][1].weight)
+    _, other = segmenting()
+    assert torch.equal(other.refined.norm.weight, torch.ones(DIM))
+
+
+def test_the_published_head_answers_by_its_batch(images):
+    """In training mode, as in the released code: torch's own, which is then put back."""
+    published, model = segmenting(anchor_statistics="batch")
+    fixed = model.precompute(images, None)
+    expected = published.train()(published.prepare(images))
+    torch.testing.assert_close(fixed.anchor, expected.mask.flatten(1).unsqueeze(1))
+    wanted = propose_targets(expected, "move", heuristic_options("move", {}))
+    torch.testing.assert_close(fixed.boxes, wanted)
+    _, by_its_own = segmenting()
+    assert not torch.allclose(by_its_own.precompute(images, None).anchor, fixed.anchor)

@@ -64,6 +64,17 @@ def test_one_row_per_dataset_images_and_method():
     assert len(table.rows) == 3
 
 
+def test_variants_have_rows_of_their_own():
+    table = discovery_gains(
+        [gain(), gain(variant="disturbed"), gain(variant="disturbed", cad="yes")]
+    )
+    assert [row[2] for row in table.rows] == [
+        "Ours (LOST)",
+        "Ours (LOST), disturbed",
+        "Ours (LOST) + CAD, disturbed",
+    ]
+
+
 @pytest.mark.parametrize(
     ("gains", "detectors", "message"),
     [

@@ -1,6 +1,7 @@
 """Tables cell by cell."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,57 @@ def test_seeds_are_averaged():
     for seed, (value, own) in enumerate(values):
         measured += [score(value, seed=str(seed)), score(own, seed=str(seed), output="h")]
     assert discovery(measured).rows == [["LOST", "62.0 ± 1.0 (42.0 ± 2.0)"]]
+
+
+def of_images(correct, method="LOST", **labels):
+    """A score with its outcomes of single images, in the order of their numbers."""
+    content = {"outcomes": {"image_id": list(range(len(correct))), "correct": correct}}
+    value = 100 * sum(correct) / len(correct)
+    made = score(value, f"{method}{labels}.json", method=method, **labels)
+    return replace(made, metrics=content)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "broken", "arrow"),
+    # McNemar's exact p of six alike is 2/64 = 0.03, of five 2/32 = 0.06.
+    [(6, 0, "↑"), (5, 0, ""), (0, 6, "↓"), (8, 6, "")],
+)
+def test_an_arrow_tells_a_gain_from_chance(fixed, broken, arrow):
+    before = [0] * fixed + [1] * broken + [1] * 4
+    after = [1] * fixed + [0] * broken + [1] * 4
+    made = discovery([of_images(before), of_images(after, "Ours (LOST)", seed="0")])
+    own = 100 * sum(after) / len(after)
+    assert made.rows[1][1] == f"{own:.1f}{arrow}"
+    assert made.rows[0][1] == f"{100 * sum(before) / len(before):.1f}"
+
+
+def test_an_arrow_needs_every_seed_on_one_side():
+    before = of_images([0] * 8)
+    better, same = [1] * 8, [0] * 8
+    for others, arrow in (([better], "↑"), ([same], "")):
+        seeds = [better, *others]
+        ours = [of_images(c, "Ours (LOST)", seed=str(i)) for i, c in enumerate(seeds)]
+        assert ("↑" in discovery([before, *ours]).rows[1][1]) is bool(arrow)
+
+
+def test_cad_is_compared_with_cad_and_seed_with_seed():
+    worse, better = [0] * 8, [1] * 8
+    made = discovery(
+        [
+            of_images(better, cad="yes", seed="0"),
+            of_images(worse, cad="yes", seed="1"),
+            of_images(better, "Ours (LOST)", cad="yes", seed="0"),
+            of_images(better, "Ours (LOST)", cad="yes", seed="1"),
+        ]
+    )
+    assert "↑" not in made.rows[1][1]  # seed 0 gains nothing
+
+
+def test_the_caption_has_the_sampling_error():
+    made = discovery([of_images([0] * 100), of_images([1] * 100, "Ours (LOST)", seed="0")])
+    # 1.96 · 0.5 / √100 = 0.098
+    assert "±9.8 points" in made.caption
+    assert "±9.8" not in discovery([of_images([0] * 100)]).caption
 
 
 def test_empty_cells_and_cad_rows():

@@ -1,6 +1,5 @@
 """The training loop that stages share: batches, rates, and resuming as if nothing had happened."""
 
-import argparse
 import math
 
 import pytest
@@ -13,7 +12,7 @@ from bbr.training import checkpoint as checkpoint_module
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.distributed import launch
 from bbr.training.loop import batch_indices, optimize, step_generator
-from bbr.training.schedule import Schedule, add_training_options, pop_schedule
+from bbr.training.schedule import Schedule
 
 counts, sizes, seeds = st.integers(1, 40), st.integers(1, 60), st.integers(0, 2**31)
 
@@ -55,29 +54,47 @@ def test_random_numbers_of_a_step(seed, step):
 def test_rates_by_hand():
     constant = Schedule(steps=10, batch_size=1, lr=8.0, warmup=4)
     assert [constant.rate(step) for step in range(10)] == [2, 4, 6, 8, 8, 8, 8, 8, 8, 8]
-    cosine = Schedule(steps=8, batch_size=1, lr=2.0, warmup=2, shape="cosine")
+    cosine = Schedule(steps=8, batch_size=1, lr=2.0, warmup=2, lr_schedule="cosine")
     expected = [1, 2] + [1 + math.cos(math.pi * n / 6) for n in range(6)]
     assert [cosine.rate(step) for step in range(8)] == pytest.approx(expected)
     assert cosine.rate(5) == pytest.approx(1.0)  # half of the way down
-    assert Schedule(steps=1, batch_size=1, lr=3.0, shape="cosine").rate(0) == 3.0
+    assert Schedule(steps=1, batch_size=1, lr=3.0, lr_schedule="cosine").rate(0) == 3.0
+
+
+def test_steps_of_cad_are_absolute():
+    """Detectron2's, by LOST: a tenth at 18,000 and 22,000, so that VOC07's 10,000 never decay."""
+    cad = Schedule(24000, 16, 0.02, warmup=100, lr_schedule="step", decay_at=(18000, 22000))
+    voc07 = Schedule(10000, 16, 0.02, warmup=100, lr_schedule="step", decay_at=(18000, 22000))
+    for step in (100, 9999, 17999, 18000, 21999, 22000, 23999):
+        expected = 0.02 * 0.1 ** ((step >= 18000) + (step >= 22000))
+        assert cad.rate(step) == pytest.approx(expected)
+        if step < 10000:
+            assert voc07.rate(step) == 0.02
+    # Without them the same shares of all steps, as before.
+    assert Schedule(10000, 16, 0.02, lr_schedule="step").rate(7500) == pytest.approx(0.002)
+
+
+def test_move_s_polynomial_is_by_epochs():
+    """torch's own schedule, as the released code steps it: once an epoch, to 0 after 70, of which
+    the head sees 60."""
+    epochs, batches = 60, 31
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1e-4)
+    original = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=70, power=2)
+    ours = Schedule(
+        epochs * batches, 32, 1e-4, lr_schedule="polynomial", decay_steps=70 * 31, decay_every=31
+    )
+    for epoch in range(epochs):
+        for batch in (0, 17, 30):
+            expected = optimizer.param_groups[0]["lr"]
+            assert ours.rate(epoch * batches + batch) == pytest.approx(expected)
+            assert expected == pytest.approx(1e-4 * (1 - epoch / 70) ** 2)
+        optimizer.step()
+        original.step()
 
 
 def test_warmup_longer_than_the_run():
-    schedule = Schedule(steps=3, batch_size=1, lr=1.0, warmup=10, shape="cosine")
+    schedule = Schedule(steps=3, batch_size=1, lr=1.0, warmup=10, lr_schedule="cosine")
     assert [schedule.rate(step) for step in range(3)] == pytest.approx([0.1, 0.2, 0.3])
-
-
-def test_options_give_the_schedule():
-    parser = argparse.ArgumentParser()
-    add_training_options(parser, Schedule(steps=5, batch_size=4, lr=0.1, warmup=1))
-    options = vars(parser.parse_args(["--steps", "7", "--schedule", "cosine"]))
-    assert pop_schedule(options) == Schedule(7, 4, 0.1, warmup=1, shape="cosine")
-    assert options == {
-        "checkpoint_seconds": 60,
-        "seed": 0,
-        "device": "auto",
-        "precision": "fp32",
-    }
 
 
 class Network(nn.Module):
@@ -103,7 +120,7 @@ def train(
     network = Network()
     fabric = launch("cpu", "fp32")
     model, optimizer = fabric.setup(network, optimizer(network.parameters(), lr=0.1))
-    schedule = Schedule(steps, batch_size=8, lr=0.05, warmup=3, shape="cosine")
+    schedule = Schedule(steps, batch_size=8, lr=0.05, warmup=3, lr_schedule="cosine")
     rates, after = [], []
 
     def loss(step):
@@ -118,6 +135,26 @@ def train(
     checkpoint = Checkpoint(folder / "out.safetensors", {"name": identity}, every)
     optimize(model, loss, optimizer, schedule, checkpoint, fabric, "steps", after.append)
     return network.state_dict(), optimizer.state_dict(), rates, after
+
+
+@pytest.mark.parametrize("longest", [1.0, None])
+def test_gradients_are_shortened_where_it_is_asked_for(tmp_path, longest):
+    """One step of SGD by hand: the released code takes gradients as long as they are."""
+    network = nn.Linear(2, 1, bias=False)
+    fabric = launch("cpu", "fp32")
+    before, slope = network.weight.detach().clone(), torch.tensor([[30.0, 40.0]])
+    model, optimizer = fabric.setup(network, torch.optim.SGD(network.parameters(), lr=0.1))
+    schedule = Schedule(steps=1, batch_size=1, lr=0.1)
+    checkpoint = Checkpoint(tmp_path / "out", {}, 60)
+
+    def loss(step):
+        yield {"total": model(slope).sum()}
+
+    optimize(
+        model, loss, optimizer, schedule, checkpoint, fabric, "steps", max_gradient_norm=longest
+    )
+    moved = slope if longest is None else slope / 50
+    torch.testing.assert_close(network.weight, before - 0.1 * moved)
 
 
 def killed_run(folder, **options):
@@ -205,7 +242,7 @@ def test_checkpoints_keep_their_distance(tmp_path, monkeypatch):
 
 def test_rates_follow_the_schedule(tmp_path):
     *_, rates, after = train(tmp_path, steps=5, every=1000)
-    schedule = Schedule(5, batch_size=8, lr=0.05, warmup=3, shape="cosine")
+    schedule = Schedule(5, batch_size=8, lr=0.05, warmup=3, lr_schedule="cosine")
     assert rates == [schedule.rate(step) for step in range(5)]
     assert after == [0, 1, 2, 3, 4]
 

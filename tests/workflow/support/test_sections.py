@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from small_configuration import small_configuration
 from support import sections
+from support.command_line import options
 
 CONFIG = small_configuration()
 
 
 def test_a_backbone_changes_a_heuristic_and_so_does_what_is_refined_from_it() -> None:
     for backbone in ("vit", "vit+a.lost.default.0"):
-        assert sections.heuristic_options(CONFIG, backbone, "lost") == "--lowest 25"
-    assert sections.heuristic_options(CONFIG, "cnn", "lost") == "--lowest 100"
+        assert sections.heuristic_options(CONFIG, backbone, "lost") == "--k-patches 25"
+    assert sections.heuristic_options(CONFIG, "cnn", "lost") == "--k-patches 100"
     assert sections.heuristic_options(CONFIG, "cnn", "cut") == "--epsilon 0.5"
 
 
@@ -33,3 +34,7 @@ def test_a_method_runs_on_its_own_backbone() -> None:
     table = {"backbone": "vit"}
     assert sections.backbone_of(CONFIG, table, "lost") == "vit"
     assert sections.backbone_of(CONFIG, table, "cut") == "cnn"
+
+
+def test_null_is_said_where_it_is_not_the_default() -> None:
+    assert options({"max_gradient_norm": None, "init": None}) == "--max-gradient-norm none"

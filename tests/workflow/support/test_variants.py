@@ -55,7 +55,9 @@ def test_the_order_of_variants_changes_no_path() -> None:
     found = set()
     for order in permutations(few):
         config = small_configuration()
-        config["variants"] = {name: variant(detector={"num_boxes": few[name]}) for name in order}
+        config["discovery"]["variants"] = {
+            name: variant(detector={"num_boxes": few[name]}) for name in order
+        }
         found.add(tuple(detector_file(config, "vit", Training("a", n, 0, "lost")) for n in few))
     (paths,) = found
     assert [path.split("/")[4] for path in paths] == ["b", "b", "default", "y"]

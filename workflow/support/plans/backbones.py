@@ -8,6 +8,9 @@ from ..command_line import options
 from ..given_files import without, without_file
 from ..sections import Config
 
+# Keys of a backbone's section that are not about which network it is.
+_NOT_OPTIONS = ("heuristics", "detector_inputs", "seed", "checkpoint", "cache_states")
+
 
 def weights_file(config: Config, backbone: str) -> str | list[str]:
     """The file of a backbone's weights, or nothing where they come from elsewhere."""
@@ -40,7 +43,7 @@ def given_weights(config: Config, base: str) -> str | list[str]:
 
 def given_options(config: Config, base: str) -> str:
     """The options for a configured backbone as its section gives it, but for a file of weights."""
-    section = without(config["backbones"][base], "heuristics", "seed", "checkpoint", "cache_states")
+    section = without(config["backbones"][base], *_NOT_OPTIONS)
     return options(without_file(section, "weights"))
 
 

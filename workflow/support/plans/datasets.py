@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
 from snakemake.io import ancient
 
+from .. import fingerprints
 from ..artifacts import one_of
 from ..command_line import options
 from ..given_files import given_file, without
@@ -69,15 +71,34 @@ def all_receipts(config: Config) -> list[str]:
 
 
 def source_files(config: Config, dataset: str) -> dict[str, str | list[str]]:
-    """What the index of a dataset is made from: the data, or receipts of what is fetched."""
+    """What the index of a dataset is made from: a record of the data, or receipts if fetched.
+
+    Where a file or folder is missing, the files themselves, so that Snakemake names it.
+    """
     fetched = receipts(config, dataset)
-    return {"receipts": fetched} if fetched else {**source_paths(config, dataset)}
+    if fetched:
+        return {"receipts": fetched}
+    paths = source_paths(config, dataset)
+    if not all(map(os.path.exists, paths.values())):
+        return {**paths}
+    layout = config["datasets"][dataset]["format"]
+    return {"record": fingerprints.record_source(dataset, layout, paths)}
+
+
+def own_files(config: Config, dataset: str) -> str:
+    """The options that name the files of a dataset that is not fetched.
+
+    To be called by a function of a job's input: Snakemake does not compare what such functions
+    give, so that data that was moved is not new.
+    """
+    return "" if receipts(config, dataset) else options(source_paths(config, dataset))
 
 
 def index_options(config: Config, dataset: str) -> str:
     """The options by which the index is made, but for its files among the inputs."""
     section = {**config["datasets"][dataset], **source_paths(config, dataset)}
-    return options(without(section, *_NOT_OPTIONS, *source_files(config, dataset)))
+    named = () if receipts(config, dataset) else SOURCE_KINDS
+    return options(without(section, *_NOT_OPTIONS, *named))
 
 
 def scene_options(config: Config, dataset: str) -> str:
@@ -101,7 +122,9 @@ def files(config: Config, dataset: str) -> dict[str, Any]:
     if section["format"] == "scenes":
         found["images"] = ancient(f"results/{dataset}/images")
     elif not section.get("fetch"):
-        found["images"] = ancient(given_file(section["source"]))
+        source = given_file(section["source"])
+        if not {"{", "}"} & set(source):  # which Snakemake would take for a wildcard
+            found["images"] = ancient(source)
     return found
 
 

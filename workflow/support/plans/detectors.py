@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import given_files
+from ..artifacts import split_backbone
 from ..command_line import options
 from ..given_files import without, without_file
 from ..sections import Config, method_section, variant_section
@@ -15,21 +16,23 @@ def inputs_name(config: Config, method: str) -> str:
     return method if config["heuristics"][method].get("detector_inputs") else "default"
 
 
-def inputs_file(config: Config, dataset: str, base: str, method: str) -> str:
-    """What h reads, and was or is to be trained on."""
-    return f"results/{dataset}/{base}/detector_inputs/{inputs_name(config, method)}.h5"
+def inputs_file(config: Config, dataset: str, backbone: str, method: str) -> str:
+    """What h reads of f, as it was or is to be trained, or of f^h."""
+    return f"results/{dataset}/{backbone}/detector_inputs/{inputs_name(config, method)}.h5"
 
 
-def inputs_section(config: Config, name: str) -> dict[str, Any]:
-    """`detector_inputs` of the configuration for one of those names."""
-    if name == "default":
-        return config["detector_inputs"]
-    return method_section(config, "detector_inputs", name)
+def inputs_section(config: Config, backbone: str, name: str) -> dict[str, Any]:
+    """`detector_inputs` for one of those names on f or f^h, whose size of images counts more."""
+    base, _ = split_backbone(backbone)
+    section = config["discovery"]["detector_inputs"]
+    if name != "default":
+        section = method_section(config, "detector_inputs", name)
+    return {**section, **config["backbones"][base].get("detector_inputs", {})}
 
 
-def map_options(config: Config, method: str) -> str:
+def map_options(config: Config, base: str, method: str) -> str:
     """How refinement makes anew what h reads."""
-    section = method_section(config, "detector_inputs", method)
+    section = inputs_section(config, base, inputs_name(config, method))
     return options({key: section[key] for key in ("image_size", "parts")})
 
 
@@ -43,13 +46,15 @@ def training_options(config: Config, section: str, method: str, variant: str) ->
     """The options of `detector` or `refinement`, and of the losses."""
     given = without_file(variant_section(config, section, method, variant), "init")
     # Whether there is a surrogate: its file is among the inputs of a job that has one.
-    return options(without(given, "surrogate"), variant_section(config, "losses", method, variant))
+    return options(
+        without(given, "surrogate"), variant_section(config, "loss_weights", method, variant)
+    )
 
 
 def surrogate_options(config: Config, method: str, variant: str) -> str:
     """The options of h's training, but on all boxes of f."""
     given = without_file(variant_section(config, "detector", method, variant), "init")
-    losses = variant_section(config, "losses", method, variant)
+    losses = variant_section(config, "loss_weights", method, variant)
     return options({**given, "target_share": 1}, losses)
 
 
@@ -60,11 +65,17 @@ def refinement_devices(config: Config, method: str, variant: str) -> int:
 
 def cad_init_file(config: Config) -> str | list[str]:
     """The file that CAD starts from, or nothing where its weights come from elsewhere."""
-    return given_files.weights_file(config["cad"].get("init"))
+    return given_files.weights_file(config["cad"]["training"].get("init"))
+
+
+def cad_prediction_options(config: Config, dataset: str) -> str:
+    """The options of CAD's predictions on a dataset."""
+    section = config["cad"]
+    return options({**section["prediction"], **section["dataset_prediction"].get(dataset, {})})
 
 
 def cad_options(config: Config, dataset: str) -> str:
     """The options of CAD's training on a dataset."""
-    given = without(config["cad"], "dataset_steps")
-    steps = config["cad"]["dataset_steps"].get(dataset, given["steps"])
+    given = without(config["cad"]["training"], "dataset_steps")
+    steps = config["cad"]["training"]["dataset_steps"].get(dataset, given["steps"])
     return options(without_file(given, "init"), {"steps": steps})

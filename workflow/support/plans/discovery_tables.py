@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..artifacts import cad_boxes, detector_boxes, refined_backbone
+from ..artifacts import Training, cad_boxes, detector_boxes, refined_backbone
 from ..sections import Config, backbone_of
 from ..variants import WHOLE_TRAINING, shared_variant, trainings
 
@@ -31,11 +31,18 @@ def _compared(config: Config) -> list[str]:
     for t in trainings(config, table["datasets"], table["methods"], table["variant"]):
         own = backbone_of(config, table, t.method)
         places.append(f"{t.dataset}/{refined_backbone(own, t)}/{t.method}")
-        places.append(f"{t.dataset}/{own}/{detector_boxes(t)}")
+        read = refined_backbone(own, t) if config["discovery"]["brackets"] == "f^h" else own
+        places.append(f"{t.dataset}/{read}/{detector_boxes(t)}")
     for t in trainings(config, table["datasets"], cad_methods(table), table["variant"]):
         own = backbone_of(config, table, t.method)
         for learned_from in (own, refined_backbone(own, t)):
             places.append(f"{t.dataset}/{learned_from}/{cad_boxes(t.method, t.seed)}")
+    places += [
+        f"{dataset}/{table['baselines'][method]}/{cad_boxes(method, seed)}"
+        for dataset in table["datasets"]
+        for method in table["baseline_cad"]
+        for seed in config["seeds"]
+    ]
     return [f"results/{place}" for place in places]
 
 
@@ -92,7 +99,7 @@ def study(config: Config) -> list[str]:
     CAD is trained on the images that it is applied to: there is none on those held out.
     """
     section, places = config["study"], []
-    for t in trainings(config, section["datasets"], section["methods"], section["variant"]):
+    for t in _studied(config, section):
         own = backbone_of(config, section, t.method)
         refined = refined_backbone(own, t)
         held_out = section["held_out"].get(t.dataset)
@@ -102,3 +109,13 @@ def study(config: Config) -> list[str]:
         if t.method in cad_methods(section):
             places.append(f"{t.dataset}/{refined}/{cad_boxes(t.method, t.seed)}/comparison.json")
     return [f"results/{place}" for place in places]
+
+
+def _studied(config: Config, section: Mapping[str, Any]) -> list[Training]:
+    """Every training of the study once; variants that are alike are one."""
+    found = [
+        training
+        for variant in section["variants"]
+        for training in trainings(config, section["datasets"], section["methods"], variant)
+    ]
+    return list(dict.fromkeys(found))

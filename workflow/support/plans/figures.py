@@ -40,7 +40,7 @@ def names_of_refined_boxes(config: Config, base: str, method: str) -> str:
 
 def map_panels(config: Config, name: str) -> list[dict[str, Any]]:
     """The columns of a figure of maps, for the first seed: each heuristic on f and on f^h."""
-    figure, panels = config["map_figures"][name], []
+    figure, panels = config["figures"]["maps"][name], []
     for method, base in figure["methods"].items():
         first = trainings(config, [figure["dataset"]], [method], figure["variant"])[0]
         networks = {"f": base, "f^h": refined_backbone(base, first)}
@@ -65,7 +65,7 @@ def map_panels(config: Config, name: str) -> list[dict[str, Any]]:
 
 def map_files(config: Config, name: str) -> dict[str, Any]:
     """The index, the features and the boxes that a figure of maps shows."""
-    figure, panels = config["map_figures"][name], map_panels(config, name)
+    figure, panels = config["figures"]["maps"][name], map_panels(config, name)
     dataset = figure["dataset"]
     boxes = [panel[key] for panel in panels for key in ("boxes", "cad") if key in panel]
     return {
@@ -91,7 +91,7 @@ def _phrase_files(config: Config, shown: dict[str, Any] | None) -> dict[str, Any
 
 def map_options(config: Config, name: str) -> str:
     """The options by which a figure of maps is drawn."""
-    figure = config["map_figures"][name]
+    figure = config["figures"]["maps"][name]
     panels = (
         options({"panel": [f"{key}={value}" for key, value in panel.items()]})
         for panel in map_panels(config, name)

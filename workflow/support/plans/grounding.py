@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import given_files
-from ..artifacts import GROUNDING
+from ..artifacts import GROUNDING, Training
 from ..command_line import options
 from ..given_files import given_file, optional_file, without, without_file
 from ..grounding_names import CONTROLS, GAE, split_scored, split_task
@@ -103,7 +103,7 @@ def detector_options(config: Config, variant: str) -> str:
     """The options by which h is trained, but for that file."""
     return options(
         without_file(grounding_section(config, "detector", variant), "init"),
-        grounding_section(config, "losses", variant),
+        grounding_section(config, "loss_weights", variant),
     )
 
 
@@ -111,9 +111,15 @@ def refinement_options(config: Config, variant: str) -> str:
     """The options by which g is refined."""
     return options(
         grounding_section(config, "refinement", variant),
-        grounding_section(config, "losses", variant),
+        grounding_section(config, "loss_weights", variant),
         _contours(config),
     )
+
+
+def bracketed_maps(dataset: str, bracketed: str, taught: str) -> str:
+    """The maps that h reads to be scored itself: g's, or as `hgh` those of g^h."""
+    maps = f"gh.{taught}" if bracketed == "hgh" else f"g.{Training.parse(taught).dataset}"
+    return f"results/{dataset}/grounding/{maps}/heatmaps.h5"
 
 
 def scored_file(folder: str, name: str, task: str) -> dict[str, str]:
@@ -138,15 +144,16 @@ def scored_options(config: Config, dataset: str, name: str, task: str) -> str:
     return " ".join(
         [
             options({"control": name if name in CONTROLS else None}),
-            area_options(config),
+            target_options(config),
             label_options(phrase_labels(config, dataset, name, task)),
         ]
     )
 
 
-def area_options(config: Config) -> str:
-    """How large a target box is at least."""
-    return options({"least_area": config["grounding"]["least_area"]})
+def target_options(config: Config) -> str:
+    """Which boxes are targets, and where a point has to lie."""
+    section = config["grounding"]
+    return options({key: section[key] for key in ("min_area", "counted", "targets")})
 
 
 def g_and_refined(config: Config, figure: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,5 +172,5 @@ def g_and_refined(config: Config, figure: Mapping[str, Any]) -> dict[str, Any]:
 
 def figure3_options(config: Config) -> str:
     """The options by which figure 3 is drawn."""
-    section = config["grounding"]["figure3"]
+    section = config["figures"]["phrases"]
     return options({key: section[key] for key in ("count", "columns", "seed")})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from .. import artifacts
 from ..command_line import options
-from ..grounding_names import split_scored, split_task
+from ..grounding_names import BRACKETED, split_scored, split_task
 from ..sections import Config, method_name
 from . import datasets
 
@@ -58,13 +58,14 @@ def phrase_labels(config: Config, dataset: str, name: str, task: str) -> dict[st
         "g": ("WWbL", own),
         "gh": ("Ours", own),
         "h": ("Ours", own),
+        "hgh": ("Ours", own),
     }[scored.kind]
     found: dict[str, object] = {
         "test": datasets.label(config, dataset),
         "train": "any" if scored.dataset is None else datasets.label(config, scored.dataset),
         "method": method,
         "backbone": backbone,
-        "output": "h" if scored.kind == "h" else "map",
+        "output": "h" if scored.kind in BRACKETED else "map",
     }
     measured, threshold = split_task(task)
     if measured == "bbox_accuracy":

@@ -5,20 +5,65 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from ..configuration import MINE
-from ..sections import Config
+from ..artifacts import Training, cad_boxes, refined_backbone
+from ..command_line import options
+from ..configuration import MINE, patch_heuristics
+from ..given_files import optional_file
+from ..sections import Config, variant_section
 from . import datasets
+
+_MIN_IMAGES = 50  # of which a fifth is set aside, to tell whether f^h fell apart
 
 
 def boxes(config: Config) -> dict[str, Any]:
-    """The index and the boxes of the photographs.
+    """The index and the boxes of the photographs; with `refine` also f's own, and f^h.
 
     Raises:
         SystemExit: they are not named; that ends the run with the line that says so.
     """
     _need(config, "results/mine needs your photographs: add --config images=PATH, their folder")
-    folder = f"results/{MINE}/{config['backbone']}/{config['method']}"
-    return {**datasets.files(config, MINE), **_boxes(folder)}
+    base, method = config["backbone"], config["method"]
+    named = cad_boxes(method, config["seeds"][0]) if config["refine_cad"] else method
+    if not config["refine"]:
+        return {**datasets.files(config, MINE), **_boxes(f"results/{MINE}/{base}/{named}")}
+    if method not in patch_heuristics([method]):
+        sys.exit(f"refine=true: h reads maps of f, which method {method} has none of")
+    training = Training(MINE, "default", config["seeds"][0], method)
+    own = f"results/{MINE}/{base}/{method}"
+    # Of states that were compared, what came of it is printed.
+    compared = variant_section(config, "refinement", method, "default")["select"] != "last"
+    return {
+        **datasets.files(config, MINE),
+        **_boxes(f"results/{MINE}/{refined_backbone(base, training)}/{named}"),
+        "before": f"{own}/boxes.json",
+        "meta_before": f"{own}/boxes.meta.json",
+        **({"refined": f"{training.folder(base)}/refined.safetensors"} if compared else {}),
+    }
+
+
+def box_names(config: Config) -> str:
+    """The option for what the boxes are called in the sheet: f's, if there are others, first."""
+    label, cad = config["heuristics"][config["method"]]["label"], " + CAD"
+    names = [f"{label}, f", f"{label}, f^h"] if config["refine"] else [label]
+    names[-1] += cad if config["refine_cad"] else ""
+    return options({"names": names})
+
+
+def fewest_images(config: Config, dataset: str) -> str:
+    """The option by which h refuses a handful of photographs; any other dataset is as it is."""
+    return options({"min_images": _MIN_IMAGES}) if dataset == MINE else ""
+
+
+def exported(config: Config) -> dict[str, Any]:
+    """The index and the boxes of the photographs as `results/mine` has them, and names of classes.
+
+    Raises:
+        SystemExit: the photographs are not named.
+    """
+    _need(config, "results/mine/export needs your photographs: add --config images=PATH")
+    names = optional_file(config["class_names"])
+    found = {"index": datasets.files(config, MINE)["index"], **_boxes(f"results/{MINE}")}
+    return {**found, "names": names} if names else found
 
 
 def phrases(config: Config) -> dict[str, Any]:

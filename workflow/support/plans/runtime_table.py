@@ -69,7 +69,7 @@ def _steps(
         yield "h", "cache_states", "", {**place, "left": left}
     yield "h", "extract_features", "", {**place, "backbone": base}
     yield "h", "pseudo_boxes", "", {**place, "backbone": base}
-    yield "h", "cache_detector_inputs", "", {**place, "inputs": inputs}
+    yield "h", "cache_detector_inputs", "", {**place, "backbone": base, "inputs": inputs}
     yield "h", "train_detector", seed, shared
     if surrogate_file(config, base, training):
         yield "h", "train_surrogate", seed, shared

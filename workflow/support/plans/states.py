@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..artifacts import split_backbone
-from ..sections import Config, backbone_of, method_section, variant_section
+from ..sections import Config, backbone_of, variant_section
 from . import datasets, detectors
 
 
@@ -35,7 +35,7 @@ def uses(config: Config) -> Iterator[Use]:
             variants = table.get("ablations") or [table.get("variant", "default")]
             yield from _uses(config, table, table["datasets"], variants)
     looked_at = dict.fromkeys([*study["datasets"], *study["held_out"].values()])
-    yield from _uses(config, study, looked_at, [study["variant"]])
+    yield from _uses(config, study, looked_at, study["variants"])
 
 
 def _uses(config: Config, section: dict[str, Any], datasets: Any, variants: Any) -> Iterator[Use]:
@@ -90,9 +90,12 @@ def of_features(config: Config, dataset: str, backbone: str, shard: str) -> str 
     return [] if left is None else file(dataset, base, left, shard)
 
 
-def of_inputs(config: Config, dataset: str, base: str, inputs: str) -> list[str]:
-    """The states that h's inputs are made from, of all shards, or nothing."""
-    side = detectors.inputs_section(config, inputs)["image_size"]
+def of_inputs(config: Config, dataset: str, backbone: str, inputs: str) -> list[str]:
+    """The states that h's inputs are made from, of all shards, or nothing, as of f^h."""
+    base, training = split_backbone(backbone)
+    if training is not None:
+        return []
+    side = detectors.inputs_section(config, base, inputs)["image_size"]
     return _of_squares(config, dataset, base, side, states_left(config, dataset, base))
 
 
@@ -101,7 +104,8 @@ def of_refinement(config: Config, dataset: str, base: str, method: str, variant:
     section = variant_section(config, "refinement", method, variant)
     if section.get("augmentation", "none") != "none":
         return []
-    side = method_section(config, "detector_inputs", method)["image_size"]
+    inputs = detectors.inputs_name(config, method)
+    side = detectors.inputs_section(config, base, inputs)["image_size"]
     left = states_left(config, dataset, base, method, variant)
     return _of_squares(config, dataset, base, side, left)
 

@@ -9,8 +9,10 @@ from typing import Any
 from ...command_line.cli import existing_file
 from ...errors import InputError
 from ...storage.json_files import read_json
-from ..index import load_index
+from ..index import as_index
 from .listing import Listing, existing_folder, read_list
+from .mending import mended
+from .numbers import whole
 
 
 def read_coco(
@@ -21,6 +23,8 @@ def read_coco(
     captions: Path | str | None = None,
 ) -> Listing:
     """A dataset in COCO's instances format; ids are its own, crowds are kept as such.
+
+    Sizes and boxes that are no numbers, or none, do not cost the dataset: see `mending.mended`.
 
     Args:
         annotations: `instances_*.json`.
@@ -36,13 +40,15 @@ def read_coco(
     """
     root = existing_folder(source)
     path = existing_file(annotations, "--annotations")
-    index = load_index(path)
+    content, notes = mended(read_json(path), path)
+    index = as_index(content, path)
     listing = Listing(
         root,
         [_pick(image, "id", "file_name", "width", "height") for image in index.images],
         [_coco_annotation(annotation, round_boxes) for annotation in index.annotations],
         [_pick(category, "id", "name", "supercategory") for category in index.categories],
         {"annotations": path},
+        notes=notes,
     )
     if captions is not None:
         listing = _with_captions(listing, existing_file(captions, "--captions"))
@@ -70,10 +76,12 @@ def _coco_annotation(annotation: dict[str, Any], round_boxes: bool) -> dict[str,
 
 def _with_captions(listing: Listing, path: Path) -> Listing:
     content = read_json(path)
-    found: dict[int, list[str]] = {}
+    found: dict[int | None, list[str]] = {}
     try:
         for entry in content["annotations"]:
-            found.setdefault(entry["image_id"], []).append(" ".join(entry["caption"].split()))
+            found.setdefault(whole(entry["image_id"]), []).append(
+                " ".join(entry["caption"].split())
+            )
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: not COCO's captions file, whose annotations have image_id and caption"

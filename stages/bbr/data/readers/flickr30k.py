@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from ...errors import InputError
+from ...storage.text_files import read_text
 from .listing import Listing, existing_folder, read_list
 from .phrase_annotations import PhraseAnnotations
 
@@ -17,7 +18,10 @@ TYPES = ("people", "clothing", "bodyparts", "animals", "vehicles", "instruments"
 
 
 def read_flickr30k(
-    source: Path | str, split: str = "test", annotations: Path | str | None = None
+    source: Path | str,
+    split: str = "test",
+    annotations: Path | str | None = None,
+    inclusive_boxes: bool = False,
 ) -> Listing:
     """The images of a split in the official layout, one annotation for each box of a phrase id.
 
@@ -31,6 +35,8 @@ def read_flickr30k(
         split: the list of image ids, {split}.txt, beside or in the folder of the annotations;
             several are joined by +, as train+val+test.
         annotations: the folder that holds Sentences and Annotations; found below `source` if None.
+        inclusive_boxes: boxes end at their last pixels, a pixel earlier: Flickr30k Entities' own
+            reader has them so, and WWbL's code with it.
 
     Raises:
         InputError: a folder or file is missing or malformed.
@@ -50,7 +56,7 @@ def read_flickr30k(
                 "captions": _captions(entities / "Sentences" / f"{name}.txt"),
             }
         )
-        _add_phrases(found, image_id, entities, name)
+        _add_phrases(found, image_id, entities, name, 0 if inclusive_boxes else 1)
     return Listing(
         photographs,
         images,
@@ -91,28 +97,25 @@ def _photographs(root: Path, name: str) -> Path:
     raise InputError(f"--source {root}: no photograph {name}.jpg in it or two levels below")
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text") from error
-
-
 def _captions(path: Path) -> list[str]:
     """Captions without their mark-up."""
-    return [_PHRASE.sub(r"\g<text>", line).strip() for line in _lines(path) if line.strip()]
+    return [
+        _PHRASE.sub(r"\g<text>", line).strip()
+        for line in read_text(path).splitlines()
+        if line.strip()
+    ]
 
 
-def _add_phrases(found: PhraseAnnotations, image_id: int, entities: Path, name: str) -> None:
+def _add_phrases(
+    found: PhraseAnnotations, image_id: int, entities: Path, name: str, last_pixel: int
+) -> None:
     texts: dict[int, list[str]] = {}
     types: dict[int, str] = {}
-    for match in _PHRASE.finditer("\n".join(_lines(entities / "Sentences" / f"{name}.txt"))):
+    for match in _PHRASE.finditer(read_text(entities / "Sentences" / f"{name}.txt")):
         entity = int(match["id"])
         texts.setdefault(entity, []).append(match["text"])
         types.setdefault(entity, match["types"].split("/")[1])
-    boxes, reasons = _boxes(entities / "Annotations" / f"{name}.xml")
+    boxes, reasons = _boxes(entities / "Annotations" / f"{name}.xml", last_pixel)
     for entity, words in texts.items():
         kind = types[entity] if types[entity] in TYPES else "other"
         found.add(
@@ -132,10 +135,10 @@ def _add_phrases(found: PhraseAnnotations, image_id: int, entities: Path, name: 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
-def _boxes(path: Path) -> tuple[dict[int, list[list[float]]], dict[int, str]]:
+def _boxes(path: Path, last_pixel: int) -> tuple[dict[int, list[list[float]]], dict[int, str]]:
     """`xywh` boxes of each entity, and why others have none.
 
-    Corners are written 1-based and inclusive, as in VOC.
+    Corners are written 1-based and inclusive, as in VOC; `last_pixel` is 1 to count it in.
     """
     try:
         root = ElementTree.parse(path).getroot()
@@ -151,7 +154,8 @@ def _boxes(path: Path) -> tuple[dict[int, list[list[float]]], dict[int, str]]:
                 continue
             x1, y1, x2, y2 = (float(box.findtext(k) or "") for k in _SIDES)
             for entity in names:
-                boxes.setdefault(entity, []).append([x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1])
+                size = [x2 - x1 + last_pixel, y2 - y1 + last_pixel]
+                boxes.setdefault(entity, []).append([x1 - 1, y1 - 1, *size])
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (ElementTree.ParseError, TypeError, ValueError) as error:

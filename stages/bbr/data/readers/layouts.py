@@ -33,6 +33,7 @@ def read_layout(
     image_data: Path | None = None,
     image_list: Path | None = None,
     round_boxes: bool = False,
+    inclusive_boxes: bool = False,
 ) -> Listing:
     """What a dataset says of itself; each layout passes over options that it does not have.
 
@@ -45,7 +46,7 @@ def read_layout(
     if layout == "voc":
         return read_voc(source, image_set)
     if layout == "flickr30k":
-        return read_flickr30k(source, image_set, annotations)
+        return read_flickr30k(source, image_set, annotations, inclusive_boxes)
     if annotations is None:
         raise InputError(f"--format {layout} needs --annotations {_NEEDED[layout]}")
     if layout == "visual_genome":

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from ...storage.text_files import read_text
+from ..image_files import EXTENSIONS
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class Listing:
         categories: id and name.
         sources: files that the listing was read from, by role, for the provenance.
         left_out: [{"image_id", "phrase_id", "reason"}], phrases that have no box to find.
+        notes: [{"image_id", "what"}], what of the dataset is not used, or not as it stands there;
+            image_id is None of what belongs to no image.
+        unusable: [{"file_name", "reason"}], images that are known to be of no use.
     """
 
     root: Path
@@ -33,6 +38,8 @@ class Listing:
     categories: list[dict[str, Any]] = field(default_factory=list)
     sources: dict[str, Path] = field(default_factory=dict)
     left_out: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[dict[str, Any]] = field(default_factory=list)
+    unusable: list[dict[str, str]] = field(default_factory=list)
 
     def only(self, images: Iterable[dict[str, Any]]) -> Listing:
         """The same listing with these images and their annotations alone."""
@@ -40,7 +47,12 @@ class Listing:
         ids = {image["id"] for image in images}
         kept = [a for a in self.annotations if a["image_id"] in ids]
         left_out = [entry for entry in self.left_out if entry["image_id"] in ids]
-        return replace(self, images=images, annotations=kept, left_out=left_out)
+        notes = [note for note in self.notes if note["image_id"] in {*ids, None}]
+        return replace(self, images=images, annotations=kept, left_out=left_out, notes=notes)
+
+    def count_notes(self) -> dict[str, int]:
+        """How often each thing was noted."""
+        return dict(sorted(Counter(note["what"] for note in self.notes).items()))
 
     def with_texts(self, most: int) -> Listing:
         """The same listing with at most so many captions, and phrase ids, of each image.
@@ -107,28 +119,24 @@ def existing_folder(path: Path | str) -> Path:
 
 
 def numbered_files(root: Path) -> dict[int, str]:
-    """Photographs {number}.jpg in a folder or below it, by number, relative to it."""
-    found = sorted(root.rglob("*.jpg"), key=lambda file: (len(file.parts), file))
+    """Photographs {number}.jpg, or of another ending, in a folder or below it, by number."""
+    found = sorted(root.rglob("*.*"), key=lambda file: (len(file.parts), file))
     return {
         int(file.stem): file.relative_to(root).as_posix()
         for file in reversed(found)
-        if file.stem.isdecimal()
+        if file.stem.isdecimal() and file.suffix.lower() in EXTENSIONS
     }
 
 
-def read_list(path: Path) -> list[str]:
-    """The lines of a list of images or ids, empty ones left out.
+def read_list(path: Path, what: str = "images") -> list[str]:
+    """The lines of a list of images, ids or phrases, empty ones left out.
 
     Raises:
-        InputError: it cannot be read, or lists nothing.
+        InputError: it cannot be read, or lists nothing; `what` is said to be missing then.
     """
-    try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not lines:
-        raise InputError(f"{path}: lists no images")
+        raise InputError(f"{path}: lists no {what}")
     return lines
 
 

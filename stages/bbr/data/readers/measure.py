@@ -4,53 +4,90 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...command_line.cli import log, progress
 from ...errors import InputError
-from ..images import UnreadableImage, checksum, image_size
+from ..images import Look, UnreadableImage, checksum, look_at
+from .frames import fits, is_doubtful, is_turned, turn_box
 from .listing import Listing, encode_name
 
 _BATCH = 1024
 
 
 def measure_images(
-    listing: Listing, threads: int = 1, max_skipped: int | None = None
+    listing: Listing, threads: int = 1, max_skipped: int | None = None, frame: str = "auto"
 ) -> tuple[Listing, list[dict[str, str]]]:
     """Decode every image, and leave out those that cannot be used.
 
     The width and height of the result are those of the decoded, upright image, in which all boxes
-    are understood to lie. Where the dataset states another size, its boxes cannot be placed (the
-    file was resized, or turned by an EXIF orientation that the annotator did not see): the image is
-    skipped rather than evaluated against wrong boxes.
+    of the result lie. Where the dataset states the size of the image as its file has it, before
+    EXIF's orientation turns it, the boxes are turned with the image (`frames`). Where it states
+    another size, its boxes cannot be placed: the image is skipped rather than evaluated against
+    wrong boxes.
 
     Args:
         threads: how many images are decoded at a time.
         max_skipped: how many images may be left out; None is 1 % of them, but at least 10.
+        frame: of the annotations, one of `frames.FRAMES`.
 
     Returns:
         The listing of the readable images, with sizes and checksums, and [{file_name, reason}] of
-        the others.
+        the others, `listing.unusable` first.
 
     Raises:
         InputError: more than `max_skipped` images are unusable, or all are.
     """
-    readable, skipped = [], []
+    readable, skipped = [], list(listing.unusable)
+    looks: dict[int, Look] = {}
     for image, found in zip(listing.images, _look_at_all(listing, threads), strict=True):
         try:
-            readable.append(_measured(image, found))
+            look, crc32 = _looked_at(image, found, frame)
         except UnreadableImage as error:
             name = encode_name(image["file_name"]).decode("utf-8", "replace")
             skipped.append({"file_name": name, "reason": error.reason})
+            continue
+        looks[image["id"]] = look
+        readable.append({**image, "width": look.width, "height": look.height, "crc32": crc32})
     _check_skipped(listing, skipped, max_skipped)
-    return listing.only(readable), skipped
+    return _upright(listing, readable, looks, frame), skipped
 
 
-def _look_at_all(
-    listing: Listing, threads: int
-) -> Iterator[tuple[int, int, int] | UnreadableImage]:
-    """Height, width and checksum of each image in order, or why it has none."""
+def _upright(
+    listing: Listing, readable: list[dict[str, Any]], looks: dict[int, Look], frame: str
+) -> Listing:
+    """The readable images, all boxes in the upright frame, with notes of what that took."""
+    stated = {image["id"]: image for image in listing.images if image["id"] in looks}
+    kept = listing.only(readable)
+    annotated = {annotation["image_id"] for annotation in kept.annotations}
+    turned = {i for i in annotated if is_turned(stated[i], looks[i], frame)}
+    turned = {i for i in turned if looks[i].orientation != 1}
+    doubtful = [i for i in annotated if is_doubtful(stated[i], looks[i], frame)]
+    if doubtful:
+        log.warning(
+            "%s: EXIF turns %s and %d more annotated images, and their sizes do not say whether"
+            " the boxes were drawn before or after; taken to be after. --frame stored, or upright,"
+            " says so",
+            listing.root, stated[min(doubtful)]["file_name"], len(doubtful) - 1,
+        )  # fmt: skip
+    notes = [{"image_id": i, "what": "boxes turned with their image (EXIF)"} for i in turned]
+    notes += [{"image_id": i, "what": "boxes taken to be upright; EXIF turns"} for i in doubtful]
+    notes += [
+        {"image_id": i, "what": f"image of {look.bits}-bit grey values: scaled to 8"}
+        for i, look in looks.items()
+        if look.bits not in (None, 16)
+    ]
+    annotations = [
+        {**a, "bbox": turn_box(a["bbox"], looks[a["image_id"]])} if a["image_id"] in turned else a
+        for a in kept.annotations
+    ]
+    return replace(kept, annotations=annotations, notes=kept.notes + notes)
+
+
+def _look_at_all(listing: Listing, threads: int) -> Iterator[tuple[Look, int] | UnreadableImage]:
+    """A look at each image in order, and its checksum, or why it has none."""
     paths = [listing.root / image["file_name"] for image in listing.images]
     with ThreadPoolExecutor(threads) as pool:
         # In batches, so that an interrupt does not wait for the whole dataset.
@@ -61,34 +98,33 @@ def _look_at_all(
         yield from progress(found, len(paths), "reading images")
 
 
-def _try_image(path: Path) -> tuple[int, int, int] | UnreadableImage:
+def _try_image(path: Path) -> tuple[Look, int] | UnreadableImage:
     try:
-        return *image_size(path), checksum(path)
+        return look_at(path), checksum(path)
     except UnreadableImage as error:
         return error
 
 
-def _measured(
-    image: dict[str, Any], found: tuple[int, int, int] | UnreadableImage
-) -> dict[str, Any]:
-    """The image's entry with its decoded size and its checksum.
+def _looked_at(
+    image: dict[str, Any], found: tuple[Look, int] | UnreadableImage, frame: str
+) -> tuple[Look, int]:
+    """The look at an image and its checksum, if it can be used.
 
     Raises:
-        UnreadableImage: it has none, the dataset states another, or JSON cannot hold its name.
+        UnreadableImage: it has none, the dataset states another size, or JSON cannot hold its name.
     """
     if isinstance(found, UnreadableImage):
         raise found
-    height, width, crc32 = found
-    stated = image.get("width", width), image.get("height", height)
-    name = image["file_name"]
-    if stated != (width, height):
-        reason = f"annotated at {stated[0]}x{stated[1]} pixels, but decodes to {width}x{height}"
+    look, name = found[0], image["file_name"]
+    if not fits(image, look, frame):
+        stated = f"{image.get('width', look.width)}x{image.get('height', look.height)}"
+        reason = f"annotated at {stated} pixels, but decodes to {look.width}x{look.height}"
         raise UnreadableImage(name, reason)
     try:
         name.encode()
     except UnicodeEncodeError:
         raise UnreadableImage(name, "its file name is not UTF-8; rename it") from None
-    return {**image, "width": width, "height": height, "crc32": crc32}
+    return found
 
 
 def _check_skipped(
@@ -96,7 +132,7 @@ def _check_skipped(
 ) -> None:
     if not skipped:
         return
-    total = len(listing.images)
+    total = len(listing.images) + len(listing.unusable)
     allowed = max(10, total // 100) if max_skipped is None else max_skipped
     first = f"the first is {skipped[0]['file_name']}: {skipped[0]['reason']}"
     if len(skipped) == total:

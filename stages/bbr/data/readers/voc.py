@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
+import os
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path, PurePath
 from typing import Any
 
 from ...errors import InputError
-from .listing import Listing, existing_folder
+from .file_names import FileNames
+from .listing import Listing, existing_folder, read_list
+from .numbers import SIZE_MEASURED, number, positive_int
 
 VOC_CLASSES = (
     "aeroplane",
@@ -39,9 +41,11 @@ def read_voc(source: Path | str, image_set: str) -> Listing:
     """A dataset in the layout of PASCAL VOC.
 
     Images are those of `ImageSets/Main/{image_set}.txt`, numbered from 1 in its order: stems need
-    not be numbers (VOC2012's are not). Difficult and truncated objects are included, with both
-    flags on the annotation. VOC counts pixels from 1 and both ends in, so xmin and ymin lose one
-    and a box 1..W covers 0..W. Categories are VOC's 20 classes, then any others by name.
+    not be numbers (VOC2012's are not), and may have blanks. The image of a stem is found whatever
+    its ending. Objects without a usable box or name are left out and noted; images without a
+    readable annotation are unusable. Difficult and truncated objects are included, with both flags
+    on the annotation. VOC counts pixels from 1 and both ends in, so xmin and ymin lose one and a
+    box 1..W covers 0..W. Categories are VOC's 20 classes, then any others by name.
 
     Args:
         source: JPEGImages, the folder that holds it (VOC2007), or one or two levels above
@@ -53,18 +57,24 @@ def read_voc(source: Path | str, image_set: str) -> Listing:
     """
     root = _find_voc(existing_folder(source))
     image_set_file = _voc_image_set(root, image_set)
-    lines = image_set_file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    # Lists of one class ("dog_trainval") have a label after the stem; repeats count once.
-    stems = list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
-    if not stems:
-        raise InputError(f"{image_set_file}: lists no images")
     if not (root / "Annotations").is_dir():
         raise InputError(f"{root}: has no Annotations folder; without boxes use --format folder")
+    # Lists of one class ("dog_trainval") have a label after the stem; repeats count once.
+    xml_files = FileNames(root / "Annotations")
+    lines = dict.fromkeys(read_list(image_set_file))
+    stems = dict.fromkeys(_stem_and_annotation(line, xml_files) for line in lines)
 
     images, annotations, names = [], [], []
-    for image_id, stem in enumerate(stems, 1):
-        image, objects = _read_voc_xml(root / "Annotations" / f"{stem}.xml", stem)
+    files, notes, unusable = FileNames(root / "JPEGImages"), [], []
+    for image_id, (stem, xml) in enumerate(stems, 1):
+        try:
+            image, objects, noted = _read_voc_xml(root / "Annotations" / xml)
+        except InputError as error:
+            unusable.append({"file_name": stem, "reason": str(error)})
+            continue
+        image["file_name"] = _image_file(files, stem, image["file_name"])
         images.append({"id": image_id, **image})
+        notes += [{"image_id": image_id, "what": what} for what in noted]
         for name, annotation in objects:
             names.append(name)
             annotations.append({"id": len(names), "image_id": image_id, **annotation})
@@ -74,7 +84,34 @@ def read_voc(source: Path | str, image_set: str) -> Listing:
         annotation["category_id"] = category_ids[name]
     categories = [{"id": i, "name": name} for name, i in category_ids.items()]
     sources = {"image_set": image_set_file}
-    return Listing(root / "JPEGImages", images, annotations, categories, sources)
+    return Listing(
+        root / "JPEGImages", images, annotations, categories, sources, notes=notes,
+        unusable=unusable,
+    )  # fmt: skip
+
+
+def _stem_and_annotation(line: str, files: FileNames) -> tuple[str, str]:
+    """The stem that a line of a list means, and its annotation's file below Annotations."""
+    stem = line
+    for stem in (line, line.rsplit(None, 1)[0], os.path.splitext(line)[0], line.split()[0]):
+        found = files.find(f"{stem}.xml")
+        if found is not None:
+            return stem, found
+    return stem, f"{stem}.xml"
+
+
+def _image_file(files: FileNames, stem: str, stated: str) -> str:
+    """The image of a stem: as its annotation says, where that has the stem, or whatever is there.
+
+    Where nothing is, the name that VOC itself would have.
+    """
+    stated = stated.replace("\\", "/").rpartition("/")[2]
+    named = f"{stem.rpartition('/')[0]}/{stated}".lstrip("/")
+    candidates = [named] if PurePath(named).stem == PurePath(stem).name else []
+    for name in (*candidates, f"{stem}.jpg"):
+        if (files.root / name).is_file():
+            return name
+    return files.find_stem(stem) or (named if candidates and "." in named else f"{stem}.jpg")
 
 
 def _find_voc(source: Path) -> Path:
@@ -101,49 +138,66 @@ def _voc_image_set(root: Path, image_set: str) -> Path:
     return path
 
 
-def _read_voc_xml(path: Path, stem: str) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
-    """file_name (and width, height) of the image, and its objects: class name, annotation."""
+def _read_voc_xml(
+    path: Path,
+) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]], list[str]]:
+    """file_name (and width, height) of the image; objects: class name, annotation; and notes.
+
+    Raises:
+        InputError: no such file, or not XML.
+    """
     try:
         tree = ElementTree.parse(path).getroot()
-        objects = [_voc_object(node) for node in tree.iterfind("object")]
-        width, height = (int(tree.findtext(f"size/{side}") or 0) for side in ("width", "height"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file, but the image set names {stem}") from None
-    except (ElementTree.ParseError, TypeError, ValueError, AttributeError, LookupError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise InputError(f"{path}: not a VOC annotation ({error})") from error
-    name = tree.findtext("filename") or ""
-    # Usually the stem with .jpg; some datasets in this layout hold other formats.
-    image: dict[str, Any] = {"file_name": name if PurePath(name).stem == stem else f"{stem}.jpg"}
-    # Some annotation tools write 0 for "unknown".
-    if width > 0 and height > 0:
-        image |= {"width": width, "height": height}
-    return image, objects
+    image: dict[str, Any] = {"file_name": (tree.findtext("filename") or "").strip()}
+    objects: list[tuple[str, dict[str, Any]]] = []
+    notes: list[str] = []
+    for node in tree.iterfind("object"):
+        try:
+            objects.append(_voc_object(node, notes))
+        except ValueError as error:
+            notes.append(f"object left out: {error}")
+    # Some annotation tools write 0 for "unknown", or nothing at all.
+    size = [positive_int(tree.findtext(f"size/{side}")) for side in ("width", "height")]
+    if None in size:
+        notes.append(SIZE_MEASURED)
+    else:
+        image["width"], image["height"] = size
+    return image, objects, notes
 
 
-def _voc_object(node: ElementTree.Element) -> tuple[str, dict[str, Any]]:
+def _voc_object(node: ElementTree.Element, notes: list[str]) -> tuple[str, dict[str, Any]]:
+    """Its class and its annotation.
+
+    Raises:
+        ValueError: it has no usable box or name; says which.
+    """
+    if node.find("bndbox") is None:
+        raise ValueError("no bndbox")
     box = {side: _number(node.findtext(f"bndbox/{side}")) for side in _VOC_SIDES}
     x, y = box["xmin"] - 1, box["ymin"] - 1
     width, height = box["xmax"] - x, box["ymax"] - y
     if width < 0 or height < 0:
-        raise ValueError(f"a box of negative size, {width} x {height}")
-    return _text(node.findtext("name")).strip(), {
-        "bbox": [x, y, width, height],
-        "area": width * height,
-        "iscrowd": 0,
-        "difficult": int(node.findtext("difficult") or 0),
-        "truncated": int(node.findtext("truncated") or 0),
-    }
-
-
-def _text(found: str | None) -> str:
-    if found is None:
-        raise ValueError("an object lacks its name or a side of its box")
-    return found
+        raise ValueError("a box of negative size")
+    name = (node.findtext("name") or "").strip()
+    if not name:
+        raise ValueError("no name")
+    flags = {}
+    for flag in ("difficult", "truncated"):
+        value = number(node.findtext(flag) or 0)
+        if value is None:
+            notes.append(f"{flag} is no number, taken for 0")
+        flags[flag] = int(bool(value))
+    annotation = {"bbox": [x, y, width, height], "area": width * height, "iscrowd": 0, **flags}
+    return name, annotation
 
 
 def _number(text: str | None) -> int | float:
     """A whole number where it is one; some datasets in this layout have fractions."""
-    value = float(_text(text))
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not a finite number")
-    return int(value) if value.is_integer() else value
+    value = number(text)
+    if value is None:
+        raise ValueError("a side of its box is missing or no number")
+    return value

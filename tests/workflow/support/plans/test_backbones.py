@@ -31,6 +31,9 @@ def test_options_name_no_file() -> None:
         "vit+a.lost.no_reg.1": "",
     }
     assert backbones.given_options(CONFIG, "move") == "--weights timm"
+    config = small_configuration()
+    config["backbones"]["cnn"]["detector_inputs"] = {"image_size": 373}  # of h, not of f
+    assert backbones.given_options(config, "cnn") == "--weights timm --architecture resnet"
     assert (backbones.initial_seed(CONFIG, "wild"), backbones.initial_seed(CONFIG, "vit")) == (
         "--seed 5",
         "",

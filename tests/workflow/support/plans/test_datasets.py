@@ -33,7 +33,9 @@ def test_the_date_of_a_folder_of_images_says_nothing() -> None:
 
 
 def test_an_index_is_made_from_the_data_or_from_receipts() -> None:
-    assert datasets.source_files(CONFIG, "b") == {"source": f"{HOME}/b"}
+    assert datasets.source_files(CONFIG, "b") == {"source": f"{HOME}/b"}  # which is missing
+    assert datasets.own_files(CONFIG, "b") == f"--source {HOME}/b"
+    assert datasets.own_files(CONFIG, "c") == ""
     assert datasets.source_files(CONFIG, "c") == {"receipts": ["data/receipts/c_images.json"]}
     assert datasets.all_receipts(CONFIG) == ["data/receipts/c_images.json"]
     assert datasets.index_options(CONFIG, "b") == "--format voc --image-set test"

@@ -12,9 +12,16 @@ def test_a_method_with_inputs_of_its_own_has_a_file_of_its_own() -> None:
     folder = "results/a/vit/detector_inputs"
     assert detectors.inputs_file(CONFIG, "a", "vit", "lost") == f"{folder}/default.h5"
     assert detectors.inputs_file(CONFIG, "a", "vit", "cut") == f"{folder}/cut.h5"
-    assert detectors.inputs_section(CONFIG, "default")["parts"] == "k"
-    assert detectors.inputs_section(CONFIG, "cut")["parts"] == "mask"
-    assert detectors.map_options(CONFIG, "cut") == "--image-size 64 --parts mask"
+    assert detectors.inputs_section(CONFIG, "vit", "default")["parts"] == "k"
+    assert detectors.inputs_section(CONFIG, "vit", "cut")["parts"] == "mask"
+    assert detectors.map_options(CONFIG, "vit", "cut") == "--image-size 64 --parts mask"
+
+
+def test_a_backbone_says_how_large_h_s_images_are() -> None:
+    config = small_configuration()
+    config["backbones"]["vit"]["detector_inputs"] = {"image_size": 373}
+    assert detectors.map_options(config, "vit", "cut") == "--image-size 373 --parts mask"
+    assert detectors.inputs_section(config, "vit", "default")["image_size"] == 373
 
 
 def test_the_trunk_is_an_input_and_the_rest_are_options() -> None:
@@ -23,6 +30,13 @@ def test_the_trunk_is_an_input_and_the_rest_are_options() -> None:
         "--num-boxes 1 --l1-weight 5"
     )
     assert detectors.refinement_devices(CONFIG, "lost", "k1") == 1
+
+
+def test_cad_has_thresholds_by_dataset() -> None:
+    own = detectors.cad_prediction_options(CONFIG, "b")
+    assert own == "--max-boxes 9 --score-threshold 0.05"
+    usual = detectors.cad_prediction_options(CONFIG, "a")
+    assert usual == "--max-boxes 9 --score-threshold 0.01"
 
 
 def test_cad_has_steps_by_dataset() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from small_configuration import small_configuration
-from support.plans import discovery_tables
+from support.plans import detectors, discovery_tables, states
 
 TRAINED = ("lost.default.0", "lost.default.1")
 
@@ -19,6 +19,27 @@ def test_table4() -> None:
     assert discovery_tables.average_precision(config) == [
         f"results/a/{e}/average_precision.json" for e in expected
     ]
+
+
+def test_cad_on_the_boxes_of_a_baseline() -> None:
+    config = small_configuration()
+    config["tables"]["table4"]["baseline_cad"] = ["edges"]
+    more = set(discovery_tables.table4(config)) - set(
+        discovery_tables.table4(small_configuration())
+    )
+    assert more == {f"results/a/pixels/cad.edges.{seed}/metrics.json" for seed in (0, 1)}
+
+
+def test_brackets_of_what_was_refined() -> None:
+    config = small_configuration()
+    config["discovery"]["brackets"] = "f^h"
+    found = discovery_tables.table4(config)
+    training = f"a.{TRAINED[0]}"
+    assert f"results/a/vit+{training}/h.{training}/metrics.json" in found
+    assert f"results/a/vit/h.{training}/metrics.json" not in found
+    inputs = detectors.inputs_file(config, "a", f"vit+{training}", "lost")
+    assert inputs == f"results/a/vit+{training}/detector_inputs/default.h5"
+    assert states.of_inputs(config, "a", f"vit+{training}", "default") == []
 
 
 def test_a_method_on_its_own_backbone_has_no_random_control() -> None:
@@ -57,3 +78,17 @@ def test_study_with_images_held_out() -> None:
     assert discovery_tables.study(config)[-1] == (
         "results/a/vit+a.lost.default.0/cad.lost.0/comparison.json"
     )
+
+
+def test_variants_of_a_study_that_are_alike_are_one() -> None:
+    config = small_configuration()
+    config["seeds"] = [0]
+    config["study"] |= {"variants": ["default", "same", "no_reg"], "held_out": {}}
+    alike = config["discovery"]["variants"]
+    alike["same"] = alike["default"]
+    assert discovery_tables.study(config) == [
+        "results/a/vit+a.lost.default.0/lost/comparison.json",
+        "results/a/vit/h.a.lost.default.0/metrics.json",
+        "results/a/vit+a.lost.no_reg.0/lost/comparison.json",
+        "results/a/vit/h.a.lost.no_reg.0/metrics.json",
+    ]

@@ -22,6 +22,6 @@ def test_an_entry_of_the_registry_and_its_file() -> None:
 
 def test_embedded_weights() -> None:
     config = small_configuration()
-    assert embedded_weights.training_options(config, "segmenter_training") == "--steps 2"
+    assert embedded_weights.training_options(config, "segmenter") == "--steps 2"
     made = "results/resources/scenes_inpainter.safetensors"
     assert embedded_weights.inpainter_file(config) == made

@@ -26,7 +26,7 @@ def test_maps() -> None:
         "network": "f",
         "method": "lost",
         "shards": 2,
-        "lowest": 25,
+        "k_patches": 25,
         "features": "results/a/vit/features/{shard}.h5",
         "boxes": "results/a/vit/lost/boxes.json",
         "cad": "results/a/vit/cad.lost.0/boxes.json",
@@ -40,7 +40,7 @@ def test_maps() -> None:
 
 def test_a_row_for_a_phrase() -> None:
     config = small_configuration()
-    config["map_figures"]["one"]["phrase"] = config["grounding"]["figure3"]
+    config["figures"]["maps"]["one"]["phrase"] = config["figures"]["phrases"]
     found = figures.map_files(config, "one")
     assert found["phrase_index"] == "results/b/index.json"
     assert len(found["phrase_heatmaps"]) == 2

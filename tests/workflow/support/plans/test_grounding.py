@@ -50,12 +50,13 @@ def test_what_is_scored() -> None:
         "meta": "f/g.a/boxes.meta.json",
     }
     assert grounding.scored_options(CONFIG, "b", "center", "pointing_game").startswith(
-        "--control center --least-area 0.05 --label test=b train=any"
+        "--control center --min-area 0.05 --counted any_box --targets boxes"
+        " --label test=b train=any"
     )
 
 
 def test_g_beside_the_first_seed_of_what_it_became() -> None:
-    found = grounding.g_and_refined(CONFIG, CONFIG["grounding"]["figure3"])
+    found = grounding.g_and_refined(CONFIG, CONFIG["figures"]["phrases"])
     assert found["heatmaps"] == [
         "results/b/grounding/g.a/heatmaps.h5",
         "results/b/grounding/gh.a.default.0/heatmaps.h5",
@@ -78,7 +79,7 @@ def test_the_captioner_is_a_file_a_folder_or_a_hub_s(tmp_path: Path) -> None:
     config = small_configuration()
     assert wwbl.captioner_files(config) == {"captioner": "blip.safetensors"}
     assert wwbl.captioning_options(config) == "--beams 3"
-    config["wwbl"]["captioner"] = str(tmp_path)
+    config["captioning"]["captioner"] = str(tmp_path)
     assert wwbl.captioner_files(config) == {"captioner_weights": []}
     (tmp_path / "pytorch_model.bin").touch()
     weights = [str(tmp_path / "pytorch_model.bin")]

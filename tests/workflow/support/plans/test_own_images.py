@@ -26,6 +26,7 @@ def test_files() -> None:
         "boxes": "results/mine/vit/lost/boxes.json",
         "meta": "results/mine/vit/lost/boxes.meta.json",
     }
+    assert own_images.box_names(config) == "--names LOST"
     assert own_images.phrases(config)["heatmaps"] == "results/mine/grounding/g.b/heatmaps.h5"
     assert own_images.descriptions(config) == {
         "descriptions": "results/mine/wwbl/descriptions.json",
@@ -34,3 +35,31 @@ def test_files() -> None:
         "boxes": "results/mine/wwbl/g.b/boxes.json",
         "meta": "results/mine/wwbl/g.b/boxes.meta.json",
     }
+
+
+def test_refined_boxes_beside_f_s_own() -> None:
+    config = small_configuration() | {"images": "photos", "refine": True, "refine_cad": True}
+    config["datasets"]["mine"] = {"format": "folder", "source": "photos", "shards": 1}
+    seed = config["seeds"][0]
+    refined = f"results/mine/vit+mine.lost.default.{seed}"
+    assert own_images.boxes(config) == {
+        "index": "results/mine/index.json",
+        "images": "photos",
+        "boxes": f"{refined}/cad.lost.{seed}/boxes.json",
+        "meta": f"{refined}/cad.lost.{seed}/boxes.meta.json",
+        "before": "results/mine/vit/lost/boxes.json",
+        "meta_before": "results/mine/vit/lost/boxes.meta.json",
+        "refined": f"results/mine/vit/lost/default/seed{seed}/refined.safetensors",
+    }
+    assert own_images.box_names(config) == "--names 'LOST, f' 'LOST, f^h + CAD'"
+    config["discovery"]["refinement"]["select"] = "last"  # then no states are compared
+    assert "refined" not in own_images.boxes(config)
+    config["method"] = "selective_search"
+    with pytest.raises(SystemExit, match="method selective_search"):
+        own_images.boxes(config)
+
+
+def test_h_refuses_a_handful_of_photographs_alone() -> None:
+    config = small_configuration()
+    assert own_images.fewest_images(config, "mine") == "--min-images 50"
+    assert own_images.fewest_images(config, "a") == ""

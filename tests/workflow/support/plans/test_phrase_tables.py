@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from small_configuration import small_configuration
-from support.plans import phrase_tables
+from support.plans import grounding, phrase_tables
 
 CONFIG = small_configuration()
 BOTH = ("pointing_game", "bbox_accuracy")
@@ -40,6 +40,15 @@ def test_tables_of_scores() -> None:
     assert phrase_tables.table5(CONFIG) == [
         f"results/b/grounding/gh.a.slow.{seed}/{task}.json" for task in BOTH for seed in (0, 1)
     ]
+
+
+def test_brackets_of_what_was_refined() -> None:
+    config = small_configuration()
+    config["grounding"]["brackets"] = "g^h"
+    refined = {path.replace("/h.", "/hgh.") for path in phrase_tables.table2(CONFIG)}
+    assert set(phrase_tables.table2(config)) == refined
+    maps = [grounding.bracketed_maps("b", name, "a.default.1") for name in ("h", "hgh")]
+    assert maps == [f"results/b/grounding/{m}/heatmaps.h5" for m in ("g.a", "gh.a.default.1")]
 
 
 def test_study() -> None:

@@ -46,7 +46,7 @@ def test_states_and_a_surrogate_count_where_there_are_any() -> None:
     config = small_configuration()
     config["seeds"] = [0]
     config["backbones"]["vit"]["cache_states"] = True
-    config["refinement"] |= {"surrogate": True, "trainable_blocks": 2}
+    config["discovery"]["refinement"] |= {"surrogate": True, "trainable_blocks": 2}
     found = [(job["network"], job["stage"], job["artifact"]) for job in jobs(config, TIMED)]
     assert found[0] == ("h", "cache_states", "made/a/vit/states/2.{shard}")
     assert ("h", "train_surrogate", "made/a/vit/lost/default/seed0/s") in found

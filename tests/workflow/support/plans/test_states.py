@@ -9,9 +9,15 @@ from support.plans.states import Use, is_of_squares, states_left, uses
 from workflow_copies import Repository
 
 
-def config(**changes: Any) -> dict[str, Any]:
+def config(refinement: dict[str, int] | None = None, **changes: Any) -> dict[str, Any]:
     """What of a checked configuration is looked at here."""
-    study = {"backbone": "a", "variant": "v", "methods": ["m"], "datasets": ["d"], "held_out": {}}
+    study = {
+        "backbone": "a",
+        "variants": ["v"],
+        "methods": ["m"],
+        "datasets": ["d"],
+        "held_out": {},
+    }
     return {
         "datasets": {
             "d": {"format": "scenes", "size": 128},
@@ -19,8 +25,10 @@ def config(**changes: Any) -> dict[str, Any]:
         },
         "backbones": {"a": {"cache_states": True}, "b": {}},
         "heuristics": {"m": {}, "n": {"backbone": "b"}},
-        "refinement": {"trainable_blocks": 2},
-        "variants": {"v": {"refinement": {}}, "w": {"refinement": {"trainable_blocks": 3}}},
+        "discovery": {
+            "refinement": {"trainable_blocks": 2} if refinement is None else refinement,
+            "variants": {"v": {"refinement": {}}, "w": {"refinement": {"trainable_blocks": 3}}},
+        },
         "tables": {},
         "study": study,
     } | changes
@@ -33,7 +41,7 @@ def test_uses_of_tables_and_of_the_study() -> None:
     }
     study = {
         "backbone": "b",
-        "variant": "v",
+        "variants": ["v"],
         "methods": ["m"],
         "datasets": ["d"],
         "held_out": {"d": "e"},

@@ -1,0 +1,43 @@
+"""Options that stages of every kind share: where and how they run, and what they put up with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..options import option
+
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Where the work is done."""
+
+    device: str = option("auto", "auto takes a GPU where there is one", choices=DEVICES)
+
+
+@dataclass(frozen=True)
+class ComputeOptions(DeviceOptions):
+    """Where and how networks are run."""
+
+    precision: str = option(
+        "fp32", "arithmetic of the networks; weights stay float32", choices=PRECISIONS
+    )
+
+
+@dataclass(frozen=True)
+class SkipOptions:
+    """What is put up with."""
+
+    max_skipped: int = option(0, "unreadable images to tolerate", unit="images", min=0)
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """What the numbers are."""
+
+    labels: tuple[str, ...] = option(
+        (), "what this is in a table, such as dataset=VOC07 method=LOST seed=0", flag="label",
+        metavar="KEY=VALUE", repeats=True,
+    )  # fmt: skip

@@ -1,0 +1,196 @@
+"""Boxes as files of COCO, YOLO and labelme, with which labelling and training tools go on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from ..data.index import Index
+from ..errors import InputError
+from ..storage.atomic import write_bytes
+from ..storage.boxes_json import Record
+from ..storage.json_files import encode_json
+
+UNNAMED = "object"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Boxes of an index's images, and names of their categories.
+
+    Attributes:
+        boxes: COCO results, xywh in pixels.
+        given: names by category_id; one category without a name is "object"; of several, each
+            has its number too.
+    """
+
+    index: Index
+    boxes: list[Record]
+    given: dict[int, str]
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """A name for each category that a box has, or that a name is given to; at least one."""
+        ids = sorted({box["category_id"] for box in self.boxes} | self.given.keys()) or [1]
+        unnamed = [i for i in ids if i not in self.given]
+        return {
+            i: self.given.get(i) or (UNNAMED if unnamed == [i] else f"{UNNAMED} {i}") for i in ids
+        }
+
+    def by_image(self) -> Iterator[tuple[dict[str, Any], list[Record]]]:
+        """Every image with its boxes, which may be none."""
+        found: dict[int, list[Record]] = {image["id"]: [] for image in self.index.images}
+        for box in self.boxes:
+            found[box["image_id"]].append(box)
+        for image in self.index.images:
+            yield image, found[image["id"]]
+
+    def photograph(self, image: dict[str, Any]) -> str:
+        """The absolute path of an image's file."""
+        return os.path.realpath(self.index.image_path(image))
+
+
+def write_export(layout: str, labelled: Labelled, folder: Path) -> None:
+    """Write the files of one of `FORMATS` into a folder; those that it had before stay.
+
+    Raises:
+        InputError: two photographs would have one file.
+    """
+    for name, content in FORMATS[layout](labelled, folder):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / name, content)
+
+
+def _coco(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:
+    start = os.path.realpath(folder)
+    images = []
+    for image in labelled.index.images:
+        height, width = labelled.index.image_size(image)
+        name = PurePosixPath(os.path.relpath(labelled.photograph(image), start)).as_posix()
+        images.append(
+            {"id": image["id"], "file_name": name, "width": width, "height": height, "license": 1}
+        )
+    annotations = [
+        {
+            "id": i,
+            "image_id": box["image_id"],
+            "category_id": box["category_id"],
+            "bbox": box["bbox"],
+            "area": box["bbox"][2] * box["bbox"][3],
+            "iscrowd": 0,
+            "segmentation": [_outline(box["bbox"])],
+            "score": box["score"],
+        }
+        for i, box in enumerate(labelled.boxes, 1)
+    ]
+    content = {
+        "info": {"description": "boxes found without labels", "version": "1.0"},
+        "licenses": [{"id": 1, "name": "that of the photographs", "url": ""}],
+        "categories": [
+            {"id": i, "name": name, "supercategory": UNNAMED} for i, name in labelled.names.items()
+        ],
+        "images": images,
+        "annotations": annotations,
+    }
+    yield "annotations.json", encode_json(content)
+
+
+def _outline(bbox: list[float]) -> list[float]:
+    x, y, width, height = bbox
+    return [x, y, x + width, y, x + width, y + height, x, y + height]
+
+
+def _yolo(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Ultralytics' layout; it finds the labels of images/NAME in labels/NAME.txt.
+
+    So the photographs are linked as images/NAME, under their own relative names.
+    """
+    classes = {category: i for i, category in enumerate(labelled.names)}
+    listed = []
+    names = _unique_stems(labelled, ".txt")
+    for image, boxes in labelled.by_image():
+        height, width = labelled.index.image_size(image)
+        link = folder / "images" / image["file_name"]
+        link.parent.mkdir(parents=True, exist_ok=True)
+        target = labelled.photograph(image)
+        if link.is_symlink() and os.readlink(link) != target:
+            link.unlink()  # of an export before the photographs were moved
+        if not link.is_symlink() and not link.exists():
+            link.symlink_to(target)
+        listed.append(f"./images/{image['file_name']}\n")
+        lines = []
+        for box in boxes:
+            x, y, w, h = box["bbox"]
+            values = ((x + w / 2) / width, (y + h / 2) / height, w / width, h / height)
+            numbers = " ".join(f"{min(max(value, 0), 1):.6f}" for value in values)
+            lines.append(f"{classes[box['category_id']]} {numbers}\n")
+        yield f"labels/{names[image['id']]}", "".join(lines).encode()
+    yield "images.txt", "".join(listed).encode()
+    data = {
+        "path": os.path.realpath(folder),
+        "train": "images.txt",
+        "val": "images.txt",
+        "names": dict(enumerate(labelled.names.values())),
+    }
+    yield "data.yaml", yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode()
+
+
+def _labelme(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:
+    names = _unique_stems(labelled, ".json")
+    for image, boxes in labelled.by_image():
+        height, width = labelled.index.image_size(image)
+        name = names[image["id"]]
+        start = os.path.join(os.path.realpath(folder), os.path.dirname(name))
+        content: dict[str, Any] = {
+            "version": "5.5.0",
+            "flags": {},
+            "shapes": [_shape(box, labelled.names[box["category_id"]]) for box in boxes],
+            "imagePath": os.path.relpath(labelled.photograph(image), start),
+            "imageData": None,
+            "imageHeight": height,
+            "imageWidth": width,
+        }
+        yield name, (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def _shape(box: Record, label: str) -> dict[str, Any]:
+    x, y, width, height = box["bbox"]
+    return {
+        "label": label,
+        "points": [[x, y], [x + width, y + height]],
+        "group_id": None,
+        "description": f"score {box['score']:g}",
+        "shape_type": "rectangle",
+        "flags": {},
+        "mask": None,
+    }
+
+
+def _unique_stems(labelled: Labelled, ending: str) -> dict[int, str]:
+    """The file of each image: its own name with another ending.
+
+    Raises:
+        InputError: a.jpg and a.png would have the same.
+    """
+    names: dict[str, str] = {}
+    found = {}
+    for image in labelled.index.images:
+        name = PurePosixPath(image["file_name"]).with_suffix(ending).as_posix()
+        if name in names:
+            raise InputError(
+                f"{names[name]} and {image['file_name']} would both have {name}; rename one of"
+                " them, or export to COCO"
+            )
+        names[name] = image["file_name"]
+        found[image["id"]] = name
+    return found
+
+
+FORMATS = {"coco": _coco, "yolo": _yolo, "labelme": _labelme}

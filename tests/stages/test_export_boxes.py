@@ -1,0 +1,172 @@
+"""stages/export_boxes.py: what other tools read is what was found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import export_boxes
+import index_dataset
+import numpy as np
+import pytest
+import yaml
+from odd_inputs import photo
+from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from bbr.storage.boxes_json import write_boxes
+
+# Of a.jpg (64 × 48) two boxes, of sub/b c.jpg (48 × 64) one, of c.jpg none.
+BOXES = [
+    {"image_id": 1, "category_id": 1, "bbox": [4, 6, 20.5, 30], "score": 0.75},
+    {"image_id": 1, "category_id": 3, "bbox": [0, 0, 64, 48], "score": 0.5},
+    {"image_id": 3, "category_id": 3, "bbox": [10, 12, 30, 40], "score": 0.25},
+]
+
+
+@pytest.fixture
+def found(tmp_path):
+    """An index of three photographs and the boxes found in them."""
+    photo(tmp_path / "photos/a.jpg")
+    photo(tmp_path / "photos/c.jpg")
+    photo(tmp_path / "photos/sub/b c.jpg", 48, 64)
+    arguments = ["--format", "folder", "--source", tmp_path / "photos"]
+    arguments += ["--output", tmp_path / "index.json"]
+    assert index_dataset.main([str(argument) for argument in arguments]) == 0
+    write_boxes(tmp_path / "boxes.json", BOXES, {})
+    return tmp_path
+
+
+def export(folder, layout, *options):
+    """The folder that was written."""
+    output = folder / "export" / layout
+    arguments = ["--format", layout, "--index", folder / "index.json"]
+    arguments += ["--boxes", folder / "boxes.json", "--folder", output, *options]
+    assert export_boxes.main([str(argument) for argument in arguments]) == 0
+    return output
+
+
+class TestCoco:
+    def test_pycocotools_loads_it(self, found):
+        folder = export(found, "coco")
+        coco = COCO(str(folder / "annotations.json"))
+        assert [category["name"] for category in coco.loadCats([1, 3])] == ["object 1", "object 3"]
+        annotations = coco.loadAnns(coco.getAnnIds())
+        kept = ("image_id", "category_id", "bbox", "score")
+        assert [{key: a[key] for key in kept} for a in annotations] == BOXES
+        assert annotations[0]["area"] == 20.5 * 30
+        for image in coco.loadImgs(coco.getImgIds()):
+            with Image.open(folder / image["file_name"]) as opened:
+                assert opened.size == (image["width"], image["height"])
+        mask = coco.annToMask(annotations[2])
+        assert mask.shape == (64, 48)
+        assert mask.sum() == pytest.approx(30 * 40, rel=0.1)
+
+    def test_cocoeval_with_its_defaults(self, found):
+        """The boxes as results, against themselves as truth."""
+        coco = COCO(str(export(found, "coco") / "annotations.json"))
+        evaluation = COCOeval(coco, coco.loadRes(str(found / "boxes.json")), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        assert evaluation.stats[0] == 1
+
+
+class TestYolo:
+    def test_labels_come_back_as_boxes(self, found):
+        folder = export(found, "yolo", "--names", _names(found))
+        data = yaml.safe_load((folder / "data.yaml").read_text())
+        assert data["names"] == {0: "cat", 1: "object"}
+        listed = (Path(data["path"]) / data["train"]).read_text().splitlines()
+        assert listed == ["./images/a.jpg", "./images/c.jpg", "./images/sub/b c.jpg"]
+        back = []
+        for i, name in enumerate(listed, 1):
+            # As Ultralytics finds them: images becomes labels, the ending .txt.
+            image = folder / name
+            text = Path(str(image).replace("/images/", "/labels/")).with_suffix(".txt").read_text()
+            with Image.open(image) as opened:
+                size = np.array([*opened.size, *opened.size])
+            for line in text.splitlines():
+                category, *values = map(float, line.split())
+                x, y, width, height = np.array(values) * size
+                box = [x - width / 2, y - height / 2, width, height]
+                back.append((i, category, box))
+        assert [(i, c) for i, c, _ in back] == [(1, 0), (1, 1), (3, 1)]
+        boxes = [box["bbox"] for box in BOXES]
+        assert np.allclose([box for _, _, box in back], boxes, atol=1e-3)
+
+    def test_again_over_what_is_there(self, found):
+        first = export(found, "yolo")
+        before = {p: p.read_bytes() for p in first.rglob("*") if p.is_file()}
+        assert export(found, "yolo") == first
+        assert {p: p.read_bytes() for p in first.rglob("*") if p.is_file()} == before
+
+    def test_links_follow_photographs_that_were_moved(self, found):
+        link = export(found, "yolo") / "images/a.jpg"
+        link.unlink()
+        link.symlink_to(found / "former place/a.jpg")
+        export(found, "yolo")
+        assert link.resolve() == (found / "photos/a.jpg").resolve()
+
+
+class TestLabelme:
+    def test_shapes_and_photographs(self, found):
+        folder = export(found, "labelme")
+        content = json.loads((folder / "sub/b c.json").read_text())
+        (shape,) = content["shapes"]
+        assert (shape["shape_type"], shape["label"]) == ("rectangle", "object 3")
+        assert shape["points"] == [[10, 12], [40, 52]]
+        assert (folder / "sub" / content["imagePath"]).resolve().name == "b c.jpg"
+        assert (content["imageHeight"], content["imageWidth"]) == (64, 48)
+        assert json.loads((folder / "c.json").read_text())["shapes"] == []
+
+
+class TestChoices:
+    def test_min_score(self, found):
+        folder = export(found, "coco", "--min-score", 0.5)
+        coco = json.loads((folder / "annotations.json").read_text())
+        assert [a["score"] for a in coco["annotations"]] == [0.75, 0.5]
+        assert len(coco["images"]) == 3
+
+    def test_one_unnamed_class_has_no_number(self, found):
+        write_boxes(found / "boxes.json", BOXES[:1], {})
+        coco = json.loads((export(found, "coco") / "annotations.json").read_text())
+        assert [(c["id"], c["name"]) for c in coco["categories"]] == [(1, "object")]
+
+    def test_no_boxes_at_all(self, found):
+        write_boxes(found / "boxes.json", [], {})
+        coco = json.loads((export(found, "coco") / "annotations.json").read_text())
+        assert coco["annotations"] == []
+        assert len(coco["categories"]) == 1
+
+
+def _names(folder):
+    path = folder / "names.json"
+    path.write_text('{"1": "cat"}')
+    return path
+
+
+def _refused(folder, capsys, layout="coco", *options):
+    arguments = ["--format", layout, "--index", folder / "index.json"]
+    arguments += ["--boxes", folder / "boxes.json", "--folder", folder / "x", *options]
+    assert export_boxes.main([str(argument) for argument in arguments]) == 1
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_bad_input(found, capsys):
+    names = found / "names.json"
+    names.write_text('{"cat": 1}')
+    assert "names by category_id" in _refused(found, capsys, "coco", "--names", names)
+    write_boxes(found / "boxes.json", [{**BOXES[0], "image_id": 9}], {})
+    assert "does not have (first: 9)" in _refused(found, capsys)
+
+
+def test_two_photographs_of_one_stem(found, capsys):
+    photo(found / "photos/a.png")
+    (found / "index.json").unlink()
+    arguments = ["--format", "folder", "--source", found / "photos"]
+    arguments += ["--output", found / "index.json"]
+    assert index_dataset.main([str(argument) for argument in arguments]) == 0
+    message = _refused(found, capsys, "yolo")
+    assert "a.jpg and a.png would both have a.txt" in message

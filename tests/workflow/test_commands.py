@@ -1,0 +1,46 @@
+"""The command of every planned job is one that its stage takes."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+from workflow_copies import Repository
+
+from bbr.command_line.parser import build_parser, parse
+
+TARGETS = (
+    "results/table1.csv", "results/table3.csv", "results/table4.csv", "results/figure3.png",
+    "results/figures/figure1.png", "results/mine/boxes.json", "results/mine/grounding.json",
+    "results/mine/descriptions.html", "results/mine/descriptions.json",
+    "results/mine/export/coco", "results/resources/scenes_inpainter.safetensors",
+    "results/resources/scenes_move.safetensors", "results/resources/scenes_clip.safetensors",
+    "results/resources/scenes_captioner.safetensors",
+)  # fmt: skip
+
+
+def _commands(shown: str) -> dict[str, set[str]]:
+    """What a dry run shows of each stage's command lines, by stage."""
+    found: dict[str, set[str]] = {}
+    for stage, rest in re.findall(r"python \$BBR_STAGES/(\w+)\.py (.*)", shown):
+        words = re.split(r" (?:>|2>|&&) ", rest)[0]
+        found.setdefault(stage, set()).add(re.sub(r" --threads \d+$", "", words))
+    return found
+
+
+def test_stages_take_what_the_rules_say(repository: Repository, tmp_path: Path) -> None:
+    (tmp_path / "photographs").mkdir()
+    (tmp_path / "phrases.txt").write_text("a cat\n", encoding="utf-8")
+    own = (f"images={tmp_path}/photographs", f"phrases={tmp_path}/phrases.txt")
+    shown = repository.snakemake(
+        *TARGETS, "--dry-run", "--printshellcmds", "--config", *own, "refine=true", "cad=true"
+    ).stdout
+    commands = _commands(shown)
+    assert {"extract_features", "refine_backbone", "train_cad", "draw_boxes"} <= set(commands)
+    for stage, lines in commands.items():
+        run = importlib.import_module(stage).run
+        parser = build_parser(run, None, stage)
+        for line in lines:
+            parse(run, parser, shlex.split(line))
