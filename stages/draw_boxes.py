@@ -58,8 +58,6 @@ def run(*, files: Files, sheet: Sheet) -> None:
     """
     if files.output.suffix.lower() != ".png":
         raise InputError(f"{files.output}: the sheet is a PNG image; end its name in .png")
-    if sheet.count > _MAX_IMAGES:
-        raise InputError(f"--count {sheet.count}: a sheet holds at most {_MAX_IMAGES} images")
     names = sheet.names or [path.stem for path in files.boxes]
     if len(names) != len(files.boxes) or len(names) > len(PALETTE):
         raise InputError(

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from .records import write_record
+
 # The repository. The working directory is another folder where the workflow is used as a module.
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,14 +44,8 @@ def record_code(stage: str, folder: str = "stages", records: str = "results/code
         The path of the record. Its date is that of the last change of the stage's code.
     """
     digests = {file: _digest(Path(file)) for file in code_files(stage, folder)}
-    content = json.dumps(digests, indent=1).encode()
     record = Path(records, f"{stage}.json")
-    if not record.is_file() or record.read_bytes() != content:
-        record.parent.mkdir(parents=True, exist_ok=True)
-        # Several runs may do this at once; each replaces the whole.
-        temporary = record.with_name(f".{record.name}.{os.getpid()}")
-        temporary.write_bytes(content)
-        temporary.replace(record)
+    write_record(record, json.dumps(digests, indent=1).encode())
     return str(record)
 
 

@@ -156,11 +156,10 @@ def _add_own_images(config: dict[str, Any], folder: Path) -> None:
     if config["weights"] is not None:
         weights = _own_file(config, "weights", folder)
         base = config["backbones"].get(config["backbone"], {})
-        named = {} if carries_architecture(weights) else base
-        heuristics = base.get("heuristics", {})
-        config["backbones"][CUSTOM] = {**named, "weights": weights, "heuristics": heuristics}
-        if "detector_inputs" in base:
-            config["backbones"][CUSTOM]["detector_inputs"] = base["detector_inputs"]
+        kept = base
+        if carries_architecture(weights):  # the rest of the section is of another network
+            kept = {key: base[key] for key in ("heuristics", "detector_inputs") if key in base}
+        config["backbones"][CUSTOM] = {"heuristics": {}, **kept, "weights": weights}
         config["backbone"] = CUSTOM
     if config["method"] in IMAGE_METHODS:
         config["backbone"] = PIXELS

@@ -19,6 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .records import write_record
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "stages"))
 
 from bbr.data.readers.walk import Walk, is_hidden
@@ -63,8 +65,9 @@ def _record(dataset: str, layout: str, paths: tuple[tuple[str, str], ...]) -> st
         except OSError:
             found_tokens[name] = "unreadable"  # of which the stage that reads it says why
     root = os.path.relpath(os.path.realpath(source), os.path.realpath(f"results/{dataset}"))
-    _write(record, {"root": root, "files": dict(sorted(found_tokens.items()))})
-    _write(seen, found_stamps)
+    files = dict(sorted(found_tokens.items()))
+    write_record(record, json.dumps({"root": root, "files": files}).encode())
+    write_record(seen, json.dumps(found_stamps).encode())
     return str(record)
 
 
@@ -143,14 +146,3 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    encoded = json.dumps(content).encode()
-    if path.is_file() and path.read_bytes() == encoded:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Several runs may do this at once; each replaces the whole.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(encoded)
-    temporary.replace(path)

@@ -38,14 +38,14 @@ class ConvolutionalBackbone(Backbone):
         return len(self._stages())
 
     def frozen_forward(self, pixels: Tensor, last: int) -> Tensor:
-        """See `Backbone.enter`: a feature map (B, C, H, W)."""
+        """See `Backbone.frozen_forward`: a feature map (B, C, H, W)."""
         plane = pixels.contiguous(memory_format=torch.channels_last)
         for stage in self._stages()[: self.depth - last]:
             plane = stage(plane)
         return plane
 
     def trainable_forward(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
-        """See `Backbone.leave`."""
+        """See `Backbone.trainable_forward`."""
         plane = state
         for stage in self._stages()[self.depth - last :]:
             plane = stage(plane)

@@ -104,11 +104,11 @@ class Segmenter(Backbone):
 
     @torch.no_grad()
     def frozen_forward(self, pixels: Tensor, last: int) -> Tensor:
-        """What the head reads, before the normalisation; see `Backbone.enter`. `last` is 1."""
+        """See `Backbone.frozen_forward`, `last` is 1: what the head reads, not normalised yet."""
         return self.features.frozen_forward(pixels, self.features.plane_blocks)
 
     def trainable_forward(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
-        """See `Backbone.leave`; no gradient reaches f."""
+        """See `Backbone.trainable_forward`; no gradient reaches f."""
         with torch.no_grad():
             maps = self.features.trainable_forward(state, self.features.plane_blocks, grid)
         return replace(maps, mask=self.mask(self.features.plane(state, grid)))

@@ -15,7 +15,7 @@ import yaml
 from ..data.index import Index
 from ..errors import InputError
 from ..storage.atomic import write_bytes
-from ..storage.boxes_json import Record
+from ..storage.boxes_json import Record, boxes_by_image
 from ..storage.json_files import encode_json
 
 UNNAMED = "object"
@@ -46,11 +46,9 @@ class Labelled:
 
     def by_image(self) -> Iterator[tuple[dict[str, Any], list[Record]]]:
         """Every image with its boxes, which may be none."""
-        found: dict[int, list[Record]] = {image["id"]: [] for image in self.index.images}
-        for box in self.boxes:
-            found[box["image_id"]].append(box)
+        found = boxes_by_image(self.boxes)
         for image in self.index.images:
-            yield image, found[image["id"]]
+            yield image, found.get(image["id"], [])
 
     def photograph(self, image: dict[str, Any]) -> str:
         """The absolute path of an image's file."""

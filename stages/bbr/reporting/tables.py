@@ -84,7 +84,8 @@ def paper_table(
         if reported:
             line.append("measured" if row in ours.rows else "published")
         lines.append(line)
-    return Table(header, lines, layout.caption + _sampling_error(measured, layout))
+    compared = any(layout.before(row) for row in ours.rows)
+    return Table(header, lines, layout.caption + (_sampling_error(measured) if compared else ""))
 
 
 def _spread(scores: list[Score], label: str, published: list[Score]) -> list[Score]:
@@ -104,10 +105,10 @@ def _spread(scores: list[Score], label: str, published: list[Score]) -> list[Sco
     return spread
 
 
-def _sampling_error(scores: list[Score], layout: Layout) -> str:
+def _sampling_error(scores: list[Score]) -> str:
     """What a caption says of chance: how far the number of so few images may lie from the truth."""
     counts = [len(s.metrics["outcomes"]["correct"]) for s in scores if s.metrics is not None]
-    if not counts or not any(layout.before(row) for row in _Cells(layout, scores).rows):
+    if not counts:
         return ""
     points = 100 * 1.96 * 0.5 / min(counts) ** 0.5
     return (
