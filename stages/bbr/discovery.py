@@ -69,7 +69,7 @@ def discover(
         method: one of `bbr.heuristics.registry.METHODS`.
         backbone: the name of packaged weights, a .safetensors file made by a stage (f^h, say), or
             what `load_backbone` returned.
-        max_boxes: boxes to look for; more than one by LOST and TokenCut alone.
+        max_boxes: boxes to look for; more than one by LOST, TokenCut and FOUND alone.
         longest_side: larger images are shrunk to it before the network sees them, since memory
             grows with the square of their area; None never shrinks.
         device: auto, cpu or cuda.

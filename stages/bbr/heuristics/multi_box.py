@@ -2,7 +2,8 @@
 
 TokenCut in the manner of MaskCut (Wang et al. 2023): the patches found are taken out of the
 affinity, and the rest is cut again. LOST: the next seed is the patch of lowest degree outside of
-what is found. Masks of an image do not overlap; their boxes may.
+what is found. FOUND: the next component of what is not background. Masks of an image do not
+overlap; their boxes may.
 
 The score says how far an object stands out (`separation`), within [0, 1]; but no more than the
 score of the box found before it, so that the method's own box stays first. It orders boxes, and
@@ -22,9 +23,16 @@ from torch.nn import functional
 from ..backbones.feature_maps import FeatureMaps
 from ..errors import InputError
 from .components import mask_boxes
+from .found import found_masks
 from .lost import lost_masks
 from .move import mask_separation
-from .registry import LostOptions, TokencutOptions, propose_boxes
+from .registry import (
+    FoundOptions,
+    LostOptions,
+    TokencutOptions,
+    cls_attention,
+    propose_boxes,
+)
 from .tokencut import tokencut_masks
 
 
@@ -36,9 +44,15 @@ def _tokencut(batch: FeatureMaps, options: TokencutOptions, found: Tensor) -> np
     return tokencut_masks(batch.key, batch.grid, options.threshold, options.epsilon, found)
 
 
+def _found(batch: FeatureMaps, options: FoundOptions, found: Tensor) -> np.ndarray:
+    attention = cls_attention(batch, "found")
+    return found_masks(batch.key, attention, batch.grid, options.threshold, found)
+
+
 _MASKS: dict[str, Callable[[FeatureMaps, Any, Tensor], np.ndarray]] = {
     "lost": _lost,
     "tokencut": _tokencut,
+    "found": _found,
 }
 SEVERAL = tuple(_MASKS)
 

@@ -19,6 +19,7 @@ from ..data.box_ops import to_cxcywh
 from ..errors import InputError
 from ..options import described, option, require_valid, variants
 from .dino_seg import dino_seg_boxes
+from .found import found_boxes
 from .lost import lost_boxes
 from .move import move_box
 from .tokencut import tokencut_boxes
@@ -61,6 +62,15 @@ class DinoSegOptions:
 
 
 @dataclass(frozen=True)
+class FoundOptions:
+    """Options of FOUND."""
+
+    threshold: float = option(
+        0.3, "cosine to the background's patch above which patches are background", min=-1, below=1
+    )
+
+
+@dataclass(frozen=True)
 class MoveOptions:
     """Options of MOVE's boxes."""
 
@@ -95,10 +105,26 @@ def _tokencut(batch: FeatureMaps, options: TokencutOptions) -> np.ndarray:
     return batch.in_pixels(boxes)
 
 
+def cls_attention(batch: FeatureMaps, method: str) -> Tensor:
+    """(B, heads, N) attention of [CLS].
+
+    Raises:
+        InputError: these features have none, so that the method cannot read them.
+    """
+    if batch.cls_attention is None:
+        raise InputError(
+            f"method {method}: these features have no cls_attention; use a transformer"
+        )
+    return batch.cls_attention
+
+
+def _found(batch: FeatureMaps, options: FoundOptions) -> np.ndarray:
+    attention = cls_attention(batch, "found")
+    return batch.in_pixels(found_boxes(batch.key, attention, batch.grid, options.threshold))
+
+
 def _dino_seg(batch: FeatureMaps, options: DinoSegOptions) -> np.ndarray:
-    attention = batch.cls_attention
-    if attention is None:
-        raise InputError("method dino_seg: these features have no cls_attention; use a transformer")
+    attention = cls_attention(batch, "dino_seg")
     if not 0 <= options.head < attention.shape[1]:
         raise InputError(
             f"method dino_seg: head {options.head} does not exist, the backbone has"
@@ -133,6 +159,7 @@ _HEURISTICS: dict[str, tuple[type, Callable[[FeatureMaps, Any], np.ndarray]]] = 
     "lost": (LostOptions, _lost),
     "tokencut": (TokencutOptions, _tokencut),
     "dino_seg": (DinoSegOptions, _dino_seg),
+    "found": (FoundOptions, _found),
     "move": (MoveOptions, _move),
     "center": (CenterOptions, _center),
     "whole_image": (NoOptions, _whole_image),

@@ -10,8 +10,16 @@ import numpy as np
 
 from ..backbones.feature_maps import FeatureMaps
 from ..errors import InputError
+from .found import background_similarity
 from .lost import patch_degrees
-from .registry import DinoSegOptions, LostOptions, MoveOptions, TokencutOptions
+from .registry import (
+    DinoSegOptions,
+    FoundOptions,
+    LostOptions,
+    MoveOptions,
+    TokencutOptions,
+    cls_attention,
+)
 from .tokencut import tokencut_vectors
 
 
@@ -33,9 +41,13 @@ def _mask(batch: FeatureMaps, _: MoveOptions) -> list[np.ndarray]:
 
 
 def _attention(batch: FeatureMaps, options: DinoSegOptions) -> np.ndarray:
-    if batch.cls_attention is None:
-        raise InputError("method dino_seg: these features have no cls_attention; use a transformer")
-    return batch.cls_attention[:, options.head].view(-1, *batch.grid).cpu().numpy()
+    attention = cls_attention(batch, "dino_seg")
+    return attention[:, options.head].view(-1, *batch.grid).cpu().numpy()
+
+
+def _unlike_background(batch: FeatureMaps, _: FoundOptions) -> np.ndarray:
+    similarity = background_similarity(batch.key, cls_attention(batch, "found"))
+    return (1 - similarity).view(-1, *batch.grid).cpu().numpy()
 
 
 # What a map covers: all patches, those of the padding too; or the image.
@@ -47,6 +59,7 @@ _MAPS: dict[str, tuple[Callable[[FeatureMaps, Any], np.ndarray | list[np.ndarray
     "tokencut": (_eigenvector, PATCHES),
     "move": (_mask, IMAGE),
     "dino_seg": (_attention, PATCHES),
+    "found": (_unlike_background, PATCHES),
 }
 
 

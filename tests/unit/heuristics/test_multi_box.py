@@ -11,8 +11,11 @@ from bbr.heuristics.registry import heuristic_options, propose_boxes
 
 
 def batch(key, grid, patch_size=10.0):
+    """Maps of three heads, all of which look at the first patch least."""
     sizes = np.tile(np.array(grid) * int(patch_size), (len(key), 1))
-    return FeatureMaps(key, grid, image_sizes=sizes, patch_size=patch_size)
+    attention = torch.ones(len(key), 3, key.shape[1])
+    attention[:, :, 0] = 0.5
+    return FeatureMaps(key, grid, attention, image_sizes=sizes, patch_size=patch_size)
 
 
 def random_batch():
@@ -79,7 +82,7 @@ def test_a_batch_equals_its_images_one_by_one(method):
 
 
 def test_a_method_of_one_box_is_refused():
-    with pytest.raises(InputError, match=r"method center finds one box .* lost, tokencut"):
+    with pytest.raises(InputError, match=r"method center finds one box .* lost, tokencut, found"):
         propose(random_batch(), "center", 2)
 
 

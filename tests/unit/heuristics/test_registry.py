@@ -124,7 +124,7 @@ class TestBoxes:
         generator = torch.Generator().manual_seed(0)
         sizes = np.random.default_rng(0).integers((49, 65), (65, 81), size=(30, 2))
         features = batch(
-            torch.randn(30, 20, 8, generator=generator),
+            torch.randn(30, 20, 12, generator=generator),
             (4, 5),
             sizes,
             torch.rand(30, 6, 20, generator=generator),
