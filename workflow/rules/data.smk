@@ -19,7 +19,7 @@ rule render_scenes:
         options=lambda w: datasets.scene_options(config, w.dataset),
     shell:
         logged(
-            "python $BBR_STAGES/render_scenes.py {params.options} --output {output.index}"
+            'python "$BBR_STAGES/render_scenes.py" {params.options} --output {output.index}'
         )
 
 
@@ -49,7 +49,7 @@ rule index_dataset:
         options=lambda w: datasets.index_options(config, w.dataset),
     shell:
         logged(
-            "python $BBR_STAGES/index_dataset.py {params.files} {params.options} --output {output.index}"
+            'python "$BBR_STAGES/index_dataset.py" {params.files} {params.options} --output {output.index}'
         )
 
 
@@ -72,5 +72,5 @@ rule pool_indexes:
         **growing(mem_mb=4000, runtime=10),
     shell:
         logged(
-            "python $BBR_STAGES/pool_indexes.py --indexes {input.indexes} --output {output.index}"
+            'python "$BBR_STAGES/pool_indexes.py" --indexes {input.indexes} --output {output.index}'
         )
