@@ -1,13 +1,14 @@
 """Boxes in the form that labelling and training tools read.
 
   --format coco     annotations.json: a whole COCO file with the boxes as annotations, each with its
-                    score; categories and category_id agree, so that COCOeval takes it as it is
+                    score; categories and category_id agree, so that COCOeval takes it as it is;
+                    and images/NAME, links to the photographs
   --format yolo     data.yaml, labels/NAME.txt, images.txt, the list of the photographs, and
                     images/NAME, links to them
   --format labelme  NAME.json for each photograph
 
 Names of classes are by category_id, in --names; a class without one is called object. Photographs
-stay where they are; COCO and labelme name them relative to the file that does.
+stay where they are. NAME is the index's, without `..`.
 """
 
 from __future__ import annotations

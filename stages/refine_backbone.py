@@ -228,10 +228,11 @@ def _refine(
         if step + 1 < whole.steps:
             batches.prefetch(step + 1, fabric)
 
-    optimize(
-        wrapped, loss, optimizer, whole, checkpoint, fabric, "refinement steps of f^h", compare,
-        max_gradient_norm,
-    )  # fmt: skip
+    if selector is None or not selector.is_over(model):
+        optimize(
+            wrapped, loss, optimizer, whole, checkpoint, fabric, "refinement steps of f^h",
+            compare, max_gradient_norm,
+        )  # fmt: skip
     if selector is not None:
         record = {**record, "selected": selector.restore(model)}
     if fabric.is_global_zero:

@@ -61,9 +61,10 @@ class Targets(TargetRules):
     """What h learns."""
 
     target_share: float = option(1.0, "of the boxes, those of highest score", above=0, max=1)
-    min_images: int = option(
-        1, "with boxes, below which nothing is learned", unit="images", min=1, later=True
-    )
+    min_images: int | None = option(
+        None, "with boxes, below which nothing is learned [50 of one's own photographs, else 1]",
+        unit="images", min=1, later=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ def _targets(
         raise InputError(
             f"inputs {cached.path}: of other images than {dataset.path}; make them again"
         )
-    return load_targets(boxes, dataset, targets.target_share, targets.min_images)
+    return load_targets(boxes, dataset, targets.target_share, targets.min_images or 1)
 
 
 def main(argv: list[str] | None = None) -> int:

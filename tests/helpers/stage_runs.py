@@ -28,6 +28,7 @@ TRAINING = ("--image-size", "64", "--checkpoint-seconds", "0", "--batch-size", "
 STAGES = {
     "render_scenes": ("index.json", "--preset scenes07 --count 40 --size 64 --seed 1"),
     "index_dataset": ("index.json", "--format folder --source {render_scenes.parent}/images"),
+    "pool_indexes": ("index.json", "--indexes {render_scenes}"),
     "extract_features": (
         "features.h5",
         "--index {render_scenes} --weights {f} --normalization center",

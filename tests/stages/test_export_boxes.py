@@ -57,7 +57,7 @@ class TestCoco:
         assert [{key: a[key] for key in kept} for a in annotations] == BOXES
         assert annotations[0]["area"] == 20.5 * 30
         for image in coco.loadImgs(coco.getImgIds()):
-            with Image.open(folder / image["file_name"]) as opened:
+            with Image.open(folder / "images" / image["file_name"]) as opened:
                 assert opened.size == (image["width"], image["height"])
         mask = coco.annToMask(annotations[2])
         assert mask.shape == (64, 48)
@@ -160,6 +160,33 @@ def test_bad_input(found, capsys):
     assert "names by category_id" in _refused(found, capsys, "coco", "--names", names)
     write_boxes(found / "boxes.json", [{**BOXES[0], "image_id": 9}], {})
     assert "does not have (first: 9)" in _refused(found, capsys)
+
+
+@pytest.mark.parametrize("layout", ["coco", "yolo", "labelme"])
+def test_names_that_lead_out_of_the_folder(found, layout):
+    """As of an index whose images lie beside its image_root."""
+    content = json.loads((found / "index.json").read_text())
+    content["info"]["image_root"] = "elsewhere/deeper"
+    (found / "elsewhere/deeper").mkdir(parents=True)
+    for image in content["images"]:
+        image["file_name"] = f"../../photos/{image['file_name']}"
+    del content["content_sha256"]
+    (found / "index.json").write_text(json.dumps(content))
+    before = {path for path in found.rglob("*") if "export" not in path.parts}
+    folder = export(found, layout)
+    assert {path for path in found.rglob("*") if "export" not in path.parts} == before
+    assert list(folder.rglob("b c.*")), "under the photograph's own name"
+    if layout != "labelme":
+        assert (folder / "images/photos/sub/b c.jpg").is_file()
+
+
+def test_two_photographs_of_one_name(found, capsys):
+    content = json.loads((found / "index.json").read_text())
+    del content["content_sha256"]
+    content["images"][1]["file_name"] = "sub/../../photos/../a.jpg"
+    content["images"][0]["file_name"] = "sub/photos/a.jpg"
+    (found / "index.json").write_text(json.dumps(content))
+    assert "would both be sub/photos/a.jpg; rename one" in _refused(found, capsys)
 
 
 def test_two_photographs_of_one_stem(found, capsys):

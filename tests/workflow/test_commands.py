@@ -24,7 +24,7 @@ TARGETS = (
 def _commands(shown: str) -> dict[str, set[str]]:
     """What a dry run shows of each stage's command lines, by stage."""
     found: dict[str, set[str]] = {}
-    for stage, rest in re.findall(r"python \$BBR_STAGES/(\w+)\.py (.*)", shown):
+    for stage, rest in re.findall(r'python "\$BBR_STAGES/(\w+)\.py" (.*)', shown):
         words = re.split(r" (?:>|2>|&&) ", rest)[0]
         found.setdefault(stage, set()).add(re.sub(r" --threads \d+$", "", words))
     return found

@@ -48,6 +48,8 @@ def _config(changes: dict[str, Any] | None = None) -> dict[str, Any]:
         ("tables.table9", {}, "tables.table9: unknown key"),
         ("datasets.x", SCENES | {"source": "."}, "datasets.x.source: unknown key"),
         ("datasets.x", {"format": "voc"}, "datasets.x.source: is missing"),
+        ("datasets.x", {"pool": ["scenes7"]}, 'datasets.x.pool: "scenes7" is unknown; did you'),
+        ("datasets.x", {"pool": ["x"]}, 'datasets.x.pool: "x" is unknown'),
         ("datasets.x", {"format": "scens"}, 'datasets.x.format: "scens" is unknown'),
         ("datasets.a b", SCENES, 'datasets: "a b": not a usable name; letters, digits'),
         ("datasets.mine", SCENES, 'datasets: "mine": not a usable name'),

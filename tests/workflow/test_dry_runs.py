@@ -185,6 +185,18 @@ def test_the_test_configuration_plans_both_shards(pristine: Repository) -> None:
     }
 
 
+def test_a_pool_is_a_dataset_like_others(repository: Repository) -> None:
+    options = repository.configured({"datasets": {"all": {"pool": ["scenes07", "scenes12"]}}})
+    target = "results/all/efficientnet_lite0/lost/boxes.json"
+    assert repository.planned(target, *options, *TINY[1:]) == {
+        "render_scenes": 2,
+        "pool_indexes": 1,
+        "extract_features": 1,
+        "pseudo_boxes": 1,
+        "merge_boxes": 1,
+    }
+
+
 def test_the_embedded_weights_can_be_remade(pristine: Repository) -> None:
     jobs = pristine.planned("results/resources/scenes_move.safetensors")
     assert jobs == {"render_scenes": 2, "pretrain_inpainter": 1, "train_segmenter": 1}

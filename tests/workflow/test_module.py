@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
-from workflow_copies import ROOT, TINY_FILE, environment
+from workflow_copies import ROOT, TINY_FILE, Repository, environment
 
 SNAKEFILE = f"""
 configfile: {str(ROOT / TINY_FILE)!r}
@@ -43,6 +44,17 @@ def test_rules_run_where_the_module_is_used(tmp_path: Path) -> None:
         "count.txt",
         ".snakemake",
     }
+
+
+def test_the_clone_may_have_a_blank_in_its_path(pristine: Repository, tmp_path: Path) -> None:
+    clone = pristine.copy(tmp_path / "a clone")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    scenes = {"datasets": {"s": {"format": "scenes", "preset": "scenes07", "count": 1}}}
+    (elsewhere / "c.json").write_text(json.dumps(scenes))
+    snakefile = ["--snakefile", str(clone.root / "workflow" / "Snakefile")]
+    done = _snakemake(elsewhere, "results/s/index.json", *snakefile, "--configfile", "c.json")
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_another_directory_may_be_named(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ rule pseudo_boxes:
         max_boxes=lambda w: proposals.max_boxes(config, w.dataset),
     shell:
         with_device(
-            "python $BBR_STAGES/pseudo_boxes.py --method {wildcards.method} {params.options}"
+            'python "$BBR_STAGES/pseudo_boxes.py" --method {wildcards.method} {params.options}'
             " --max-boxes {params.max_boxes} --features {input.features} --output {output.boxes}"
         )
 
@@ -53,7 +53,7 @@ rule propose_regions:
         max_skipped=config["discovery"]["features"]["max_skipped"],
     shell:
         logged(
-            "python $BBR_STAGES/propose_regions.py --method {wildcards.method} --index {input.index}"
+            'python "$BBR_STAGES/propose_regions.py" --method {wildcards.method} --index {input.index}'
             " {params.files} {params.options} --shard {params.shard}"
             " --max-skipped {params.max_skipped} --output {output.boxes}"
         )
@@ -86,7 +86,7 @@ rule discover_objects:
         files=file_options("second_features"),
     shell:
         with_device(
-            "python $BBR_STAGES/discover_objects.py --method {wildcards.method} {params.options}"
+            'python "$BBR_STAGES/discover_objects.py" --method {wildcards.method} {params.options}'
             " --features {input.features} {params.files} --output {output.boxes}"
         )
 
@@ -119,5 +119,5 @@ rule merge_boxes:
         **growing(mem_mb=1000, runtime=10),
     shell:
         logged(
-            "python $BBR_STAGES/merge_boxes.py --boxes {input.boxes} --output {output.boxes}"
+            'python "$BBR_STAGES/merge_boxes.py" --boxes {input.boxes} --output {output.boxes}'
         )

@@ -25,7 +25,7 @@ rule train_cad:
         precision=config["precision"],
     shell:
         with_precision(
-            "python $BBR_STAGES/train_cad.py --index {input.index} --boxes {input.boxes} {params.files}"
+            'python "$BBR_STAGES/train_cad.py" --index {input.index} --boxes {input.boxes} {params.files}'
             " {params.options} --seed {wildcards.seed} --output {output.cad}"
         )
 
@@ -53,6 +53,6 @@ rule predict_cad:
         precision=config["precision"],
     shell:
         with_precision(
-            "python $BBR_STAGES/predict_cad.py --cad {input.cad} --index {input.index} {params.options}"
+            'python "$BBR_STAGES/predict_cad.py" --cad {input.cad} --index {input.index} {params.options}'
             " --output {output.boxes}"
         )

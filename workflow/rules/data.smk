@@ -19,7 +19,7 @@ rule render_scenes:
         options=lambda w: datasets.scene_options(config, w.dataset),
     shell:
         logged(
-            "python $BBR_STAGES/render_scenes.py {params.options} --output {output.index}"
+            'python "$BBR_STAGES/render_scenes.py" {params.options} --output {output.index}'
         )
 
 
@@ -49,5 +49,28 @@ rule index_dataset:
         options=lambda w: datasets.index_options(config, w.dataset),
     shell:
         logged(
-            "python $BBR_STAGES/index_dataset.py {params.files} {params.options} --output {output.index}"
+            'python "$BBR_STAGES/index_dataset.py" {params.files} {params.options} --output {output.index}'
+        )
+
+
+rule pool_indexes:
+    """The index of several datasets taken together."""
+    input:
+        indexes=lambda w: datasets.indexes_of_pool(config, w.dataset),
+        code=code("pool_indexes"),
+    output:
+        index="results/{dataset}/index.json",
+    log:
+        "results/logs/{dataset}/pool_indexes.log",
+    benchmark:
+        "results/benchmarks/{dataset}/pool_indexes.tsv"
+    wildcard_constraints:
+        dataset=datasets.of_format(config, "pool"),
+    conda:
+        "../../envs/stages.yaml"
+    resources:
+        **growing(mem_mb=4000, runtime=10),
+    shell:
+        logged(
+            'python "$BBR_STAGES/pool_indexes.py" --indexes {input.indexes} --output {output.index}'
         )

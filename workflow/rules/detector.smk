@@ -27,7 +27,7 @@ rule cache_detector_inputs:
         precision=config["precision"],
     shell:
         with_precision(
-            "python $BBR_STAGES/cache_detector_inputs.py --index {input.index} {params.files}"
+            'python "$BBR_STAGES/cache_detector_inputs.py" --index {input.index} {params.files}'
             " {params.backbone} {params.seed} {params.options} --output {output.inputs}"
         )
 
@@ -65,9 +65,9 @@ rule train_detector:
         precision=config["precision"],
     shell:
         with_precision(
-            "python $BBR_STAGES/train_detector.py --index {input.index} --inputs {input.inputs}"
-            " --boxes {input.boxes} {params.files} {params.options} {params.backbone}"
-            " {params.enough} --heuristic {wildcards.method} {params.heuristic} --seed {wildcards.seed}"
+            'python "$BBR_STAGES/train_detector.py" --index {input.index} --inputs {input.inputs}'
+            " --boxes {input.boxes} {params.files} {params.enough} {params.options} {params.backbone}"
+            " --heuristic {wildcards.method} {params.heuristic} --seed {wildcards.seed}"
             " --output {output.detector}"
         )
 
@@ -117,6 +117,6 @@ rule predict_boxes:
         precision=config["precision"],
     shell:
         with_precision(
-            "python $BBR_STAGES/predict_boxes.py --detector {input.detector} --inputs {input.inputs}"
+            'python "$BBR_STAGES/predict_boxes.py" --detector {input.detector} --inputs {input.inputs}'
             " --index {input.index} {params.options} --output {output.boxes}"
         )

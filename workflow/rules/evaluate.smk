@@ -25,7 +25,7 @@ rule evaluate_boxes:
         ),
     shell:
         logged(
-            "python $BBR_STAGES/evaluate.py --task {params.task} --index {input.index}"
+            'python "$BBR_STAGES/evaluate.py" --task {params.task} --index {input.index}'
             " --boxes {input.boxes} {params.labels} --output {output.metrics}"
         )
 
@@ -63,7 +63,7 @@ rule compare_metrics:
         **growing(mem_mb=1000, runtime=20),
     shell:
         logged(
-            "python $BBR_STAGES/compare_metrics.py --baseline {input.baseline}"
+            'python "$BBR_STAGES/compare_metrics.py" --baseline {input.baseline}'
             " --candidate {input.candidate} --output {output.comparison}"
         )
 
@@ -94,7 +94,7 @@ rule evaluate_phrases:
         options=lambda w: grounding.scored_options(config, w.dataset, w.scored, w.task),
     shell:
         logged(
-            "python $BBR_STAGES/evaluate.py --task {params.task} --index {input.index} {params.files}"
+            'python "$BBR_STAGES/evaluate.py" --task {params.task} --index {input.index} {params.files}'
             " {params.options} --output {output.metrics}"
         )
 
@@ -152,6 +152,6 @@ rule evaluate_captions:
         ),
     shell:
         logged(
-            "python $BBR_STAGES/evaluate.py --task wwbl --index {input.index} --matches {input.matches}"
+            'python "$BBR_STAGES/evaluate.py" --task wwbl --index {input.index} --matches {input.matches}'
             " {params.files} {params.targets} {params.labels} --output {output.metrics}"
         )

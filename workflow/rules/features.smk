@@ -25,7 +25,7 @@ rule extract_features:
         precision=config["precision"],
     shell:
         with_precision(
-            "python $BBR_STAGES/extract_features.py --index {input.index} {params.files}"
+            'python "$BBR_STAGES/extract_features.py" --index {input.index} {params.files}'
             " {params.backbone} {params.seed} {params.options} --shard {params.shard}"
             " --output {output.features}"
         )
@@ -58,7 +58,7 @@ rule cache_states:
         precision=config["precision"],
     shell:
         with_precision(
-            "python $BBR_STAGES/cache_states.py --index {input.index} {params.files}"
+            'python "$BBR_STAGES/cache_states.py" --index {input.index} {params.files}'
             " {params.backbone} {params.seed} {params.options} --last-blocks {wildcards.left}"
             " --shard {params.shard} --output {output.states}"
         )

@@ -25,7 +25,7 @@ for SOURCE in sources.read(sources.DATASETS):
             folder=lambda w, output: os.path.dirname(os.path.dirname(output.receipt)),
         shell:
             logged(
-                "python $BBR_STAGES/fetch_dataset.py --sources {params.sources} --name {params.name}"
+                'python "$BBR_STAGES/fetch_dataset.py" --sources {params.sources} --name {params.name}'
                 " --folder {params.folder} --output {output.receipt}"
             )
 
@@ -55,7 +55,7 @@ rule fetch_one_weights:
         files=file_options("file", "needs"),
     shell:
         logged(
-            "python $BBR_STAGES/fetch_weights.py --registry {params.registry} --name {params.name}"
+            'python "$BBR_STAGES/fetch_weights.py" --registry {params.registry} --name {params.name}'
             " --downloads {params.downloads} {params.files} --output {output.weights}"
         )
 
@@ -80,7 +80,7 @@ rule fetch_weights_folder:
         downloads=f"{datasets.DATA}/downloads",
     shell:
         logged(
-            "python $BBR_STAGES/fetch_weights.py --registry {params.registry} --name {wildcards.folder}"
+            'python "$BBR_STAGES/fetch_weights.py" --registry {params.registry} --name {wildcards.folder}'
             " --downloads {params.downloads} --output {output.folder}"
         )
 
@@ -108,5 +108,5 @@ rule check_data:
     params:
         datasets=shlex.quote(json.dumps(datasets.expected_counts(config))),
     shell:
-        "python $BBR_STAGES/check_data.py --datasets {params.datasets} --threads {threads}"
+        'python "$BBR_STAGES/check_data.py" --datasets {params.datasets} --threads {threads}'
         " 2> {log} || (cat {log} >&2; exit 1)"

@@ -30,7 +30,7 @@ rule draw_refined_boxes:
         options=options(config["figures"]["boxes"]),
     shell:
         logged(
-            "python $BBR_STAGES/draw_boxes.py --index {input.index} --boxes {input.before} {input.after}"
+            'python "$BBR_STAGES/draw_boxes.py" --index {input.index} --boxes {input.before} {input.after}'
             " {input.detector} {params.names} {params.options} --output {output.sheet}"
         )
 
@@ -62,7 +62,7 @@ rule draw_maps:
         options=lambda w: figures.map_options(config, w.figure),
     shell:
         logged(
-            "python $BBR_STAGES/draw_maps.py --index {input.index} {params.files} {params.options}"
+            'python "$BBR_STAGES/draw_maps.py" --index {input.index} {params.files} {params.options}'
             " --output {output.png}"
         )
 
@@ -90,6 +90,6 @@ rule draw_figure3:
         options=grounding.figure3_options(config),
     shell:
         logged(
-            "python $BBR_STAGES/draw_groundings.py --index {input.index} --boxes {input.boxes}"
+            'python "$BBR_STAGES/draw_groundings.py" --index {input.index} --boxes {input.boxes}'
             " --heatmaps {input.heatmaps} --names g g^h {params.options} --output {output.figure}"
         )

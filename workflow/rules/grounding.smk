@@ -26,7 +26,7 @@ rule train_grounder:
         precision=config["precision"],
     shell:
         with_precision(
-            "python $BBR_STAGES/train_grounder.py --index {input.index} {params.files} {params.clip}"
+            'python "$BBR_STAGES/train_grounder.py" --index {input.index} {params.files} {params.clip}'
             " {params.options} --seed 0 --output {output.grounder}"
         )
 
@@ -57,7 +57,7 @@ rule extract_heatmaps:
         precision=config["precision"],
     shell:
         with_precision(
-            "python $BBR_STAGES/extract_heatmaps.py --index {input.index} {params.files} {params.source}"
+            'python "$BBR_STAGES/extract_heatmaps.py" --index {input.index} {params.files} {params.source}'
             " {params.options} {params.shard} --output {output.heatmaps}"
         )
 
@@ -102,7 +102,7 @@ rule extract_training_heatmaps:
         precision=config["precision"],
     shell:
         with_precision(
-            "python $BBR_STAGES/extract_heatmaps.py --index {input.index} --source g"
+            'python "$BBR_STAGES/extract_heatmaps.py" --index {input.index} --source g'
             " --weights {input.weights} --texts training {params.files} {params.options}"
             " {params.shard} --output {output.heatmaps}"
         )
@@ -145,7 +145,7 @@ rule merge_heatmaps:
         **growing(mem_mb=2000, runtime=120),
     shell:
         logged(
-            "python $BBR_STAGES/merge_heatmaps.py --heatmaps {input.heatmaps} --output {output.heatmaps}"
+            'python "$BBR_STAGES/merge_heatmaps.py" --heatmaps {input.heatmaps} --output {output.heatmaps}'
         )
 
 
@@ -176,6 +176,6 @@ rule excite_classifier:
         options=grounding.classifier_options(config),
     shell:
         with_device(
-            "python $BBR_STAGES/excite_classifier.py --index {input.index} {params.files}"
+            'python "$BBR_STAGES/excite_classifier.py" --index {input.index} {params.files}'
             " {params.options} --output {output.heatmaps}"
         )

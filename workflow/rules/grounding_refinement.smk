@@ -23,7 +23,7 @@ rule heatmap_boxes:
         options=lambda w: grounding.contour_options(config, w.get("threshold")),
     shell:
         logged(
-            "python $BBR_STAGES/heatmap_boxes.py --heatmaps {input.heatmaps} --index {input.index}"
+            'python "$BBR_STAGES/heatmap_boxes.py" --heatmaps {input.heatmaps} --index {input.index}'
             " --mode {params.mode} {params.options} --output {output.boxes}"
         )
 
@@ -81,7 +81,7 @@ rule train_phrase_detector:
         precision=config["precision"],
     shell:
         with_precision(
-            "python $BBR_STAGES/train_detector.py --index {input.index} --inputs {input.heatmaps}"
+            'python "$BBR_STAGES/train_detector.py" --index {input.index} --inputs {input.heatmaps}'
             " --boxes {input.boxes} {params.files} {params.options} --seed {wildcards.seed}"
             " --output {output.detector}"
         )
@@ -117,7 +117,7 @@ rule refine_grounder:
         precision=config["precision"],
     shell:
         with_precision(
-            "python $BBR_STAGES/refine_grounder.py --index {input.index} --weights {input.weights}"
+            'python "$BBR_STAGES/refine_grounder.py" --index {input.index} --weights {input.weights}'
             " {params.files} {params.clip} --detector {input.detector} --boxes {input.boxes}"
             " {params.options} --seed {wildcards.seed} --output {output.refined}"
         )

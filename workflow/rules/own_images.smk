@@ -29,7 +29,7 @@ rule draw_own_boxes:
         options=options(config["figures"]["boxes"]),
     shell:
         # What it prints is for the user: what came of refinement.
-        "(python $BBR_STAGES/draw_boxes.py --index {input.index} --boxes {params.before} {input.boxes}"
+        '(python "$BBR_STAGES/draw_boxes.py" --index {input.index} --boxes {params.before} {input.boxes}'
         " {params.names} {params.options} {params.refined} --output {output.sheet}"
         " --threads {threads}"
         " && cp {input.meta} {output.meta} && cp {input.boxes} {output.boxes}) 2> {log}"
@@ -52,7 +52,7 @@ rule list_own_groundings:
         **growing(mem_mb=2000, runtime=10),
     shell:
         logged(
-            "python $BBR_STAGES/list_groundings.py --index {input.index} --heatmaps {input.heatmaps}"
+            'python "$BBR_STAGES/list_groundings.py" --index {input.index} --heatmaps {input.heatmaps}'
             " --boxes {input.boxes} --output {output.grounding}"
         )
 
@@ -107,6 +107,6 @@ rule export_own_boxes:
         options=options(config["export"]),
     shell:
         logged(
-            "python $BBR_STAGES/export_boxes.py --format {wildcards.export} --index {input.index}"
+            'python "$BBR_STAGES/export_boxes.py" --format {wildcards.export} --index {input.index}'
             " --boxes {input.boxes} {params.files} {params.options} --folder {output.folder}"
         )

@@ -22,7 +22,7 @@ rule pretrain_inpainter:
         options=embedded_weights.training_options(config, "inpainter"),
     shell:
         with_device(
-            "python $BBR_STAGES/{params.stage}.py --index {input.index} {params.options}"
+            'python "$BBR_STAGES/{params.stage}.py" --index {input.index} {params.options}'
             " --output {output.weights}"
         )
 
@@ -90,7 +90,7 @@ rule train_segmenter:
         options=embedded_weights.training_options(config, "segmenter"),
     shell:
         with_device(
-            "python $BBR_STAGES/train_segmenter.py --index {input.index} {params.files}"
+            'python "$BBR_STAGES/train_segmenter.py" --index {input.index} {params.files}'
             " {params.backbone} --inpainter {input.inpainter} {params.options}"
             " --output {output.weights}"
         )
@@ -119,6 +119,6 @@ rule import_segmenter:
         backbone=lambda w: backbones.given_options(config, w.base),
     shell:
         logged(
-            "python $BBR_STAGES/import_segmenter.py --checkpoint {input.checkpoint} {params.files}"
+            'python "$BBR_STAGES/import_segmenter.py" --checkpoint {input.checkpoint} {params.files}'
             " {params.backbone} --output {output.weights}"
         )

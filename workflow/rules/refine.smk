@@ -43,7 +43,7 @@ rule refine_backbone:
         precision=config["precision"],
     shell:
         with_precision(
-            "python $BBR_STAGES/refine_backbone.py --index {input.index} {params.files}"
+            'python "$BBR_STAGES/refine_backbone.py" --index {input.index} {params.files}'
             " {params.backbone} --detector {input.detector} --boxes {input.boxes} {params.inputs}"
             " --heuristic {wildcards.method} {params.heuristic} {params.options}"
             " --seed {wildcards.seed} --output {output.weights}"

@@ -30,7 +30,7 @@ rule tabulate_metrics:
         options=lambda w: metric_tables.row_options(config, w.table),
     shell:
         logged(
-            "python $BBR_STAGES/tabulate_metrics.py --table {params.layout} --metrics {input.metrics}"
+            'python "$BBR_STAGES/tabulate_metrics.py" --table {params.layout} --metrics {input.metrics}'
             " {params.files} {params.options} --output {output.csv}"
         )
 
@@ -68,5 +68,5 @@ rule tabulate_runtime:
         files=file_options("published"),
     shell:
         logged(
-            "python $BBR_STAGES/tabulate_runtime.py {params.jobs} {params.files} --output {output.csv}"
+            'python "$BBR_STAGES/tabulate_runtime.py" {params.jobs} {params.files} --output {output.csv}'
         )

@@ -26,7 +26,7 @@ rule describe_regions:
         precision=config["precision"],
     shell:
         with_precision(
-            "python $BBR_STAGES/describe_regions.py --index {input.index} {params.files}"
+            'python "$BBR_STAGES/describe_regions.py" --index {input.index} {params.files}'
             " {params.options} --shard {params.shard} --output {output.descriptions}"
         )
 
@@ -52,7 +52,7 @@ rule merge_descriptions:
         **growing(mem_mb=2000, runtime=30),
     shell:
         logged(
-            "python $BBR_STAGES/merge_descriptions.py --descriptions {input.descriptions}"
+            'python "$BBR_STAGES/merge_descriptions.py" --descriptions {input.descriptions}'
             " --output {output.descriptions}"
         )
 
@@ -115,7 +115,7 @@ rule match_captions:
         options=wwbl.match_options(config),
     shell:
         with_device(
-            "python $BBR_STAGES/match_captions.py --index {input.index}"
+            'python "$BBR_STAGES/match_captions.py" --index {input.index}'
             " --descriptions {input.descriptions} {params.files} {params.options}"
             " --output {output.matches}"
         )
@@ -140,7 +140,7 @@ rule list_descriptions:
         **growing(mem_mb=2000, runtime=10),
     shell:
         logged(
-            "python $BBR_STAGES/list_descriptions.py --descriptions {input.descriptions}"
+            'python "$BBR_STAGES/list_descriptions.py" --descriptions {input.descriptions}'
             " --boxes {input.boxes} --output {output.listed}"
         )
 
@@ -168,7 +168,7 @@ rule draw_descriptions:
         options=options(config["figures"]["descriptions"]),
     shell:
         logged(
-            "python $BBR_STAGES/draw_descriptions.py --descriptions {input.descriptions}"
+            'python "$BBR_STAGES/draw_descriptions.py" --descriptions {input.descriptions}'
             " --heatmaps {input.heatmaps} --boxes {input.boxes} {params.options}"
             " --output {output.page}"
         )

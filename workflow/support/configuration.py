@@ -78,6 +78,7 @@ def prepare(
             refers to is not configured.
     """
     _restore_typed_paths(config, arguments)
+    _name_pools(config)
     validate(config, yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
     _drop_nulls(config)
     config["backbones"][PIXELS] = {"weights": "none", "heuristics": {}}
@@ -121,6 +122,14 @@ def _own_path(text: str, folder: Path) -> str:
     path = os.path.normpath(folder / os.path.expanduser(text))
     here = os.path.relpath(path)
     return path if here.startswith("..") else here
+
+
+def _name_pools(config: dict[str, Any]) -> None:
+    """Say of datasets that pool others that this is their format."""
+    datasets = config.get("datasets")
+    for dataset in datasets.values() if isinstance(datasets, dict) else ():
+        if isinstance(dataset, dict) and "pool" in dataset:
+            dataset.setdefault("format", "pool")
 
 
 def _drop_nulls(config: dict[str, Any]) -> None:
@@ -199,6 +208,8 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str
     for name, dataset in datasets.items():
         for source in dataset.get("fetch") or ():
             yield f"datasets.{name}.fetch", source, sources.read(sources.DATASETS)
+        for part in dataset.get("pool", ()):
+            yield f"datasets.{name}.pool", part, [n for n in datasets if "pool" not in datasets[n]]
     for name in config["local_weights"]:
         yield "local_weights", name, sources.read(sources.WEIGHTS)
     yield "backbone", config["backbone"], config["backbones"]

@@ -23,7 +23,7 @@ from .records import write_record
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "stages"))
 
-from bbr.data.readers.walk import Walk, is_hidden
+from bbr.data.readers.walk import Walk, is_hidden, is_new
 
 RECORDS = "results/sources"
 _TEXTS = (".xml", ".txt", ".json", ".p")
@@ -124,7 +124,11 @@ def _files(layout: str, paths: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _texts(kind: str, folder: Path) -> Iterator[tuple[str, str]]:
+    seen: set[tuple[int, int]] = set()
     for here, subfolders, names in os.walk(folder, followlinks=True):
+        if not is_new(Path(here), seen):
+            subfolders.clear()  # a link led back here
+            continue
         subfolders[:] = sorted(name for name in subfolders if not is_hidden(name))
         for name in names:
             if name.lower().endswith(_TEXTS) and not is_hidden(name):

@@ -159,11 +159,15 @@ class Selector:
         elif self._of_f is None or not is_worse(ious, self._of_f):
             model.best.offer(score, step, model.changing())
 
+    def is_over(self, model: Refinement) -> bool:
+        """Whether f is kept whatever is to come, since h is not to be trusted."""
+        return model.best.closed
+
     def restore(self, model: Refinement) -> dict[str, float | None]:
         """Bring the best state back; what the provenance says of it."""
         model.best.restore(model.changing())
         step = model.best.step.item()
-        if step == 0:
+        if step == 0 and not self.is_over(model):
             log.info("f^h is farther from h's boxes than f in every state: f is kept")
         score = model.best.score.item()
         return {

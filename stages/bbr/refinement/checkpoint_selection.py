@@ -36,7 +36,9 @@ class SelectionOptions:
         choices=SELECTIONS,
     )
     select_every: int = option(10, "between two looks at that", unit="steps", min=1)
-    select_fraction: float = option(0.1, "share of the images that is set aside for it")
+    select_fraction: float = option(
+        0.1, "share of the images that is set aside for it", above=0, below=1
+    )
     select_min_agreement: float = option(
         0.3, "mean IoU of h's and f's boxes below which h is not trusted, and f is kept",
         min=0, max=1,
@@ -53,10 +55,8 @@ def hold_out(count: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     m is `fraction` of the count, rounded, and at least 1.
 
     Raises:
-        InputError: the fraction is not in (0, 1), or nothing is left to train on.
+        InputError: nothing is left to train on.
     """
-    if not 0 < fraction < 1:
-        raise InputError(f"--select-fraction {fraction}: must lie between 0 and 1")
     aside = max(1, round(fraction * count))
     if aside >= count:
         raise InputError(
@@ -125,6 +125,11 @@ class BestState(nn.Module):
     def close(self) -> None:
         """Take no offer any more."""
         self.score.fill_(torch.inf)
+
+    @property
+    def closed(self) -> bool:
+        """Whether no offer is taken any more."""
+        return self.score.item() == torch.inf
 
     @torch.no_grad()
     def restore(self, tensors: Iterable[Tensor]) -> None:

@@ -55,6 +55,42 @@ class Labelled:
         return os.path.realpath(self.index.image_path(image))
 
 
+def _own_names(labelled: Labelled) -> dict[int, str]:
+    """What each photograph is called, by image id: the index's name, relative and without `..`.
+
+    Tools join such a name with folders of their own.
+
+    Raises:
+        InputError: two photographs would have one name.
+    """
+    names: dict[int, str] = {}
+    photographs: dict[str, str] = {}
+    for image in labelled.index.images:
+        parts = PurePosixPath(image["file_name"]).parts
+        name = "/".join(part for part in parts if part not in ("..", "/"))
+        own = labelled.photograph(image)
+        if photographs.setdefault(name, own) != own:
+            raise InputError(f"{photographs[name]} and {own} would both be {name}; rename one")
+        names[image["id"]] = name
+    return names
+
+
+def _link_photographs(labelled: Labelled, folder: Path) -> dict[int, str]:
+    """Link every photograph as images/NAME in the folder; the names by image id."""
+    names = _own_names(labelled)
+    for image in labelled.index.images:
+        _link(folder / "images" / names[image["id"]], labelled.photograph(image))
+    return names
+
+
+def _link(link: Path, target: str) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if link.is_symlink() and os.readlink(link) != target:
+        link.unlink()  # of an export before the photographs were moved
+    if not link.is_symlink() and not link.exists():
+        link.symlink_to(target)
+
+
 def write_export(layout: str, labelled: Labelled, folder: Path) -> None:
     """Write the files of one of `FORMATS` into a folder; those that it had before stay.
 
@@ -67,11 +103,11 @@ def write_export(layout: str, labelled: Labelled, folder: Path) -> None:
 
 
 def _coco(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:
-    start = os.path.realpath(folder)
+    names = _link_photographs(labelled, folder)
     images = []
     for image in labelled.index.images:
         height, width = labelled.index.image_size(image)
-        name = PurePosixPath(os.path.relpath(labelled.photograph(image), start)).as_posix()
+        name = names[image["id"]]
         images.append(
             {"id": image["id"], "file_name": name, "width": width, "height": height, "license": 1}
         )
@@ -112,24 +148,18 @@ def _yolo(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:
     """
     classes = {category: i for i, category in enumerate(labelled.names)}
     listed = []
-    names = _unique_stems(labelled, ".txt")
+    names = _link_photographs(labelled, folder)
+    files = _unique_stems(names, ".txt")
     for image, boxes in labelled.by_image():
         height, width = labelled.index.image_size(image)
-        link = folder / "images" / image["file_name"]
-        link.parent.mkdir(parents=True, exist_ok=True)
-        target = labelled.photograph(image)
-        if link.is_symlink() and os.readlink(link) != target:
-            link.unlink()  # of an export before the photographs were moved
-        if not link.is_symlink() and not link.exists():
-            link.symlink_to(target)
-        listed.append(f"./images/{image['file_name']}\n")
+        listed.append(f"./images/{names[image['id']]}\n")
         lines = []
         for box in boxes:
             x, y, w, h = box["bbox"]
             values = ((x + w / 2) / width, (y + h / 2) / height, w / width, h / height)
             numbers = " ".join(f"{min(max(value, 0), 1):.6f}" for value in values)
             lines.append(f"{classes[box['category_id']]} {numbers}\n")
-        yield f"labels/{names[image['id']]}", "".join(lines).encode()
+        yield f"labels/{files[image['id']]}", "".join(lines).encode()
     yield "images.txt", "".join(listed).encode()
     data = {
         "path": os.path.realpath(folder),
@@ -141,7 +171,7 @@ def _yolo(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _labelme(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:
-    names = _unique_stems(labelled, ".json")
+    names = _unique_stems(_own_names(labelled), ".json")
     for image, boxes in labelled.by_image():
         height, width = labelled.index.image_size(image)
         name = names[image["id"]]
@@ -171,23 +201,23 @@ def _shape(box: Record, label: str) -> dict[str, Any]:
     }
 
 
-def _unique_stems(labelled: Labelled, ending: str) -> dict[int, str]:
+def _unique_stems(names: dict[int, str], ending: str) -> dict[int, str]:
     """The file of each image: its own name with another ending.
 
     Raises:
         InputError: a.jpg and a.png would have the same.
     """
-    names: dict[str, str] = {}
+    owners: dict[str, str] = {}
     found = {}
-    for image in labelled.index.images:
-        name = PurePosixPath(image["file_name"]).with_suffix(ending).as_posix()
-        if name in names:
+    for image_id, own in names.items():
+        name = PurePosixPath(own).with_suffix(ending).as_posix()
+        if name in owners:
             raise InputError(
-                f"{names[name]} and {image['file_name']} would both have {name}; rename one of"
-                " them, or export to COCO"
+                f"{owners[name]} and {own} would both have {name}; rename one of them, or export to"
+                " COCO"
             )
-        names[name] = image["file_name"]
-        found[image["id"]] = name
+        owners[name] = own
+        found[image_id] = name
     return found
 
 

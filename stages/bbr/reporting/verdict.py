@@ -20,7 +20,6 @@ def verdict(selected: Mapping[str, Any]) -> str:
             f"boxes of f^h after {selected['step']} steps: on images set aside they overlap h's by"
             f" {selected['agreement']:.2f}{against}"
         )
-    return (
-        "boxes of f, which was kept: on images set aside they overlap h's by"
-        f" {of_f:.2f}; h was not to be trusted, or f^h only led away from it"
-    )
+    overlap = "" if of_f is None else f": on images set aside they overlap h's by {of_f:.2f}"
+    why = "h was not to be trusted, or f^h only led away from it"
+    return f"boxes of f, which was kept{overlap}; {why}"

@@ -11,3 +11,5 @@ def test_f_h_and_f():
     given_back = verdict({"step": 0, "agreement": None, "agreement_of_f": 0.2})
     assert given_back.startswith("boxes of f, which was kept")
     assert "by 0.20" in given_back
+    uncompared = verdict({"step": 0, "agreement": None, "agreement_of_f": None})
+    assert uncompared.startswith("boxes of f, which was kept; h was not")

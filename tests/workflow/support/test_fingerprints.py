@@ -175,3 +175,15 @@ def test_a_folder_that_lies_elsewhere(tmp_path: Path, monkeypatch: pytest.Monkey
     after = json.loads(data.record()[0])
     assert after["files"] == before["files"]
     assert after["root"] != before["root"]
+
+
+def test_links_in_a_circle_are_followed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    voc(Path("photos"), {"a.jpg": "a.jpg"})
+    (tmp_path / "photos/Annotations/again").symlink_to(tmp_path / "photos")
+    paths = {"source": str(tmp_path / "photos")}
+    record = json.loads(Path(fingerprints.record_source("x", "voc", paths)).read_text())
+    annotations = [name for name in record["files"] if name.endswith("a.xml")]
+    assert annotations == ["source/Annotations/a.xml"]

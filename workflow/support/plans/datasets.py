@@ -106,6 +106,11 @@ def scene_options(config: Config, dataset: str) -> str:
     return options(without(config["datasets"][dataset], *_NOT_OPTIONS, "format"))
 
 
+def indexes_of_pool(config: Config, dataset: str) -> list[str]:
+    """The indexes that a pool is made of."""
+    return [files(config, part)["index"] for part in config["datasets"][dataset]["pool"]]
+
+
 def index_memory(config: Config, dataset: str) -> int:
     """Megabytes: the annotations of Visual Genome and COCO are files of hundreds."""
     sizes = {"visual_genome": 12000, "coco": 4000}
@@ -121,6 +126,8 @@ def files(config: Config, dataset: str) -> dict[str, Any]:
     section, found = config["datasets"][dataset], {"index": f"results/{dataset}/index.json"}
     if section["format"] == "scenes":
         found["images"] = ancient(f"results/{dataset}/images")
+    elif section["format"] == "pool":
+        found["images"] = files_of_all(config, section["pool"])["images"]
     elif not section.get("fetch"):
         source = given_file(section["source"])
         if not {"{", "}"} & set(source):  # which Snakemake would take for a wildcard
@@ -133,8 +140,12 @@ def files_of_all(config: Config, datasets: Iterable[str]) -> dict[str, list[Any]
     found = [files(config, dataset) for dataset in datasets]
     return {
         "index": [one["index"] for one in found],
-        "images": [one["images"] for one in found if "images" in one],
+        "images": list(chain.from_iterable(_listed(one.get("images", [])) for one in found)),
     }
+
+
+def _listed(files: Any) -> list[Any]:
+    return files if isinstance(files, list) else [files]
 
 
 def images(config: Config, dataset: str) -> list[Any]:

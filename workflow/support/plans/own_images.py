@@ -50,7 +50,10 @@ def box_names(config: Config) -> str:
 
 
 def fewest_images(config: Config, dataset: str) -> str:
-    """The option by which h refuses a handful of photographs; any other dataset is as it is."""
+    """The option by which h refuses a handful of photographs; any other dataset is as it is.
+
+    It stands before the configured options, of which `min_images` then has the last word.
+    """
     return options({"min_images": _MIN_IMAGES}) if dataset == MINE else ""
 
 

@@ -38,7 +38,7 @@ class Walk:
         waiting = [self.root]
         while waiting:
             folder = waiting.pop(0)
-            if not _is_new(folder, seen):
+            if not is_new(folder, seen):
                 self.passed_over["a link to a folder that is read already"] += 1
                 continue
             yield from self._below(folder, seen, waiting)
@@ -52,7 +52,7 @@ class Walk:
                     self.passed_over["a hidden folder, or one of thumbnails or waste"] += 1
                 elif (here / name).is_symlink():
                     links.append(here / name)
-                elif _is_new(here / name, seen):
+                elif is_new(here / name, seen):
                     kept.append(name)
             subfolders[:] = kept
             for name in sorted(names):
@@ -80,7 +80,7 @@ class Walk:
         self.passed_over[f"a folder that cannot be read ({error.strerror})"] += 1
 
 
-def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
+def is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
     """Whether a folder is not among those seen, to which it is then added."""
     found = folder.stat()
     here = (found.st_dev, found.st_ino)

@@ -28,6 +28,20 @@ def test_images_are_named_unless_they_are_fetched() -> None:
     )
 
 
+def test_a_pool_has_the_indexes_and_images_of_its_parts() -> None:
+    pools = {"all": {"format": "pool", "pool": ["a", "c"], "shards": 1}}
+    config = CONFIG | {"datasets": CONFIG["datasets"] | pools}
+    assert datasets.indexes_of_pool(config, "all") == [
+        "results/a/index.json",
+        "results/c/index.json",
+    ]
+    assert datasets.files(config, "all") == {
+        "index": "results/all/index.json",
+        "images": ["results/a/images"],
+    }
+    assert datasets.images(config, "all") == ["results/a/images"]
+
+
 def test_the_date_of_a_folder_of_images_says_nothing() -> None:
     assert datasets.files(CONFIG, "a")["images"].flags == {"ancient": True}
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
+import train_detector
 from small_configuration import small_configuration
 from support.plans import own_images
+from workflow_copies import Repository
+
+from bbr.command_line.parser import build_parser, parse
 
 
 def test_without_photographs_the_run_ends_with_a_line_that_asks_for_them() -> None:
@@ -63,3 +69,18 @@ def test_h_refuses_a_handful_of_photographs_alone() -> None:
     config = small_configuration()
     assert own_images.fewest_images(config, "mine") == "--min-images 50"
     assert own_images.fewest_images(config, "a") == ""
+
+
+def test_the_configured_number_of_photographs_comes_last(repository: Repository) -> None:
+    (repository.root / "photos").mkdir()
+    options = ("images=photos", "refine=true", "discovery={detector: {min_images: 7}}")
+    shown = repository.snakemake(
+        "results/mine/boxes.json", "--dry-run", "--printshellcmds", "--config", *options
+    ).stdout
+    commands = [line for line in shown.splitlines() if "train_detector.py" in line]
+    assert commands
+    parser = build_parser(train_detector.run, None, "train_detector")
+    for command in commands:
+        words = shlex.split(command.split(" --threads ")[0])[2:]
+        chosen, _ = parse(train_detector.run, parser, words)
+        assert chosen["targets"].min_images == 7
