@@ -157,6 +157,8 @@ class Refinement(nn.Module):
             copy.deepcopy(backbone).eval().requires_grad_(False),
             detector.eval().requires_grad_(False),
         ]
+        if options.anchor_statistics == "batch":
+            _keep_statistics(self._frozen[0])
         if surrogate is not None:
             if moves_detector:
                 raise InputError("a surrogate does not move with h; use --rounds 1 or none")
@@ -282,6 +284,17 @@ class Refinement(nn.Module):
     def _propose(self, maps: FeatureMaps) -> Tensor:
         """The heuristic's boxes on these maps: (B, 4) cxcywh in fractions of the image."""
         return propose_targets(maps, self.method, self.method_options)
+
+
+def _keep_statistics(network: nn.Module) -> None:
+    """Let batches go through in training mode without a trace in the gathered statistics.
+
+    The released code's move with each batch, but it never reads them. Here `agreement` does, which
+    must not depend on how many steps this process has seen.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.0
 
 
 def regularized(maps: FeatureMaps, on: str) -> Tensor:

@@ -370,3 +370,17 @@ def test_the_published_head_answers_by_its_batch(images):
     torch.testing.assert_close(fixed.boxes, wanted)
     _, by_its_own = segmenting()
     assert not torch.allclose(by_its_own.precompute(images, None).anchor, fixed.anchor)
+
+
+def test_batches_leave_no_trace_in_the_published_head(images):
+    """Which states are compared by: as many images seen, or none, must give the same."""
+    _, model = segmenting(anchor_statistics="batch")
+    fixed = model.precompute(images, None)
+    before = {k: v.clone() for k, v in model._frozen[0].state_dict().items() if "running" in k}
+    assert before
+    agreement = model.agreement(fixed, model.refined.grid_of(SIDE, SIDE))
+    model.precompute(images.flip(0) // 2, None)
+    after = model._frozen[0].state_dict()
+    for name, values in before.items():
+        assert torch.equal(after[name], values), name
+    assert torch.equal(model.agreement(fixed, model.refined.grid_of(SIDE, SIDE)), agreement)
