@@ -1,5 +1,7 @@
 """h's networks: what they give, how they start and how they are kept."""
 
+import math
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -45,6 +47,23 @@ def test_outputs_are_boxes_and_logits(detector, scale):
     assert logits.isfinite().all()
     assert (boxes >= 0).all()
     assert (boxes <= 1).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 361, 384), (3, 362, 384), (3, 304, 304)])
+def test_h_of_the_paper_is_torchvision_s_resnet50(shape):
+    """LOST's, TokenCut's and MOVE's inputs as images; of six numbers a box, four are its sides."""
+    torch.manual_seed(3)
+    h = build_detector(DetectorSpec("resnet50", "qkv_image", channels=3, num_boxes=10)).eval()
+    original = models.resnet50(weights=None)
+    original.fc = torch.nn.Linear(2048, 6 * 10)
+    original.load_state_dict(h.network.state_dict())
+    maps = torch.randn(1, *shape)
+    with torch.no_grad():
+        numbers, (logits, boxes) = original.eval()(maps)[0].tolist(), h(maps)
+    for k in range(10):
+        sides = [1 / (1 + math.exp(-number)) for number in numbers[6 * k : 6 * k + 4]]
+        assert boxes[0, k].tolist() == pytest.approx(sides, abs=1e-6)
+        assert logits[0, k].tolist() == pytest.approx(numbers[6 * k + 4 : 6 * k + 6], abs=1e-6)
 
 
 def test_boxes_of_the_attention_network_lie_in_the_image():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers.loss.loss_for_object_detection import HungarianMatcher, ImageLoss
 
 from bbr.detector.set_loss import (
     LossWeights,
@@ -238,3 +239,29 @@ def test_most_confident_is_the_first_of_the_best():
     probability, chosen = most_confident(logits, boxes)
     assert chosen.tolist() == [boxes[0, 1].tolist(), boxes[1, 1].tolist()]
     assert probability.tolist() == pytest.approx([1 / (1 + math.exp(-1)), 1 / (1 + math.exp(7))])
+
+
+@pytest.mark.parametrize("counts", [(1, 1, 1), (0, 2, 7), (5, 1)])
+@pytest.mark.parametrize("classification", [2.0, 0.1], ids=["paper", "release"])
+def test_it_is_detr_s_as_transformers_has_it(counts, classification):
+    """DETR's own criterion, ported by others: one class, and "no object" after it."""
+    weights = LossWeights(classification_weight=classification)
+    logits, boxes, targets = random_batch(11, 5, counts)
+    inputs = (logits.requires_grad_(), boxes.requires_grad_())
+    matcher = HungarianMatcher(classification, weights.l1_weight, weights.giou_weight)
+    criterion = ImageLoss(matcher, 1, weights.no_object_weight, ["labels", "boxes"])
+    wanted = [
+        {"class_labels": torch.zeros(len(own), dtype=torch.int64), "boxes": own} for own in targets
+    ]
+    terms = criterion({"logits": logits, "pred_boxes": boxes}, wanted)
+    expected = (
+        classification * terms["loss_ce"]
+        + weights.l1_weight * terms["loss_bbox"]
+        + weights.giou_weight * terms["loss_giou"]
+    )
+    total = set_loss(logits, boxes, targets, weights)["total"]
+    assert total.item() == pytest.approx(expected.item(), rel=1e-6)
+    for ours, theirs in zip(
+        torch.autograd.grad(total, inputs), torch.autograd.grad(expected, inputs), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=5e-7)
