@@ -1,16 +1,14 @@
 """Boxes from heatmaps: worked by hand, on adversarial maps, and against literal versions."""
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib import colormaps
 from scipy import ndimage
 from torchvision.ops import nms
 
-from bbr.grounding.contours import ContourOptions, _suppress, _threshold, heatmap_boxes
+from bbr.grounding.contours import ContourOptions, _suppress, heatmap_boxes
 
 MINMAX = ContourOptions()
 PSEUDO = ContourOptions("pseudo", box_threshold="absolute")
@@ -61,16 +59,6 @@ def test_of_256_greys_the_upper_half_stays():
     for grey, edge in ((127, 5), (128, 10)):
         heatmap = canvas(((0, 10, 0, 10), grey / 255 + 1e-6), ((0, 5, 0, 10), 1.0))
         assert heatmap_boxes(heatmap)[0].tolist() == [[0, 0, 10, edge]]
-
-
-def test_the_released_code_s_colours_are_the_same_greys():
-    """It draws maps in the colours of cubehelix and takes their brightness."""
-    values = np.linspace(0, 1, 10001)
-    colours = (colormaps["cubehelix"](values[None])[..., :3] * 255).astype(np.uint8)
-    greys = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)[0].astype(int)
-    ours = _threshold(values[None], MINMAX)[0]
-    assert np.array_equal(ours > 0, greys > greys.max() // 2)
-    assert np.abs(ours * 255 - greys)[ours > 0].max() <= 2
 
 
 def literal_boxes(heatmap, xywh):
