@@ -81,6 +81,6 @@ def test_the_configured_number_of_photographs_comes_last(repository: Repository)
     assert commands
     parser = build_parser(train_detector.run, None, "train_detector")
     for command in commands:
-        words = shlex.split(command.split(" --threads ")[0].partition(".py\" ")[2])
+        words = shlex.split(command.split(" --threads ")[0].partition('.py" ')[2])
         chosen, _ = parse(train_detector.run, parser, words)
         assert chosen["targets"].min_images == 7
