@@ -31,6 +31,7 @@ from .registry import (
     LostOptions,
     TokencutOptions,
     cls_attention,
+    move_masks,
     propose_boxes,
 )
 from .tokencut import tokencut_masks
@@ -107,7 +108,7 @@ def propose_scored(
     boxes = propose_boxes(batch, method, options)
     if method != "move":
         return [[(box, 1.0)] for box in boxes.tolist()]
-    masks = batch.foregrounds or []
+    masks = move_masks(batch)
     scale = [
         np.tile(np.divide(m.shape, size)[::-1], 2)
         for m, size in zip(masks, batch.sizes, strict=True)

@@ -135,10 +135,19 @@ def _dino_seg(batch: FeatureMaps, options: DinoSegOptions) -> np.ndarray:
     )
 
 
-def _move(batch: FeatureMaps, options: MoveOptions) -> np.ndarray:
-    masks = batch.foregrounds
-    if masks is None:
+def move_masks(batch: FeatureMaps) -> list[np.ndarray]:
+    """B masks (r, c) float32 in [0, 1] that span their images.
+
+    Raises:
+        InputError: these features have none.
+    """
+    if batch.foregrounds is None:
         raise InputError("method move: these features have no mask; use a segmenter as backbone")
+    return batch.foregrounds
+
+
+def _move(batch: FeatureMaps, options: MoveOptions) -> np.ndarray:
+    masks = move_masks(batch)
     inclusive = options.box_edges == "inclusive"
     boxes = [move_box(mask, options.min_side, inclusive) for mask in masks]
     shapes = np.array([mask.shape for mask in masks])

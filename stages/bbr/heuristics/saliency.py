@@ -19,6 +19,7 @@ from .registry import (
     MoveOptions,
     TokencutOptions,
     cls_attention,
+    move_masks,
 )
 from .tokencut import tokencut_vectors
 
@@ -34,10 +35,7 @@ def _eigenvector(batch: FeatureMaps, options: TokencutOptions) -> np.ndarray:
 
 
 def _mask(batch: FeatureMaps, _: MoveOptions) -> list[np.ndarray]:
-    masks = batch.foregrounds
-    if masks is None:
-        raise InputError("method move: these features have no mask; use a segmenter as backbone")
-    return masks
+    return move_masks(batch)
 
 
 def _attention(batch: FeatureMaps, options: DinoSegOptions) -> np.ndarray:
