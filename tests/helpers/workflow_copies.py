@@ -21,6 +21,7 @@ TINY = ("--configfile", TINY_FILE)
 BELOW = {
     "published_weights": "paper",
     "release": "paper",
+    "release_on_scenes": "release",
     "trial": "paper",
     "study_cad": "study",
     "study_ablations": "study",

@@ -179,6 +179,16 @@ def test_overlays(repository: Repository, overlay: str) -> None:
     repository.planned(*targets, "--configfile", *files)
 
 
+def test_rules_of_the_release_on_scenes(pristine: Repository) -> None:
+    """Tables of phrases and captions by the released code's rules: no more jobs than by ours."""
+    files = [f"workflow/configs/{name}.yaml" for name in ("release", "release_on_scenes")]
+    targets = [f"results/table{number}.csv" for number in (1, 2, 3, 5)]
+    planned = pristine.planned(*targets, "--configfile", *files)
+    assert planned == pristine.planned(*targets)
+    assert sum(planned.values()) == 192
+    assert not [rule for rule in planned if rule.startswith("fetch")]
+
+
 def put_photographs(repository: Repository, overlay: dict[str, Any]) -> None:
     """Make the folders and files, empty, that nothing fetches and an overlay's datasets name."""
     for dataset in overlay.get("datasets", {}).values():
