@@ -56,6 +56,8 @@ def test_tasks_name_the_threshold_that_is_not_configured() -> None:
     for configured, other in (("minmax", "absolute"), ("absolute", "minmax")):
         tasks = ["pointing_game", "bbox_accuracy", f"bbox_accuracy.{other}"]
         assert study_tasks(configured) == tasks
+    both = ["bbox_accuracy.minmax", "bbox_accuracy.absolute"]
+    assert study_tasks("cubehelix") == ["pointing_game", "bbox_accuracy", *both]
 
 
 # No CLIP and no g of ours, so that all is planned from images on.

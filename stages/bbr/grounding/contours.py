@@ -5,10 +5,11 @@ and Abe 1985, through OpenCV), and each border gives the smallest box around it.
 the mean of the thresholded map in it. Small boxes, overlapping ones and those of low score are
 dropped.
 
-Two thresholds are known (PROTOCOL section 2). The released code has one rule for pseudo-boxes and
-for evaluation: the map is min-max scaled to greys from 0 to 255 and cut at half of the largest, so
-that its level does not matter. The paper's text cuts pseudo-boxes at half of the map's maximum,
-and evaluated maps at 0.5.
+Two thresholds are known (docs/protocol.md#boxes-from-a-heatmap). The released code has one rule for
+pseudo-boxes and for evaluation: the map is min-max scaled to greys from 0 to 255 and cut at half of
+the largest, so that its level does not matter. Its greys are those of a colour map, which moves the
+cut from 0.502 of the range to 0.500. The paper's text cuts pseudo-boxes at half of the map's
+maximum, and evaluated maps at 0.5.
 
 The answer is defined for any map. Values that are not finite count as the lowest possible. A
 constant map has no range and no box by the released rule; by the text's it has one box, the whole
@@ -20,6 +21,7 @@ they lie apart. Borders of the map are borders of the regions that touch them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -28,7 +30,7 @@ from ..options import option
 
 MODES = ("pseudo", "evaluation")
 NMS_BOXES = ("xyxy", "xywh")
-THRESHOLDS = ("minmax", "absolute")
+THRESHOLDS = ("minmax", "absolute", "cubehelix")
 
 _GREYS = 255
 _PSEUDO_SHARE = 0.5  # of the map's maximum
@@ -50,8 +52,9 @@ class ContourOptions:
     )
     box_threshold: str = option(
         "minmax",
-        "minmax, as the released code: greys up to half of the largest are nothing; absolute, as"
-        " the paper's text: pseudo cuts at half of the maximum, evaluation at 0.5",
+        "minmax: greys up to half of the largest are nothing; cubehelix: those of a colour map, and"
+        " boxes must exceed the least area and score, as in the released code; absolute, as the"
+        " paper's text: pseudo cuts at half of the maximum, evaluation at 0.5",
         choices=THRESHOLDS,
     )
 
@@ -81,22 +84,22 @@ def heatmap_boxes(
     options = options or ContourOptions()
     kept = _threshold(heatmap, options)
     boxes = _contour_boxes(kept)
-    least = _MIN_AREA * kept.size
-    boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).prod(1) >= least]
+    suffices = np.greater if options.box_threshold == "cubehelix" else np.greater_equal
+    boxes = boxes[suffices((boxes[:, 2:] - boxes[:, :2]).prod(1), _MIN_AREA * kept.size)]
     scores = np.array([kept[y1:y2, x1:x2].mean() for x1, y1, x2, y2 in boxes], dtype=np.float32)
     order = _best_first(boxes, scores)
     boxes, scores = boxes[order].astype(np.float32), scores[order]
     chosen = _suppress(_as_read(boxes, options.nms_boxes))
     boxes, scores = boxes[chosen], scores[chosen]
-    good = scores >= _MIN_SCORE * scores.max(initial=0)
+    good = suffices(scores, _MIN_SCORE * scores.max(initial=0))
     return boxes[good], scores[good]
 
 
 def _threshold(heatmap: np.ndarray, options: ContourOptions) -> np.ndarray:
     """(H, W) float64 in [0, 1]; what is not kept is 0."""
     values = np.asarray(heatmap, dtype=np.float64)
-    if options.box_threshold == "minmax":
-        greys = _greys(values)
+    if options.box_threshold != "absolute":
+        greys = _greys(values, coloured=options.box_threshold == "cubehelix")
         # Whole numbers, and what is equal to the threshold goes: of 0 to 255, 128 and more stay.
         return np.where(greys > greys.max(initial=0) // 2, greys, 0) / _GREYS
     values = np.where(np.isfinite(values), values, 0).clip(min=0)
@@ -105,14 +108,37 @@ def _threshold(heatmap: np.ndarray, options: ContourOptions) -> np.ndarray:
     return np.where(values >= _PSEUDO_SHARE * values.max(initial=0), values, 0)
 
 
-def _greys(values: np.ndarray) -> np.ndarray:
-    """(H, W) int64: 0 at the lowest finite value, 255 at the highest; all 0 without a range."""
+def _greys(values: np.ndarray, coloured: bool) -> np.ndarray:
+    """(H, W) int64: 0 at the lowest finite value, 255 at the highest; all 0 without a range.
+
+    Args:
+        coloured: the map is painted in 256 colours first, whose greys these are.
+    """
     finite = np.isfinite(values)
     low = values.min(initial=np.inf, where=finite)
     span = values.max(initial=-np.inf, where=finite) - low
     if not span > 0:
         return np.zeros(values.shape, dtype=np.int64)
-    return np.where(finite, (values - low) / span * _GREYS, 0).astype(np.int64)
+    shares = np.where(finite, (values - low) / span, 0)
+    if coloured:
+        return _colour_greys()[np.minimum(shares * 256, 255).astype(np.int64)]
+    return (shares * _GREYS).astype(np.int64)
+
+
+@cache
+def _colour_greys() -> np.ndarray:
+    """The grey of each colour of matplotlib's `cubehelix`: (256,) int64, never falling.
+
+    Green (2011), "A colour scheme for the display of astronomical intensity images", equation 2,
+    with start 0.5, -1.5 rotations, hue 1 and gamma 1.
+    """
+    share = np.linspace(0, 1, 256)
+    angle = 2 * np.pi * (0.5 / 3 - 1.5 * share)
+    turns = [[-0.14861, 1.78277], [-0.29227, -0.90649], [1.97294, 0.0]] @ np.array(
+        [np.cos(angle), np.sin(angle)]
+    )
+    colours = (share + share * (1 - share) / 2 * turns).clip(0, 1).astype(np.float32) * _GREYS
+    return cv2.cvtColor(colours.T[None].astype(np.uint8), cv2.COLOR_RGB2GRAY)[0].astype(np.int64)
 
 
 def _contour_boxes(kept: np.ndarray) -> np.ndarray:

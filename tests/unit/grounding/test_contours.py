@@ -1,5 +1,6 @@
 """Boxes from heatmaps: worked by hand, on adversarial maps, and against literal versions."""
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -8,12 +9,13 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torchvision.ops import nms
 
-from bbr.grounding.contours import ContourOptions, _suppress, heatmap_boxes
+from bbr.grounding.contours import ContourOptions, _greys, _suppress, heatmap_boxes
 
 MINMAX = ContourOptions()
 PSEUDO = ContourOptions("pseudo", box_threshold="absolute")
 EVALUATION = ContourOptions("evaluation", box_threshold="absolute")
 RELEASE = ContourOptions("evaluation", "xywh")
+COLOURS = ContourOptions("evaluation", "xywh", "cubehelix")
 
 
 def canvas(*patches, size=(20, 20)):
@@ -61,14 +63,28 @@ def test_of_256_greys_the_upper_half_stays():
         assert heatmap_boxes(heatmap)[0].tolist() == [[0, 0, 10, edge]]
 
 
-def literal_boxes(heatmap, xywh):
+def literal_greys(shares, coloured):
+    """Greys of values that lie so far up their map's range, in matplotlib's colours or plain.
+
+    A colour's grey is OpenCV's: weights in 32768ths, rounded.
+    """
+    if not coloured:
+        return [[int(share * 255) for share in row] for row in shares]
+    painted = matplotlib.colormaps["cubehelix"](np.array(shares))[..., :3].astype(np.float32) * 255
+    return [
+        [(9798 * int(r) + 19235 * int(g) + 3735 * int(b) + 16384) // 32768 for r, g, b in row]
+        for row in painted
+    ]
+
+
+def literal_boxes(heatmap, xywh, coloured=False):
     """The released rule, pixel by pixel, with regions and holes by another library."""
     height, width = heatmap.shape
     values = [[float(v) for v in row] for row in heatmap]
     low, high = min(map(min, values)), max(map(max, values))
     if high == low:
         return []
-    greys = [[int((v - low) / (high - low) * 255) for v in row] for row in values]
+    greys = literal_greys([[(v - low) / (high - low) for v in row] for row in values], coloured)
     half = int(0.5 * max(map(max, greys)))
     kept = np.array([[grey if grey > half else 0 for grey in row] for row in greys])
     regions, count = ndimage.label(kept > 0, structure=np.ones((3, 3)))
@@ -90,29 +106,68 @@ def literal_boxes(heatmap, xywh):
         if (y2 - y1) * (x2 - x1) >= 0.05 * height * width
     ]
     scored.sort(key=lambda s: (-s[0], -(s[1][2] - s[1][0]) * (s[1][3] - s[1][1]), s[1][1], s[1][0]))
+    if coloured:
+        scored = [
+            s for s in scored if (s[1][2] - s[1][0]) * (s[1][3] - s[1][1]) != height * width / 20
+        ]
     corners = [
         (x1, y1, x2 - x1, y2 - y1) if xywh else (x1, y1, x2, y2) for _, (x1, y1, x2, y2) in scored
     ]
     scores = torch.tensor([score for score, _ in scored], dtype=torch.float64)
     chosen = nms(torch.tensor(corners, dtype=torch.float64).view(-1, 4), scores, 0.05).tolist()
-    return [scored[i] for i in chosen if scored[i][0] >= 0.5 * scored[0][0]]
+    best = scored[0][0] if scored else 0
+    return [
+        scored[i]
+        for i in chosen
+        if scored[i][0] > best / 2 or (not coloured and scored[i][0] == best / 2)
+    ]
 
 
 @pytest.mark.parametrize("convention", ["xyxy", "xywh"])
 @pytest.mark.parametrize("mode", ["pseudo", "evaluation"])
-def test_the_released_rule_is_the_literal_one(mode, convention):
+@pytest.mark.parametrize("threshold", ["minmax", "cubehelix"])
+def test_the_released_rule_is_the_literal_one(threshold, mode, convention):
     rng = np.random.default_rng(0)
-    options = ContourOptions(mode, convention)
+    options = ContourOptions(mode, convention, threshold)
     several = 0
     for trial in range(150):
         blurred = ndimage.gaussian_filter(rng.random((24, 32)), sigma=1 + trial % 4)
         heatmap = (blurred * rng.uniform(0.1, 1)).astype(np.float32)
         boxes, scores = heatmap_boxes(heatmap, options)
-        literal = literal_boxes(heatmap, convention == "xywh")
+        literal = literal_boxes(heatmap, convention == "xywh", threshold == "cubehelix")
         assert boxes.tolist() == [list(box) for _, box in literal]
         np.testing.assert_allclose(scores, [score for score, _ in literal], rtol=1e-6)
         several += len(boxes) > 1
     assert several > 10
+
+
+def test_the_released_colours_cut_at_half_of_the_range():
+    """Colour 128 of 256 is the first whose grey is above 127; plain greys begin at 128 / 255."""
+    for share, coloured, plain in ((0.4999, 5, 5), (0.5, 10, 5), (0.5019, 10, 5), (0.502, 10, 10)):
+        heatmap = canvas(((0, 10, 0, 10), share), ((0, 5, 0, 10), 1.0)).astype(np.float64)
+        heatmap[5:10, 0:10] = share  # in float64, as 0.5 is the limit itself
+        assert heatmap_boxes(heatmap, COLOURS)[0].tolist() == [[0, 0, 10, coloured]]
+        assert heatmap_boxes(heatmap)[0].tolist() == [[0, 0, 10, plain]]
+
+
+def test_greys_of_the_released_colours():
+    """256 values in steps of one colour, each beside the lowest and the highest."""
+    shares = (np.arange(256) + 0.5) / 256
+    (expected,) = literal_greys([shares], coloured=True)
+    heatmap = np.concatenate(([0.0, 1.0], shares))[None]
+    assert _greys(heatmap, coloured=True)[0].tolist() == [0, 255, *expected]
+
+
+def test_the_released_limits_are_exclusive():
+    """By the released code a twentieth of the map is too little, and half of the best score."""
+    twenty, more = ((0, 4, 0, 5), 1.0), ((10, 13, 0, 7), 1.0)
+    assert heatmap_boxes(canvas(twenty))[0].tolist() == [[0, 0, 5, 4]]
+    assert heatmap_boxes(canvas(twenty), COLOURS)[0].tolist() == []
+    assert heatmap_boxes(canvas(more), COLOURS)[0].tolist() == [[0, 10, 7, 13]]
+    heatmap = canvas(((10, 20, 10, 20), 1.0))
+    heatmap[0:6, 0:6] = np.indices((6, 6)).sum(0) % 2  # squares that touch at corners: half of them
+    assert len(heatmap_boxes(heatmap)[0]) == 2
+    assert heatmap_boxes(heatmap, COLOURS)[0].tolist() == [[10, 10, 20, 20]]
 
 
 def test_thresholds_are_inclusive():
@@ -171,7 +226,7 @@ def test_suppression_is_that_of_torchvision(corners):
     assert _suppress(boxes) == nms(torch.from_numpy(boxes), scores, 0.05).tolist()
 
 
-@pytest.mark.parametrize("options", [MINMAX, PSEUDO, EVALUATION, RELEASE])
+@pytest.mark.parametrize("options", [MINMAX, PSEUDO, EVALUATION, RELEASE, COLOURS])
 @pytest.mark.parametrize(
     "heatmap",
     [
