@@ -12,6 +12,7 @@ from pathlib import Path
 import bbr.command_line.fast_import
 
 import torch
+from torch import Tensor
 
 from bbr.command_line import cli
 from bbr.command_line.devices import autocast, choose_device, device_name
@@ -46,15 +47,25 @@ class Batches:
     batch_size: int = option(64, "seen by a network at once", unit="maps", min=1)
 
 
+EDGES = ("clipped", "free", "whole")
+
+
 @dataclass(frozen=True)
 class Answers:
-    """What h says of a heatmap."""
+    """What is made of h's answers."""
 
     undecided: str = option(
         "likeliest",
         "of a heatmap in which h takes nothing for an object: its likeliest box, or none as in the"
         " released code",
         choices=UNDECIDED,
+        later=True,
+    )
+    edges: str = option(
+        "clipped",
+        "of h's own boxes: clipped to the image; or as in the released code, which leaves them free"
+        " in grounding, and in discovery truncates those to whole pixels",
+        choices=EDGES,
         later=True,
     )
 
@@ -88,8 +99,7 @@ def run(*, files: Files, batches: Batches, answers: Answers, compute: ComputeOpt
                 if isinstance(cached, HeatmapInputs):
                     of_map["phrase_id"] = int(cached.phrase_id[position])
                 size = sizes[of_map["image_id"]]
-                pixels = clip_boxes(denormalize_boxes(best.cpu(), size), size)
-                xywh = to_xywh(pixels).tolist()
+                xywh = to_xywh(_in_pixels(best.cpu(), size, answers.edges)).tolist()
                 records += [
                     {**of_map, "bbox": box, "score": score}
                     for box, score in zip(xywh, scores.tolist(), strict=True)
@@ -101,6 +111,14 @@ def run(*, files: Files, batches: Batches, answers: Answers, compute: ComputeOpt
         device_name(place),
     )
     write_boxes(files.output, records, record)
+
+
+def _in_pixels(boxes: Tensor, size: tuple[int, int], edges: str) -> Tensor:
+    """Boxes (n, 4), cxcywh in fractions, as xyxy in pixels of an image of (height, width)."""
+    pixels = denormalize_boxes(boxes, size)
+    if edges == "clipped":
+        return clip_boxes(pixels, size)
+    return pixels.int().float() if edges == "whole" else pixels
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -17,7 +17,7 @@ from bbr.command_line.devices import choose_device, device_name
 from bbr.command_line.run_options import DeviceOptions
 from bbr.heuristics.multi_box import SEVERAL, propose_scored
 from bbr.heuristics.registry import Heuristic
-from bbr.options import option
+from bbr.options import option, recorded
 from bbr.storage.boxes_json import write_boxes
 from bbr.storage.provenance import provenance
 
@@ -61,7 +61,7 @@ def run(*, heuristic: Heuristic, files: Files, amounts: Amounts, device: DeviceO
         for i in order
         for box, (_, score) in zip(boxes[i].tolist(), found[i], strict=True)
     ]
-    parameters = {"method": method, **vars(options), "max_boxes": amounts.max_boxes}
+    parameters = {"method": method, **recorded(options), "max_boxes": amounts.max_boxes}
     inputs = {"features": files.features}
     record = provenance("pseudo_boxes", parameters, inputs, device_name(place))
     write_boxes(files.output, records, record, skipped)

@@ -166,7 +166,7 @@ def run(
     model = GroundingObjective(g, network, grounding_weights, teacher, similarity.similarity).train(
         seeing.norm_statistics == "batch"
     )
-    original = copy.deepcopy(g).requires_grad_(False)
+    original = copy.deepcopy(g).eval().requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
     perturb(trained, start.perturbation, training.seed)
     optimizer = torch.optim.Adam(trained, schedule.lr, weight_decay=schedule.weight_decay)

@@ -254,6 +254,23 @@ def test_statistics_of_batches_are_gathered_as_torch_does(files, tmp_path):
             assert not torch.equal(found[name], load_file(files.g)[name])
 
 
+def test_g_itself_stays_while_g_h_learns_by_statistics_of_batches(files, tmp_path, monkeypatch):
+    """Masks and h's boxes are of g's maps, which are those of the file to the last step."""
+    drawing, drawn = refine_grounder.draw_maps, []
+
+    def draw(grounder, batch):
+        drawn.append((grounder.training, grounder))
+        return drawing(grounder, batch)
+
+    monkeypatch.setattr(refine_grounder, "draw_maps", draw)
+    batches = ("--steps", "2", "--targets", "h", "--norm-statistics", "batch")
+    assert files.refine(tmp_path / "g.safetensors", *batches) == 0
+    assert [training for training, _ in drawn] == [False, False]
+    kept = load_grounder(files.g).state_dict()
+    for name, tensor in drawn[-1][1].state_dict().items():
+        assert torch.equal(tensor, kept[name]), name
+
+
 def test_stored_boxes_are_mirrored_with_their_images():
     boxes = torch.tensor([[[0.2, 0.3, 0.1, 0.2]], [[0.2, 0.3, 0.1, 0.2]]])
     batch = GroundingBatch(torch.zeros(2), None, torch.zeros(2), torch.tensor([True, False]))

@@ -90,6 +90,32 @@ def test_one_box_an_image_as_worked_out_one_by_one(data, tmp_path, batch_size):
         assert record["score"] == pytest.approx(score, abs=1e-5)
 
 
+@pytest.mark.parametrize("edges", predict_boxes.EDGES)
+def test_edges_by_hand(edges):
+    """A box that leaves the image at the left and below: 40 high and 200 wide."""
+    box = torch.tensor([[0.02, 0.9, 0.0708, 0.3]])  # -3.08, 30, 11.08, 42 from the left on
+    found = predict_boxes._in_pixels(box, (40, 200), edges)[0].tolist()
+    assert found == pytest.approx(
+        {
+            "clipped": [0, 30, 11.08, 40],
+            "free": [-3.08, 30, 11.08, 42],
+            "whole": [-3, 30, 11, 42],  # towards zero
+        }[edges],
+        abs=1e-4,
+    )
+
+
+def test_edges_are_written_and_recorded(data, tmp_path):
+    plain = read_boxes(predict(data, tmp_path / "a.json", edges="free"))
+    whole = read_boxes(predict(data, tmp_path / "b.json", edges="whole"))
+    for exact, record in zip(plain, whole, strict=True):
+        x, y, width, height = exact["bbox"]
+        assert record["bbox"][:2] == [int(x), int(y)]
+        assert record["bbox"][2:] == [int(x + width) - int(x), int(y + height) - int(y)]
+    recorded = json.loads((tmp_path / "b.meta.json").read_bytes())["provenance"]["parameters"]
+    assert recorded["edges"] == "whole"
+
+
 def test_bf16_is_near(data, tmp_path):
     exact = read_boxes(predict(data, tmp_path / "a.json"))
     rough = read_boxes(predict(data, tmp_path / "b.json", precision="bf16"))

@@ -113,7 +113,7 @@ rule predict_boxes:
     resources:
         **on_device(mem_mb=4000, runtime=60),
     params:
-        options="",
+        options=options({"edges": config["discovery"]["edges"]}),
         precision=config["precision"],
     shell:
         with_precision(

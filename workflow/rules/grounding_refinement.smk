@@ -139,5 +139,7 @@ use rule predict_boxes as predict_phrase_boxes with:
     benchmark:
         "results/benchmarks/{dataset}/grounding/{bracketed}.{taught}/predict_phrase_boxes.tsv"
     params:
-        options=options({"undecided": config["grounding"]["undecided"]}),
+        options=options(
+            {key: config["grounding"][key] for key in ("undecided", "edges")}
+        ),
         precision=config["precision"],

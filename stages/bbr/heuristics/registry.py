@@ -17,7 +17,7 @@ from torch import Tensor
 from ..backbones.feature_maps import FeatureMaps
 from ..data.box_ops import to_cxcywh
 from ..errors import InputError
-from ..options import described, option, require_valid, variants
+from ..options import described, option, recorded, require_valid, variants
 from .dino_seg import dino_seg_boxes
 from .found import found_boxes
 from .lost import lost_boxes
@@ -25,6 +25,7 @@ from .move import move_box
 from .tokencut import tokencut_boxes
 
 BOX_EDGES = ("exclusive", "inclusive")
+COMPONENTS = ("upper", "last")
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,14 @@ class MoveOptions:
         "exclusive",
         "or inclusive, as in the published code: right and bottom one pixel less",
         choices=BOX_EDGES,
+    )
+    component: str = option(
+        "upper",
+        "of equally large boxes the upper, then the left one; or the last component's, as in the"
+        " published code, which also ignores boxes of just the least area and where there is none"
+        " has a square of the image's height",
+        choices=COMPONENTS,
+        later=True,
     )
 
 
@@ -148,8 +157,8 @@ def move_masks(batch: FeatureMaps) -> list[np.ndarray]:
 
 def _move(batch: FeatureMaps, options: MoveOptions) -> np.ndarray:
     masks = move_masks(batch)
-    inclusive = options.box_edges == "inclusive"
-    boxes = [move_box(mask, options.min_side, inclusive) for mask in masks]
+    rules = options.min_side, options.box_edges == "inclusive", options.component == "last"
+    boxes = [move_box(mask, *rules) for mask in masks]
     shapes = np.array([mask.shape for mask in masks])
     return np.array(boxes) * np.tile((batch.sizes / shapes)[:, ::-1], 2)
 
@@ -208,7 +217,7 @@ class TrainingHeuristic(Heuristic):
 
     def recorded(self) -> dict[str, Any]:
         """What the provenance says."""
-        return {"method": self.method, **vars(self.options)}
+        return {"method": self.method, **recorded(self.options)}
 
 
 def propose_boxes(batch: FeatureMaps, method: str, options: Any) -> np.ndarray:

@@ -14,13 +14,18 @@ def mask_of(*rows):
     return np.array([[0.9 if cell == "#" else 0.1 for cell in row] for row in rows])
 
 
-def literal_box(mask, min_side):
-    """docs/protocol.md#move, by flood fill over 8 neighbours."""
+def literal_box(mask, min_side, last=False):
+    """docs/protocol.md#move, by flood fill over 8 neighbours, from the first pixel on.
+
+    With `last` it is the published code's choice, on masks whose components begin in rows of their
+    own, and so have one order, whoever numbers them.
+    """
     height, width = mask.shape
     inside = {(y, x) for y in range(height) for x in range(width) if mask[y, x] > 0.5}
     found = []
     while inside:
-        waiting, cells = [inside.pop()], []
+        waiting, cells = [min(inside)], []
+        inside -= set(waiting)
         while waiting:
             y, x = waiting.pop()
             cells.append((y, x))
@@ -30,8 +35,12 @@ def literal_box(mask, min_side):
         rows, columns = [y for y, _ in cells], [x for _, x in cells]
         box = (min(columns), min(rows), max(columns) + 1, max(rows) + 1)
         area = (box[2] - box[0]) * (box[3] - box[1])
-        if area >= (min_side * height) ** 2:
+        least = (min_side * height) ** 2
+        if area > least or (area == least and not last):
             found.append((-area, box[1], box[0], box))
+    if last:
+        largest = [box for area, _, _, box in found if area == min(found)[0]]
+        return largest[-1] if found else (0, 0, height, height)
     return min(found)[-1] if found else (0, 0, width, height)
 
 
@@ -68,6 +77,33 @@ def test_as_pixel_by_pixel(seed):
     mask = rng.random(rng.integers(1, 14, 2)) * rng.uniform(0.55, 0.9)
     least = rng.choice([0.05, 0.1, 0.4])
     assert move_box(mask, least) == literal_box(mask, least)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_published_choice_as_pixel_by_pixel(seed):
+    """Rectangles of one size, a few rows apart, among them larger ones: ties are the rule."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((40, 30))
+    for top in range(0, 40, 5):
+        height, width = rng.integers(1, 4), rng.integers(2, 4)
+        left = rng.integers(0, 27)
+        mask[top : top + height, left : left + width] = 1
+    for least in (0.05, 0.075, 0.5):
+        assert move_box(mask, least, last=True) == literal_box(mask, least, last=True)
+
+
+def test_the_published_choice_by_hand():
+    """The last of two equal boxes; more than the least area; a square where there is none."""
+    mask = mask_of("##...", ".....", "...##", ".....", "#....")
+    assert move_box(mask, 0.1) == (0, 0, 2, 1)
+    assert move_box(mask, 0.1, last=True) == (3, 2, 5, 3)
+    assert move_box(mask, 0.1, inclusive=True, last=True) == (3, 2, 4, 2)
+    mask = np.zeros((40, 60))
+    mask[5:7, 5:7] = 1  # 4 pixels, just (0.05 · 40)²
+    assert move_box(mask, 0.05) == (5, 5, 7, 7)
+    assert move_box(mask, 0.05, last=True) == (0, 0, 40, 40)
+    options = heuristic_options("move", {"component": "last"})
+    assert propose_boxes(batch_of([mask], [(40, 60)]), "move", options).tolist() == [[0, 0, 40, 40]]
 
 
 def batch_of(masks, sizes):
