@@ -132,6 +132,29 @@ def test_interrupted_and_resumed_is_unbroken(data, tmp_path, capsys, monkeypatch
     assert [path.name for path in broken.parent.iterdir()] == ["c.st"]
 
 
+def test_precise_statistics_are_all_that_changes(data, tmp_path):
+    """Batch norms that are trained, of all levels but the first, and of no weight."""
+    plain = load_file(train(data, tmp_path / "plain.st"))
+    precise = load_file(train(data, tmp_path / "a.st", precise_norm_batches=2))
+    changed = {name for name in plain if not torch.equal(plain[name], precise[name])}
+    gathered = ("running_mean", "running_var", "num_batches_tracked")
+    assert {name.rpartition(".")[2] for name in changed} == set(gathered)
+    trained = {n for n in plain if n.endswith(gathered) and not n.startswith("levels.0.")}
+    assert changed == trained
+    counts = [precise[name] for name in changed if name.endswith("num_batches_tracked")]
+    assert {int(count) for count in counts} == {2}  # those since training are forgotten
+    again = train(data, tmp_path / "b.st", precise_norm_batches=2)
+    assert again.read_bytes() == (tmp_path / "a.st").read_bytes()
+    assert recorded_parameters(tmp_path / "a.st")["precise_norm_batches"] == 2
+    assert "precise_norm_batches" not in recorded_parameters(tmp_path / "plain.st")
+
+
+def recorded_parameters(cad):
+    """What a file of CAD says of how it was trained."""
+    with safe_open(cad, framework="pt") as handle:
+        return json.loads(handle.metadata()["provenance"])["parameters"]
+
+
 def test_loss_falls(data, tmp_path, capsys):
     train(data, tmp_path / "c.st", steps=51, lr=0.05, batch_size=8, checkpoint_seconds=1000)
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
