@@ -137,6 +137,33 @@ def test_the_table_has_its_rows(finished: Repository) -> None:
     assert "(" in ours
 
 
+@pytest.mark.slow
+def test_baselines_that_look_at_all_images_and_cad_on_one_of_them(edited: Repository) -> None:
+    """DDT+ on two layers, LOD, and the paper's row LOD + CAD, from images to the table."""
+    baselines = {
+        "tokencut": None,
+        "ddt": "efficientnet_lite0_last",
+        "lod": "efficientnet_lite0_raw",
+    }
+    changes = {"tables": {"table4": {"baselines": baselines, "baseline_cad": ["lod"]}}}
+    configured = edited.configured(changes, TINY_FILE)
+    assert edited.planned("results/table4.csv", *configured) == {
+        "extract_features": 4,  # two layers of two shards
+        "discover_objects": 2,
+        "train_cad": 1,
+        "predict_cad": 1,
+        "evaluate_boxes": 3,
+        "tabulate_metrics": 1,
+    }
+    edited.snakemake("results/table4.csv", "--cores", "2", *configured)
+    with open(edited.root / "results/table4.csv", encoding="utf-8", newline="") as lines:
+        found = {row["model"]: float(row["tiny"].split()[0]) for row in csv.DictReader(lines)}
+    assert {"DDT+", "LOD", "LOD + CAD"} < set(found)
+    # One convolutional stage finds something of the common object, and CAD learned two steps.
+    assert found["LOD"] > 30
+    assert all(0 <= value <= 100 for value in found.values())
+
+
 def test_the_study_tells_seen_from_unseen_images(finished: Repository) -> None:
     with open(finished.root / "results/study.csv", encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
