@@ -7,6 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 from workflow_copies import Repository
 
 from bbr.command_line.parser import build_parser, parse
@@ -39,6 +40,25 @@ def test_stages_take_what_the_rules_say(repository: Repository, tmp_path: Path) 
     ).stdout
     commands = _commands(shown)
     assert {"extract_features", "refine_backbone", "train_cad", "draw_boxes"} <= set(commands)
+    _require_taken(commands)
+
+
+@pytest.mark.parametrize("files", [("paper", "release"), ("release", "release_on_scenes")])
+def test_stages_take_what_the_release_s_keys_say(
+    pristine: Repository, files: tuple[str, ...]
+) -> None:
+    tables = [f"results/table{number}.csv" for number in (2, 3, 4, 5)]
+    configured = ("--configfile", *(f"workflow/configs/{name}.yaml" for name in files))
+    shown = pristine.snakemake(*tables, "--dry-run", "--printshellcmds", *configured).stdout
+    commands = _commands(shown)
+    assert {"refine_grounder", "describe_regions", "predict_boxes"} <= set(commands)
+    assert any("--edges whole" in line for line in commands["predict_boxes"])
+    assert any("--edges free" in line for line in commands["predict_boxes"])
+    assert all("--box-threshold cubehelix" in line for line in commands["heatmap_boxes"])
+    _require_taken(commands)
+
+
+def _require_taken(commands: dict[str, set[str]]) -> None:
     for stage, lines in commands.items():
         run = importlib.import_module(stage).run
         parser = build_parser(run, None, stage)
