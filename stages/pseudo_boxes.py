@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import bbr.command_line.fast_import
 
+from bbr.backbones.feature_maps import FeatureMaps
 from bbr.backbones.features_h5 import FeatureFile
 from bbr.command_line import cli
 from bbr.command_line.devices import choose_device, device_name
+from bbr.command_line.memory import naming
 from bbr.command_line.run_options import DeviceOptions
 from bbr.heuristics.multi_box import SEVERAL, propose_scored
 from bbr.heuristics.registry import Heuristic
@@ -53,7 +56,8 @@ def run(*, heuristic: Heuristic, files: Files, amounts: Amounts, device: DeviceO
         order, skipped = file.image_id.tolist(), file.skipped
         batches = file.batches(amounts.batch_size, place)
         for batch in cli.progress(batches, None, "batches of images"):
-            proposed = propose_scored(batch, method, options, amounts.max_boxes)
+            with naming(partial(_described, batch)):
+                proposed = propose_scored(batch, method, options, amounts.max_boxes)
             found.update(zip(batch.image_ids, proposed, strict=True))
         boxes = file.enlarge({i: [box for box, _ in found[i]] for i in order})
     records = [
@@ -65,6 +69,13 @@ def run(*, heuristic: Heuristic, files: Files, amounts: Amounts, device: DeviceO
     inputs = {"features": files.features}
     record = provenance("pseudo_boxes", parameters, inputs, device_name(place))
     write_boxes(files.output, records, record, skipped)
+
+
+def _described(batch: FeatureMaps) -> str:
+    """A batch in a few words, should memory not suffice for it."""
+    (height, width), patches = batch.sizes[0].tolist(), batch.grid[0] * batch.grid[1]
+    others = f" and {len(batch.key) - 1} of its grid" if len(batch.key) > 1 else ""
+    return f"image {batch.image_ids[0]} ({width}×{height} pixels, {patches} patches){others}"
 
 
 def _xywh(box: list[float]) -> list[float]:

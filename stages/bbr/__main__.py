@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import bbr.command_line.fast_import
 from bbr.command_line.fast_import import large_imports
 
 from bbr.command_line import cli
+from bbr.command_line.memory import naming
 from bbr.command_line.run_options import DeviceOptions
 from bbr.data.images import read_rgb
 from bbr.errors import InputError
@@ -60,14 +62,15 @@ def run(*, photographs: Photographs, search: Search, device: DeviceOptions) -> N
     found: list[tuple[Path, Any, Discovery]] = []
     for image in photographs.images:
         pixels = read_rgb(image)
-        discovery = discover(
-            pixels,
-            search.method,
-            search.backbone,
-            max_boxes=max_boxes,
-            longest_side=search.longest_side,
-            device=device.device,
-        )
+        with naming(partial(str, image), "shrink photographs (--longest-side)"):
+            discovery = discover(
+                pixels,
+                search.method,
+                search.backbone,
+                max_boxes=max_boxes,
+                longest_side=search.longest_side,
+                device=device.device,
+            )
         height, width = pixels.shape[:2]
         boxes = discovery.boxes.round(3).tolist()
         scores = [float(f"{score:.7g}") for score in discovery.scores]

@@ -16,7 +16,9 @@ from PIL import Image
 from bbr.backbones.features_h5 import FeatureFile, create_features
 from bbr.backbones.native_extraction import images_at_once
 from bbr.command_line import cli
+from bbr.command_line.memory import OutOfMemory
 from bbr.data import loading
+from bbr.data.images import read_rgb
 from bbr.data.index import load_index
 from bbr.heuristics import lost
 
@@ -124,9 +126,39 @@ def test_out_of_memory_is_one_line(capsys, error, request, note):
     assert cli.execute(run, "A stage.", []) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "out of memory" in line
-    assert "max_side" in line
+    assert all(key in line for key in ("max_side", "batch_pixels", "memory_mb"))
     if isinstance(error, MemoryError):
         note("memory that does not suffice", "traceback", "one line that names the key")
+
+
+def test_out_of_memory_names_the_batch(tmp_path, capsys, monkeypatch):
+    index = made(tmp_path, (80, 64), (80, 64))
+    features = extracted(index)
+
+    def full(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9e9")
+
+    capsys.readouterr()
+    monkeypatch.setattr(pseudo_boxes, "propose_scored", full)
+    options = ["--method", "lost", "--features", features, "--output", tmp_path / "b.json"]
+    assert pseudo_boxes.main([str(option) for option in options]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "image 1 (64×51 pixels, 16 patches) and 1 of its grid: out of memory" in line
+    monkeypatch.setattr(extract_features, "_found", full)
+    options = ["--index", index, "--weights", "random", "--architecture", "vit_tiny_patch16_224"]
+    assert extract_features.main([str(o) for o in (*options, "--output", tmp_path / "g.h5")]) == 1
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "0.png (64×51 pixels) and 1 of its size: out of memory" in line
+
+
+def test_a_photograph_larger_than_memory_is_named(tmp_path, monkeypatch):
+    def full(image):
+        raise MemoryError
+
+    made(tmp_path, (80, 64))
+    monkeypatch.setattr("PIL.Image.Image.convert", full)
+    with pytest.raises(OutOfMemory, match=r"0\.png: out of memory"):
+        read_rgb(tmp_path / "photos/0.png")
 
 
 def test_another_runtime_error_keeps_its_traceback():

@@ -27,7 +27,7 @@ def _commands(shown: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for stage, rest in re.findall(r'python "\$BBR_STAGES/(\w+)\.py" (.*)', shown):
         words = re.split(r" (?:>|2>|&&) ", rest)[0]
-        found.setdefault(stage, set()).add(re.sub(r" --threads \d+$", "", words))
+        found.setdefault(stage, set()).add(re.sub(r" --threads \d+( --memory-mb \w+)?$", "", words))
     return found
 
 

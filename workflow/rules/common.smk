@@ -20,6 +20,7 @@ from support import (
     configuration,
     given_files,
     grounding_names,
+    jobs,
     own_python,
     sections,
     sources,
@@ -27,6 +28,7 @@ from support import (
 )
 from support.artifacts import PIXELS, Training
 from support.command_line import options
+from support.jobs import logged
 from support.plans import (
     backbones,
     comparisons,
@@ -89,11 +91,6 @@ GPUS = int(
 )
 
 
-def logged(command):
-    """The command of a stage, whose messages go to the log of its job."""
-    return f"{command} --threads {{threads}} > {{log}} 2>&1"
-
-
 def with_device(command):
     """The command of a stage that computes on a GPU where there is one."""
     return logged(f"{command} --device {{resources.device}}")
@@ -104,11 +101,17 @@ def with_precision(command):
     return with_device(f"{command} --precision {{params.precision}}")
 
 
+def capped(mem_mb):
+    """Megabytes that a job asks for, no more than there are."""
+    return min(mem_mb, jobs.most_memory(config, workflow.local_exec))
+
+
 def growing(mem_mb, runtime):
     """Memory and minutes that grow with each attempt: the last one may have lacked them."""
     return {
-        "mem_mb": lambda w, attempt: mem_mb * attempt,
+        "mem_mb": lambda w, attempt: capped(mem_mb * attempt),
         "runtime": lambda w, attempt: runtime * attempt,
+        "memory_limit": jobs.memory_limit(config),
     }
 
 

@@ -42,8 +42,11 @@ rule index_dataset:
         "../../envs/stages.yaml"
     threads: THREADS
     resources:
-        mem_mb=lambda w, attempt: attempt * datasets.index_memory(config, w.dataset),
+        mem_mb=lambda w, attempt: capped(
+            attempt * datasets.index_memory(config, w.dataset)
+        ),
         runtime=lambda w, attempt: 60 * attempt,
+        memory_limit=jobs.memory_limit(config),
     params:
         files=lambda w, input: datasets.own_files(config, w.dataset),
         options=lambda w: datasets.index_options(config, w.dataset),

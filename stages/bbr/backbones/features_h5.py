@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..command_line.memory import memory_limit
 from ..data.loading import groups_of_equal
 from ..errors import InputError
 from ..storage.atomic import atomic_path
@@ -37,7 +38,8 @@ from .feature_maps import FeatureMaps
 
 SCHEMA = "bbr-features/1"
 _CHUNK_ROWS = 4096
-_KEY_BYTES = 2**30  # of the keys in memory at a time, as float32
+_KEY_BYTES = 2**30  # of the keys in memory at a time, as float32, at most
+_KEY_SHARE = 8  # one part in so many of the memory
 _CHUNK_PIXELS = 2**18
 _PER_IMAGE = {"image_id": (np.int64, ()), "image_size": (np.int32, (2,)), "grid": (np.int32, (2,))}
 
@@ -250,12 +252,14 @@ class FeatureFile(CheckedFile):
     ) -> Iterator[FeatureMaps]:
         """Every image, in batches of one grid, from windows of at most `window` images in memory.
 
-        Windows and batches are smaller where their keys would take more than `_KEY_BYTES`. Within a
-        window the order is by grid; `FeatureMaps.image_ids` says which images they are.
+        Windows and batches are smaller where their keys would take more than `_KEY_BYTES`, or than
+        their share of the memory. Within a window the order is by grid; `FeatureMaps.image_ids`
+        says which images they are.
         With `among`, only the images at these consecutive positions.
         """
         among = range(len(self)) if among is None else among
-        patches = max(1, _KEY_BYTES // (4 * self.dim))
+        held = min(_KEY_BYTES, memory_limit() // _KEY_SHARE)
+        patches = max(1, held // (4 * self.dim))
 
         def at_once(grid: tuple[int, int]) -> int:
             return max(1, min(size, patches // 4 // (grid[0] * grid[1])))

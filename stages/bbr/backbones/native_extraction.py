@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from torch import Tensor
 
 from ..command_line.cli import log
+from ..command_line.memory import naming
 from ..data.images import UnreadableImage
 from ..data.index import Index
 from ..data.loading import groups_of_equal, native_size_windows, to_tensor
@@ -28,6 +30,25 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+class Seen(Protocol):
+    """What an error says of an image."""
+
+    @property
+    def image_id(self) -> int:
+        """In the index."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels as it is seen."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+
+S = TypeVar("S", bound=Seen)
+
+
 @dataclass(frozen=True)
 class NativeImage:
     """An image as the network reads it.
@@ -36,11 +57,13 @@ class NativeImage:
         image_id: in the index.
         size: (height, width) in pixels as it is seen, shrunk to the index's max_side.
         pixels: (1, 3, H', W') float32, prepared.
+        name: of its file.
     """
 
     image_id: int
     size: tuple[int, int]
     pixels: Tensor
+    name: str
 
 
 class NativeImages:
@@ -72,7 +95,9 @@ class NativeImages:
             for _, error in failed:
                 log.warning("skipped: %s", error)
             yield [
-                NativeImage(image["id"], pixels.shape[:2], self._prepared(pixels))
+                NativeImage(
+                    image["id"], pixels.shape[:2], self._prepared(pixels), image["file_name"]
+                )
                 for image, pixels in read
                 if isinstance(pixels, np.ndarray)
             ]
@@ -99,9 +124,9 @@ def require_few(count: int, max_skipped: int, index: Index, last: object) -> Non
 
 
 def in_groups(
-    images: list[T],
-    key: Callable[[T], tuple[int, ...]],
-    batch: Callable[[list[T]], Iterable[R]],
+    images: list[S],
+    key: Callable[[S], tuple[int, ...]],
+    batch: Callable[[list[S]], Iterable[R]],
     size: Callable[[tuple[int, ...]], int],
 ) -> list[R]:
     """What `batch` gives of images with an equal key, in the order given.
@@ -109,11 +134,23 @@ def in_groups(
     Args:
         batch: a list of images to one result for each.
         size: how many images of a key at most at once.
+
+    Raises:
+        OutOfMemory: for a batch memory does not suffice; the message names it.
     """
     found: dict[int, R] = {}
     for group in groups_of_equal(range(len(images)), lambda i: key(images[i]), size):
-        found |= zip(group, batch([images[i] for i in group]), strict=True)
+        some = [images[i] for i in group]
+        with naming(partial(described, some)):
+            found |= zip(group, batch(some), strict=True)
     return [found[position] for position in range(len(images))]
+
+
+def described(images: list[S]) -> str:
+    """Images of a batch in a few words: the first, its size as it is seen, how many others."""
+    height, width = images[0].size
+    others = f" and {len(images) - 1} of its size" if len(images) > 1 else ""
+    return f"{images[0].name} ({width}×{height} pixels){others}"
 
 
 def images_at_once(patches: int, stride: int, most: int, batch_pixels: int) -> int:

@@ -233,6 +233,11 @@ class NativeState:
     grid: tuple[int, int]
     state: Tensor
 
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+        return f"image {self.image_id}"
+
 
 class FrozenStates:
     """The states of a dataset, of one file or of one for each shard, for one backbone.

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from ..errors import InputError
 from ..storage.atomic import require_writable
+from . import memory
 from .fast_import import loaded
 from .parser import build_parser, parse
 
@@ -26,11 +27,6 @@ log = logging.getLogger("bbr")
 _threads: int | None = None
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-
-_LESS_MEMORY = (
-    "give less at once: a smaller --max-side of the index (datasets.NAME.max_side), --batch-size or"
-    " --batch-pixels, or give the job more memory"
-)
 
 # What a full disk, a read-only folder or a wrong path raise: the user's to mend, not a bug.
 _USER_ERRNOS = {
@@ -55,22 +51,27 @@ def execute(
     """Parse `argv` into the options that `run` takes, call it and return the exit status.
 
     `description` heads the help; `program` is what the user typed, where that is not the script.
-    `--threads` is applied here and not passed on. 0 is success; 1 is an error that the user can
-    mend, told in one line on stderr; 130 is an interrupt. Anything else is a bug and keeps its
-    traceback.
+    `--threads` and `--memory-mb` are applied here and not passed on. 0 is success; 1 is an error
+    that the user can mend, told in one line on stderr; 130 is an interrupt. Anything else is a bug
+    and keeps its traceback.
     """
     loaded()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     # A cluster ends jobs with SIGTERM: leave through `finally`, so that no half file stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = build_parser(run, description, program)
-    parser.add_argument("--threads", type=_thread_number, help="CPU threads [all]")
+    parser.add_argument("--threads", type=_positive, help="CPU threads [all]")
+    parser.add_argument(
+        "--memory-mb", type=_positive_or_none,
+        help="memory to keep to, MB [what the machine and its control group have]",
+    )  # fmt: skip
     try:
         options, given = parse(run, parser, argv)
         if getattr(given, "output", None) is not None:
             require_writable(given.output)  # now, and not after hours of work
         if "torch" in sys.modules:
             keep_freed_memory()
+        memory.limit_memory(given.memory_mb)
         with limit_threads(given.threads):
             run(**options)
     except InputError as error:
@@ -81,29 +82,23 @@ def execute(
         where = f"{error.filename}: " if error.filename else ""
         return _fail(parser.prog, f"{where}{error.strerror}")
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not memory.is_out_of_memory(error):
             raise
-        return _fail(parser.prog, f"out of memory ({_first_line(error)}); {_LESS_MEMORY}")
+        return _fail(parser.prog, memory.explained(error))
     except KeyboardInterrupt:
         return _fail(parser.prog, "interrupted", status=130)
     return 0
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether Python's, NumPy's or torch's allocation failed, on a CPU or a GPU."""
-    words = ("out of memory", "not enough memory", "can't allocate memory")
-    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), "") or "of the machine"
-
-
-def _thread_number(text: str) -> int:
+def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return value
+
+
+def _positive_or_none(text: str) -> int | None:
+    return None if text == "none" else _positive(text)
 
 
 def _fail(program: str, message: str, status: int = 1) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from ..command_line.memory import OutOfMemory, explained
 from ..errors import InputError
 from .image_files import FORMATS, HEIF
 
@@ -57,6 +58,7 @@ def read_rgb(path: Path | str) -> np.ndarray:
     Raises:
         UnreadableImage: missing, empty, truncated, damaged, not an image, of an unsupported mode,
             or above Pillow's limit for decompression bombs.
+        OutOfMemory: it is sound, but larger than memory.
     """
     with _open_upright(path) as image:
         return _to_rgb(image)
@@ -189,8 +191,10 @@ def _open_upright(path: Path | str, turned: list[int] | None = None) -> Iterator
                 turned[0] = _orientation(image, tags)
             _turn_upright(image)
             yield image
-    except (UnreadableImage, MemoryError):
+    except UnreadableImage:
         raise
+    except MemoryError as error:
+        raise OutOfMemory(explained(error, str(path))) from error
     # Pillow's decoders raise almost any exception on damaged files, and one of them must not end a
     # run over many thousands.
     except Exception as error:

@@ -16,20 +16,21 @@ half are bound by memory. Here S is only ever multiplied by a block of 2 vectors
 3. Where it is not, Lanczos goes on from the block in float64. What is uncertain when LAPACK would
    have been as quick, or when only rounding is left, has no gap to speak of; LAPACK decides there.
 
-The matrix is stored as float32, the narrowest type in which products on a CPU are accurate to
-float32; each product reads its 4 N² bytes once, which is the limit: see benchmarks.
+Where memory does not hold a matrix for LAPACK (`PackedGraph`), Lanczos goes on for longer, and the
+vector that it ends with is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from .graphs import TwoValuedGraph, products_in_float64
 
 Accept = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -38,6 +39,8 @@ _BLOCK = 2
 # how many cycles there are, each begun where the one before ended.
 _PASSES = {torch.float32: 40, torch.float64: 8}
 _CYCLES = {torch.float32: 2, torch.float64: 4}
+# Of float64 where LAPACK is not asked after all.
+_PASSES_ALONE = 40
 _LOOK_FROM = {torch.float32: 12, torch.float64: 2}
 _LOOK_EVERY = {torch.float32: 4, torch.float64: 2}
 # Residuals below which more of the type's arithmetic gains nothing.
@@ -46,86 +49,8 @@ _ENOUGH = {torch.float32: 5e-7, torch.float64: 1e-14}
 _NOTHING_NEW = {torch.float32: 1e-6, torch.float64: 1e-14}
 # LAPACK takes about as long as the products with N / 4 vectors: no more of them are spent.
 _LAPACK_PRODUCTS = 1 / 4
-# What is kept of float64's 53 bits, relative to the largest entry of a row.
-_FLOAT64_BITS = 50
 # Below so many patches LAPACK is faster than a dozen small products.
 _DENSE_BELOW = 192
-
-
-@dataclass(frozen=True)
-class TwoValuedGraph:
-    """B graphs of N patches.
-
-    Attributes:
-        alike: (B, N, N) float32, symmetric, of zeros and ones.
-        epsilon: weight of the pairs that are 0 in `alike`.
-        degrees: (B, N) float64 row sums D of A.
-    """
-
-    alike: Tensor
-    epsilon: float
-    degrees: Tensor
-
-    @classmethod
-    def build(cls, alike: Tensor, epsilon: float) -> TwoValuedGraph:
-        """The graphs with their degrees, which are exact: counts below 2^24 are whole numbers."""
-        ones = alike.sum(dim=2).double()
-        return cls(alike, epsilon, (1 - epsilon) * ones + epsilon * alike.shape[2])
-
-    def select(self, images: Tensor) -> TwoValuedGraph:
-        """Some of the graphs."""
-        return TwoValuedGraph(self.alike[images], self.epsilon, self.degrees[images])
-
-    def trivial(self) -> Tensor:
-        """(B, N) the eigenvector of eigenvalue 1 of S, of unit length."""
-        return functional.normalize(self.degrees.sqrt(), dim=1)
-
-    def product(self, rows: Tensor) -> Tensor:
-        """(B, b, N) rows times S, in float32 or float64 arithmetic as the rows are."""
-        scale = self.degrees.rsqrt().unsqueeze(1).to(rows.dtype)
-        scaled = rows * scale
-        sums = scaled.sum(dim=2, keepdim=True)
-        alike = self._sums64(scaled) if rows.dtype == torch.float64 else self._sums(scaled)
-        return (alike * (1 - self.epsilon) + self.epsilon * sums) * scale
-
-    def _sums(self, rows: Tensor) -> Tensor:
-        """(B, b, N) float32 rows times `alike`."""
-        if rows.device.type != "cpu":
-            return rows @ self.alike
-        # Row by row the matrix streams through; for a few rows at once BLAS would copy it.
-        return torch.cat([row @ self.alike for row in rows.split(1, dim=1)], dim=1)
-
-    def _sums64(self, rows: Tensor) -> Tensor:
-        """(B, b, N) float64 rows times `alike`, by float32 products that are exact.
-
-        Rows are cut into whole numbers so short that N of them add up to less than 2^24. Their
-        sums have no rounding, in any order, and the matrix is not needed in float64.
-        """
-        bits = _bits(self.alike.shape[2])
-        unit = torch.exp2(rows.abs().amax(dim=2, keepdim=True).clamp_min(1e-300).log2().ceil())
-        sums = torch.zeros_like(rows)
-        for _ in range(_parts(self.alike.shape[2])):
-            unit = unit * 2.0**-bits
-            whole = (rows / unit).round()
-            rows = rows - whole * unit
-            sums += self._sums(whole.float()) * unit
-        return sums
-
-    def dense(self) -> Tensor:
-        """(B, N, N) float64 S."""
-        scale = self.degrees.rsqrt()
-        affinity = self.alike.double() * (1 - self.epsilon) + self.epsilon
-        return affinity * scale.unsqueeze(1) * scale.unsqueeze(2)
-
-
-def _bits(count: int) -> int:
-    """Of whole numbers so short that `count` of them add up to less than 2^24."""
-    return 24 - count.bit_length()
-
-
-def _parts(count: int) -> int:
-    """How many float32 products make one in float64."""
-    return -(-_FLOAT64_BITS // _bits(count))
 
 
 def second_eigenvectors(graph: TwoValuedGraph, accept: Accept) -> Tensor:
@@ -165,13 +90,14 @@ def lanczos_eigenvectors(graph: TwoValuedGraph, accept: Accept) -> Tensor:
     """As `second_eigenvectors`, by block Lanczos; N must be at least 2."""
     found = torch.empty_like(graph.degrees)
     left, block = torch.arange(len(found), device=found.device), _start(graph)
-    budget = _LAPACK_PRODUCTS * found.shape[1]
+    count, width = found.shape[1], block.shape[1]
+    budget, known = _LAPACK_PRODUCTS * count if graph.lapack else np.inf, False
     for dtype, cycles in _CYCLES.items():
-        price = block.shape[1] * (_parts(found.shape[1]) if dtype == torch.float64 else 1)
+        price = width * (products_in_float64(count) if dtype == torch.float64 else 1)
         last = False
         for cycle in range(cycles):
-            room = (found.shape[1] - 1) // block.shape[1]  # with less of it, vectors may be missed
-            passes = min(_PASSES[dtype], int(budget / price), room)
+            room = (count - 1) // width  # with less of it, vectors may be missed
+            passes = int(min(_passes(dtype, graph.lapack), budget // price, room))
             if last or passes < _LOOK_FROM[dtype]:
                 break
             values, block, done, last = _cycle(graph, block.to(dtype), passes)
@@ -181,12 +107,19 @@ def lanczos_eigenvectors(graph: TwoValuedGraph, accept: Accept) -> Tensor:
                 continue
             y, error = _checked(graph, values, block)
             found[left] = y
+            known = True
             uncertain = ~accept(left, y, error)
             left, block, graph = left[uncertain], block[uncertain], graph.select(uncertain)
             if not len(left):
                 return found
-    found[left] = dense_eigenvectors(graph)
+    if graph.lapack or not known:
+        found[left] = dense_eigenvectors(graph)
     return found
+
+
+def _passes(dtype: torch.dtype, lapack: bool) -> int:
+    """Products of one cycle at most."""
+    return _PASSES[dtype] if lapack or dtype == torch.float32 else _PASSES_ALONE
 
 
 def _start(graph: TwoValuedGraph) -> Tensor:

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..command_line.memory import memory_limit
 from .components import component_at, mask_boxes
-from .eigensolver import TwoValuedGraph, second_eigenvectors
+from .eigensolver import second_eigenvectors
+from .graphs import DenseGraph, PackedGraph, TwoValuedGraph
 
 # Entries of y that differ by less than this part of the largest are equal: what a dense solver
 # makes of them is rounding. The first patch is then the seed, and none is above the mean.
@@ -19,10 +21,17 @@ _TIE = 1e-9
 # Entries of the matrices that are worked on at once: what fits a CPU's cache, or a GPU's memory.
 _AT_ONCE = {"cpu": 2**22, "cuda": 2**28}
 _BLOCKS = 4
+# Bytes of a graph of N patches for each of its N² pairs: A, and what LAPACK makes of it in float64.
+_DENSE_BYTES = 40
+_OTHER_BYTES = 10**9  # Python, torch, features
 
 
 def affinity_graph(
-    features: Tensor, threshold: float, epsilon: float, found: Tensor | None = None
+    features: Tensor,
+    threshold: float,
+    epsilon: float,
+    found: Tensor | None = None,
+    packed: bool = False,
 ) -> TwoValuedGraph:
     """A of equation 16: 1 where the cosine is above the threshold, ε elsewhere.
 
@@ -32,23 +41,41 @@ def affinity_graph(
     Args:
         features: (B, N, d) float32.
         found: (B, N) bool or None.
+        packed: keep it in a thirtieth of the memory.
     """
-    batch, count, _ = features.shape
     units = functional.normalize(features, dim=2)
-    alike = features.new_empty(batch, count, count)
+    kept = None if found is None else (~found).to(features.dtype)
+
+    def alike(rows: slice, columns: slice) -> Tensor:
+        block = (units[:, rows] @ units[:, columns].mT > threshold).to(features.dtype)
+        if kept is not None:
+            block *= kept[:, rows].unsqueeze(2) * kept[:, columns].unsqueeze(1)
+        return block
+
+    batch, count, _ = features.shape
+    if packed:
+        return PackedGraph.build((batch, count), alike, epsilon, features.device)
+    whole = features.new_empty(batch, count, count)
     size = -(-count // _BLOCKS)
     # Half of the products, mirrored: faster, and symmetric whatever the order of summation.
     for start in range(0, count, size):
         rows = slice(start, start + size)
-        block = (units[:, rows] @ units[:, start:].mT > threshold).to(features.dtype)
+        block = alike(rows, slice(start, count))
         own = block[:, :, :size]
         block[:, :, :size] = torch.maximum(own, own.mT)
-        alike[:, rows, start:] = block
-        alike[:, start + size :, rows] = block[:, :, size:].mT
-    if found is not None:
-        kept = (~found).to(features.dtype)
-        alike *= kept.unsqueeze(1) * kept.unsqueeze(2)
-    return TwoValuedGraph.build(alike, epsilon)
+        whole[:, rows, start:] = block
+        whole[:, start + size :, rows] = block[:, :, size:].mT
+    return DenseGraph.build(whole, epsilon)
+
+
+def fits_dense(count: int, device: torch.device) -> bool:
+    """Whether the graph of so many patches fits into memory as a dense matrix, for LAPACK too.
+
+    So many only by the limit, not by what is free: boxes are not to hang on other processes.
+    """
+    if device.type == "cuda":
+        return _DENSE_BYTES * count**2 <= torch.cuda.mem_get_info(device)[1]
+    return _DENSE_BYTES * count**2 + _OTHER_BYTES <= memory_limit()
 
 
 def tokencut_vectors(
@@ -106,11 +133,12 @@ def _cuts(
     """y (B, N) float64, 1 at the seed, and the seeds (B,), a few images at a time."""
     count = features.shape[1]
     size = max(1, _AT_ONCE.get(features.device.type, 2**22) // count**2)
+    packed = not fits_dense(count, features.device)
     parts = []
     for start in range(0, len(features), size):
         some = slice(start, start + size)
         known = None if found is None else found[some]
-        graph = affinity_graph(features[some], threshold, epsilon, known)
+        graph = affinity_graph(features[some], threshold, epsilon, known, packed)
 
         def certain(
             images: Tensor, y: Tensor, error: Tensor, known: Tensor | None = known

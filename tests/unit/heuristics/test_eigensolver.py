@@ -6,7 +6,8 @@ import torch
 from literal import cut_vector
 
 from bbr.heuristics import eigensolver
-from bbr.heuristics.eigensolver import TwoValuedGraph, dense_eigenvectors, lanczos_eigenvectors
+from bbr.heuristics.eigensolver import dense_eigenvectors, lanczos_eigenvectors
+from bbr.heuristics.graphs import DenseGraph, products_in_float64
 
 EPSILON = 1e-5
 
@@ -16,7 +17,7 @@ def random_graph(count=250, batch=3, seed=0):
     generator = torch.Generator().manual_seed(seed)
     places = torch.rand(batch, count, generator=generator).sort(dim=1).values
     near = (places.unsqueeze(1) - places.unsqueeze(2)).abs() < 0.1
-    return TwoValuedGraph.build(near.float(), EPSILON)
+    return DenseGraph.build(near.float(), EPSILON)
 
 
 def test_degrees_are_the_row_sums():
@@ -83,7 +84,7 @@ def test_groups_joined_by_epsilon_exhaust_the_space_and_keep_the_basis_orthonorm
 ):
     """A few groups of equal patches: after as many products nothing is left but rounding."""
     labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    graph = TwoValuedGraph.build((labels == labels[:, None]).float()[None], EPSILON)
+    graph = DenseGraph.build((labels == labels[:, None]).float()[None], EPSILON)
     exact = torch.from_numpy(cut_vector(graph.alike[0].numpy() > 0, EPSILON))
     errors = []
 
@@ -98,18 +99,18 @@ def test_groups_joined_by_epsilon_exhaust_the_space_and_keep_the_basis_orthonorm
 
 def test_products_are_within_the_price_of_lapack(monkeypatch):
     spent = []
-    own = TwoValuedGraph._sums
+    own = DenseGraph._sums
     monkeypatch.setattr(
-        TwoValuedGraph, "_sums", lambda self, rows: spent.append(rows.shape[1]) or own(self, rows)
+        DenseGraph, "_sums", lambda self, rows: spent.append(rows.shape[1]) or own(self, rows)
     )
     graph = random_graph(batch=1, count=1000)
     lanczos_eigenvectors(graph, lambda images, y, error: torch.zeros(1, dtype=torch.bool))
-    looks = 6 * eigensolver._parts(1000)  # one float64 product each
+    looks = 6 * products_in_float64(1000)  # one float64 product each
     assert 100 < sum(spent) <= 1000 / 4 + looks
 
 
 def test_without_a_gap_lapack_decides():
-    graph = TwoValuedGraph.build(torch.ones(2, 200, 200), EPSILON)
+    graph = DenseGraph.build(torch.ones(2, 200, 200), EPSILON)
     y = lanczos_eigenvectors(graph, lambda images, y, error: torch.zeros(len(y), dtype=torch.bool))
     assert torch.equal(y, dense_eigenvectors(graph))
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from bbr.backbones.build import load_backbone
 from bbr.heuristics import eigensolver
+from bbr.heuristics.graphs import DenseGraph
 from bbr.heuristics.tokencut import affinity_graph, tokencut_boxes, tokencut_masks, tokencut_vectors
 
 THRESHOLD, EPSILON = 0.21, 1e-5
@@ -201,7 +202,7 @@ def test_two_parts_of_nearly_one_size(weak, lanczos):
     for edge in range(weak + 1):
         similar[10 + edge, 95 + edge] = similar[95 + edge, 10 + edge] = 1
     expected = cut_vector(similar > 0, EPSILON)
-    graph = eigensolver.TwoValuedGraph.build(torch.from_numpy(similar)[None], EPSILON)
+    graph = DenseGraph.build(torch.from_numpy(similar)[None], EPSILON)
     y = eigensolver.second_eigenvectors(graph, lambda i, y, error: error.amax(dim=1) < 1e-9)
     y = y[0].numpy()
     assert cut_box(y, (10, 13)) == cut_box(expected, (10, 13))
