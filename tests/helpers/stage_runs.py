@@ -94,6 +94,14 @@ STAGES = {
     ),
     "compare_metrics": ("comparison.json", "--baseline {evaluate} --candidate {evaluate}"),
     "tabulate_metrics": ("table.csv", "--table 4 --metrics {evaluate}"),
+    "select_boxes": (
+        "boxes.json",
+        "--index {render_scenes} --boxes {merge_boxes} --min-score 0.2",
+    ),
+    "draw_box_page": (
+        "page.html",
+        "--index {render_scenes} --boxes {merge_boxes} --thumbnails {folder}/thumbnails",
+    ),
     "draw_boxes": ("sheet.png", "--index {render_scenes} --boxes {merge_boxes} --count 6"),
     "propose_regions": ("boxes.json", "--method edge_boxes --index {render_scenes}"),
     "discover_objects": (

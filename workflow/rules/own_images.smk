@@ -5,6 +5,7 @@ rule draw_own_boxes:
     """Boxes of the user's own photographs, and a contact sheet of them."""
     input:
         unpack(lambda w: own_images.boxes(config)),
+        select_code=code("select_boxes"),
         code=code("draw_boxes"),
     output:
         boxes="results/mine/boxes.json",
@@ -26,13 +27,43 @@ rule draw_own_boxes:
         before=lambda w, input: input.get("before", ""),
         refined=file_options("refined"),
         names=own_images.box_names(config),
+        min_score=config["min_score"],
         options=options(config["figures"]["boxes"]),
     shell:
-        # What it prints is for the user: what came of refinement.
-        '(python "$BBR_STAGES/draw_boxes.py" --index {input.index} --boxes {params.before} {input.boxes}'
-        " {params.names} {params.options} {params.refined} --output {output.sheet}"
-        " --threads {threads}"
-        " && cp {input.meta} {output.meta} && cp {input.boxes} {output.boxes}) 2> {log}"
+        # What they print is for the user: photographs without a box, and what came of refinement.
+        '(python "$BBR_STAGES/select_boxes.py" --index {input.index} --boxes {input.boxes}'
+        " --min-score {params.min_score} --output {output.boxes} --threads {threads}"
+        ' && python "$BBR_STAGES/draw_boxes.py" --index {input.index} --boxes {params.before}'
+        " {output.boxes} {params.names} {params.options} {params.refined} --output {output.sheet}"
+        " --threads {threads}) 2> {log}"
+
+
+rule draw_own_page:
+    """All of the user's own photographs with their boxes, from the least certain on."""
+    input:
+        unpack(lambda w: own_images.page(config)),
+        code=code("draw_box_page"),
+    output:
+        page="results/mine/boxes.html",
+        thumbnails=directory("results/mine/thumbnails"),
+    log:
+        "results/logs/mine/draw_own_page.log",
+    benchmark:
+        "results/benchmarks/mine/draw_own_page.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    resources:
+        **growing(mem_mb=2000, runtime=60),
+    params:
+        before=lambda w, input: input.get("before", ""),
+        names=own_images.box_names(config),
+        options=options(config["figures"]["box_page"]),
+    shell:
+        logged(
+            'python "$BBR_STAGES/draw_box_page.py" --index {input.index} --boxes {params.before}'
+            " {input.boxes} {params.names} {params.options} --thumbnails {output.thumbnails}"
+            " --output {output.page}"
+        )
 
 
 rule list_own_groundings:

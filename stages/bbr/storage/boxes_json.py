@@ -30,6 +30,7 @@ def write_boxes(
     records: Iterable[Record],
     provenance: dict[str, Any],
     skipped: Sequence[dict[str, Any]] = (),
+    without: Sequence[dict[str, Any]] | None = None,
 ) -> None:
     """Write `boxes.json` and `boxes.meta.json`.
 
@@ -42,6 +43,7 @@ def write_boxes(
         records: COCO results; `category_id` may be left out and is then 1 (class-agnostic).
         provenance: as `provenance.provenance` returns it.
         skipped: [{"image_id", "reason"}], images that could not be read.
+        without: [{"image_id", "file_name"}], images without a box, where that is to be told.
 
     Raises:
         InputError: a box is not finite or has a negative size, or `path` cannot be written.
@@ -53,6 +55,7 @@ def write_boxes(
         "provenance": provenance,
         "skipped": list(skipped),
         "boxes_sha256": hashlib.sha256(content).hexdigest(),
+        **({} if without is None else {"without_boxes": list(without)}),
     }
     write_json(meta_path(path), meta)
     write_bytes(path, content)

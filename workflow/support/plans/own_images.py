@@ -41,6 +41,17 @@ def boxes(config: Config) -> dict[str, Any]:
     }
 
 
+def page(config: Config) -> dict[str, Any]:
+    """The index and the boxes of the photographs as `results/mine` has them; and f's own.
+
+    Raises:
+        SystemExit: the photographs are not named.
+    """
+    left_out = ("refined",)  # of which the sheet's job tells
+    kept = {key: path for key, path in boxes(config).items() if key not in left_out}
+    return {**kept, **_boxes(f"results/{MINE}")}
+
+
 def box_names(config: Config) -> str:
     """The option for what the boxes are called in the sheet: f's, if there are others, first."""
     label, cad = config["heuristics"][config["method"]]["label"], " + CAD"

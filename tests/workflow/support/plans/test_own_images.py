@@ -15,7 +15,7 @@ from bbr.command_line.parser import build_parser, parse
 
 def test_without_photographs_the_run_ends_with_a_line_that_asks_for_them() -> None:
     config = small_configuration()
-    for plan in (own_images.boxes, own_images.phrases, own_images.descriptions):
+    for plan in (own_images.boxes, own_images.page, own_images.phrases, own_images.descriptions):
         with pytest.raises(SystemExit, match="--config images=PATH"):
             plan(config)
     config["images"] = "photos"
@@ -33,6 +33,12 @@ def test_files() -> None:
         "meta": "results/mine/vit/lost/boxes.meta.json",
     }
     assert own_images.box_names(config) == "--names LOST"
+    assert own_images.page(config) == {
+        "index": "results/mine/index.json",
+        "images": "photos",
+        "boxes": "results/mine/boxes.json",
+        "meta": "results/mine/boxes.meta.json",
+    }
     assert own_images.phrases(config)["heatmaps"] == "results/mine/grounding/g.b/heatmaps.h5"
     assert own_images.descriptions(config) == {
         "descriptions": "results/mine/wwbl/descriptions.json",
@@ -58,6 +64,8 @@ def test_refined_boxes_beside_f_s_own() -> None:
         "refined": f"results/mine/vit/lost/default/seed{seed}/refined.safetensors",
     }
     assert own_images.box_names(config) == "--names 'LOST, f' 'LOST, f^h + CAD'"
+    assert own_images.page(config)["before"] == "results/mine/vit/lost/boxes.json"
+    assert own_images.page(config)["boxes"] == "results/mine/boxes.json"
     config["discovery"]["refinement"]["select"] = "last"  # then no states are compared
     assert "refined" not in own_images.boxes(config)
     config["method"] = "selective_search"
