@@ -15,12 +15,19 @@ from PIL import Image
 
 from bbr.backbones.features_h5 import FeatureFile, create_features
 from bbr.backbones.native_extraction import images_at_once
-from bbr.command_line import cli
+from bbr.command_line import cli, memory
 from bbr.command_line.memory import OutOfMemory
 from bbr.data import loading
 from bbr.data.images import read_rgb
 from bbr.data.index import load_index
-from bbr.heuristics import lost
+from bbr.heuristics import lost, tokencut
+
+
+@pytest.fixture
+def limited():
+    """Keep to so many megabytes, until the test has ended."""
+    yield memory.limit_memory
+    memory.limit_memory(None)
 
 
 def made(folder, *sides, max_side=64):
@@ -45,9 +52,9 @@ def extracted(index, *options):
     return output
 
 
-def boxes(features, method):
+def boxes(features, method, *options):
     output = features.with_name("boxes.json")
-    arguments = ["--method", method, "--features", features, "--output", output]
+    arguments = ["--method", method, "--features", features, "--output", output, *options]
     assert pseudo_boxes.main([str(a) for a in arguments]) == 0
     return [record["bbox"] for record in json.loads(output.read_text())]
 
@@ -74,6 +81,33 @@ def test_the_index_says_to_what_images_are_shrunk(tmp_path):
 )
 def test_batches_are_counted_in_pixels(patches, stride, expected):
     assert images_at_once(patches, stride, most=32, batch_pixels=2**23) == expected
+
+
+@pytest.mark.parametrize(("megabytes", "expected"), [(4000, 8), (2000, 2), (500, 1)])
+def test_batches_are_smaller_where_memory_is(limited, megabytes, expected):
+    limited(megabytes)
+    assert images_at_once(4096, 16, most=32, batch_pixels=2**23) == expected
+
+
+@pytest.mark.parametrize("method", ["tokencut", "lost"])
+def test_a_graph_that_does_not_fit_into_memory(tmp_path, monkeypatch, method, note):
+    features = extracted(made(tmp_path, (640, 320), (400, 300), max_side=400))
+    expected = boxes(features, method)
+    monkeypatch.setattr(tokencut, "affinity_graph", only_packed(tokencut.affinity_graph))
+    assert boxes(features, method, "--memory-mb", 1) == expected
+    if method == "tokencut":
+        note("a graph of patches that does not fit into memory", "out of memory",
+             "kept as bits, the same boxes")  # fmt: skip
+
+
+def only_packed(own):
+    """The function that makes a graph, which is to be asked for packed ones."""
+
+    def make(*arguments):
+        assert arguments[-1] is True
+        return own(*arguments)
+
+    return make
 
 
 def test_windows_are_counted_in_pixels(monkeypatch):
@@ -119,7 +153,7 @@ def test_rows_of_lost_in_blocks(monkeypatch, products):
         RuntimeError("CUDA out of memory. Tried to allocate 4 GiB"),
     ],
 )
-def test_out_of_memory_is_one_line(capsys, error, request, note):
+def test_out_of_memory_is_one_line(capsys, error):
     def run() -> None:
         raise error
 
@@ -127,11 +161,9 @@ def test_out_of_memory_is_one_line(capsys, error, request, note):
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "out of memory" in line
     assert all(key in line for key in ("max_side", "batch_pixels", "memory_mb"))
-    if isinstance(error, MemoryError):
-        note("memory that does not suffice", "traceback", "one line that names the key")
 
 
-def test_out_of_memory_names_the_batch(tmp_path, capsys, monkeypatch):
+def test_out_of_memory_names_the_batch(tmp_path, capsys, monkeypatch, note):
     index = made(tmp_path, (80, 64), (80, 64))
     features = extracted(index)
 
@@ -149,10 +181,12 @@ def test_out_of_memory_names_the_batch(tmp_path, capsys, monkeypatch):
     assert extract_features.main([str(o) for o in (*options, "--output", tmp_path / "g.h5")]) == 1
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert "0.png (64×51 pixels) and 1 of its size: out of memory" in line
+    now = "one line that names the image or batch, what was asked for, and the keys"
+    note("memory that does not suffice", "traceback", now)
 
 
 def test_a_photograph_larger_than_memory_is_named(tmp_path, monkeypatch):
-    def full(image):
+    def full(*_):
         raise MemoryError
 
     made(tmp_path, (80, 64))

@@ -48,6 +48,7 @@ from support.plans import (
 )
 
 STAGES = code_tracking.announce_stages()
+jobs.announce_reasons()
 
 try:
     configuration.complete(

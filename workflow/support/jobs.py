@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -15,10 +16,15 @@ from bbr.command_line.memory import MB, available_memory
 # Bash's status of a command that SIGKILL ended; such a command cannot say anything itself.
 _KILLED = 137
 _WHY = (
-    "rule {rule}: killed (SIGKILL), most likely since the machine had no memory left: shrink the"
-    " images (max_side), give less at once (batch_pixels, batch_size), allow more (memory_mb) or"
-    " run fewer jobs at once (--cores); log: {log}"
+    "killed (SIGKILL), most likely since the machine had no memory left: shrink the images"
+    " (max_side), give less at once (batch_pixels, batch_size), allow more (memory_mb) or run fewer"
+    " jobs at once (--cores)"
 )
+
+
+def announce_reasons() -> None:
+    """Put what is said of killed jobs into the environment of the rules' commands."""
+    os.environ["BBR_KILLED"] = _WHY
 
 
 def logged(command: str) -> str:
@@ -26,7 +32,7 @@ def logged(command: str) -> str:
 
     A job that was killed is told of in one line, in its log and where Snakemake runs.
     """
-    told = f'echo "{_WHY}" | tee -a {{log}} >&2'
+    told = 'echo "rule {rule}: $BBR_KILLED; log: {log}" | tee -a {log} >&2'
     return (
         f"{command} --threads {{threads}} --memory-mb {{resources.memory_limit}} > {{log}} 2>&1"
         f" || {{{{ code=$?; [ $code -ne {_KILLED} ] || {told}; exit $code; }}}}"

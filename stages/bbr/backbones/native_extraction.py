@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from ..command_line.cli import log
-from ..command_line.memory import naming
+from ..command_line.memory import memory_limit, naming
 from ..data.images import UnreadableImage
 from ..data.index import Index
 from ..data.loading import groups_of_equal, native_size_windows, to_tensor
@@ -26,6 +26,9 @@ from .base import Backbone
 WINDOW = 64  # images at most
 # A patch of a transformer takes as much memory however few pixels it has.
 _PATCH_PIXELS = 128
+# What a small transformer takes for each pixel that it sees, beside Python, torch and the images.
+_PIXEL_BYTES = 256
+_OTHER_BYTES = 13 * 10**8
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -159,10 +162,12 @@ def images_at_once(patches: int, stride: int, most: int, batch_pixels: int) -> i
     Args:
         stride: side of a patch in pixels of the network's input.
         most: images, however small.
-        batch_pixels: of all of them together; patches of fewer than 128 pixels count as so many.
+        batch_pixels: of all of them together, or as many as the memory allows; patches of fewer
+            than 128 pixels count as so many.
     """
     pixels = patches * max(stride**2, _PATCH_PIXELS)
-    return max(1, min(most, batch_pixels // pixels))
+    fit = max(0, memory_limit() - _OTHER_BYTES) // _PIXEL_BYTES
+    return max(1, min(most, min(batch_pixels, fit) // pixels))
 
 
 def while_writing(

@@ -84,11 +84,12 @@ _STYLE = """
 :root { color-scheme: light dark; font: 16px/1.45 system-ui, sans-serif; }
 body { margin: 0 auto; max-width: 72rem; padding: 1rem; }
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; }
-ol { list-style: none; margin: 1.5rem 0; padding: 0; }
-li.photograph { margin: 0 0 1.5rem; content-visibility: auto; contain-intrinsic-size: auto 24rem; }
+ol { list-style: none; margin: 1.5rem 0; padding: 0; display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, var(--sets) * 21rem), 1fr)); }
+li.photograph { padding: .3rem; content-visibility: auto; contain-intrinsic-size: auto 24rem; }
 h2 { font-size: 1.05rem; margin: 0 0 .4rem; overflow-wrap: anywhere; }
 a:focus { outline: 3px solid; outline-offset: 2px; }
-.sets { display: flex; flex-wrap: wrap; gap: 1rem; }
+.sets { display: flex; gap: 1rem; }
 figure { margin: 0; flex: 0 1 30rem; min-width: 0; }
 .picture { position: relative; }
 .picture img { display: block; width: 100%; height: auto; }
@@ -135,7 +136,7 @@ _PAGE = """<!DOCTYPE html>
 <kbd>k</kbd>, or the arrow keys, go to the next and back; <kbd>Enter</kbd> opens the photograph.</p>
 </header>
 <main>
-<ol>
+<ol style="--sets: {{ names | length }}">
 {% for shown in photographs %}
 <li class="photograph">
 <h2><a href="{{ shown.file | address }}">{{ shown.name }}</a></h2>

@@ -18,6 +18,7 @@ def run(command: str, log: Path) -> subprocess.CompletedProcess[str]:
     class Resources:
         memory_limit = "none"
 
+    jobs.announce_reasons()
     text = jobs.logged(command).format(threads=1, resources=Resources, log=log, rule="cut")
     shell = ["bash", "-c", f"set -euo pipefail; {text}"]
     return subprocess.run(shell, capture_output=True, text=True)
