@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from .. import estimate
 from ..artifacts import Training, cad_boxes, refined_backbone
 from ..command_line import options
 from ..configuration import MINE, patch_heuristics
+from ..fingerprints import RECORDS
 from ..given_files import optional_file
 from ..sections import Config, variant_section
 from . import datasets
@@ -50,6 +55,19 @@ def page(config: Config) -> dict[str, Any]:
     left_out = ("refined",)  # of which the sheet's job tells
     kept = {key: path for key, path in boxes(config).items() if key not in left_out}
     return {**kept, **_boxes(f"results/{MINE}")}
+
+
+def announce(config: Config, jobs: Iterable[Any], cores: int | None) -> None:
+    """Say on stderr how many photographs there are, and how long their boxes will take.
+
+    Nothing, where their features are not among the jobs.
+    """
+    record = Path(RECORDS, f"{MINE}.json")
+    if config["images"] is None or not estimate.will_extract(jobs, config["backbone"]):
+        return
+    if record.is_file():
+        names = estimate.names_in(json.loads(record.read_bytes()))
+        print(estimate.line(config, names, cores), file=sys.stderr, flush=True)
 
 
 def box_names(config: Config) -> str:

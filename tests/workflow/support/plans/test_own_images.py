@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import train_detector
@@ -92,3 +94,21 @@ def test_the_configured_number_of_photographs_comes_last(repository: Repository)
         words = shlex.split(command.split(" --threads ")[0].partition('.py" ')[2])
         chosen, _ = parse(train_detector.run, parser, words)
         assert chosen["targets"].min_images == 7
+
+
+def test_how_long_it_will_take_is_said_where_features_are_to_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = small_configuration() | {"images": "photos", "threads": 1}
+    config["datasets"]["mine"] = {"format": "folder", "source": "photos", "shards": 1}
+    wildcards = SimpleNamespace(dataset="mine", backbone="vit")
+    job = SimpleNamespace(rule=SimpleNamespace(name="extract_features"), wildcards=wildcards)
+    own_images.announce(config, [job], 2)  # nothing is known of the folder
+    (tmp_path / "results/sources").mkdir(parents=True)
+    (tmp_path / "results/sources/mine.json").write_text('{"files": {"image/a.jpg": ""}}')
+    own_images.announce(config, [], 2)
+    own_images.announce(config | {"images": None}, [job], 2)
+    assert capsys.readouterr().err == ""
+    own_images.announce(config, [job], 2)
+    assert capsys.readouterr().err == "1 photograph\n"
