@@ -73,10 +73,11 @@ def _refuse_torch_file(path: Path | str) -> None:
     """Name what turns published weights into a file of ours, and why a file does not open."""
     try:
         with open(path, "rb") as file:
-            start = file.read(2)
+            start = file.read(9)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    if start == b"PK" or start[:1] == b"\x80":  # torch's zip, and pickles
+    # torch's zip, and pickles; the length of a header may begin likewise, but "{" follows it.
+    if (start[:2] == b"PK" or start[:1] == b"\x80") and start[8:] != b"{":
         raise InputError(
             f"{path}: a torch file, not safetensors; make one of it: python"
             f" stages/import_weights.py --file {path} --kind ... --output FILE.safetensors"

@@ -57,6 +57,12 @@ class TestRoundTrip:
         assert torch.equal(tensors["x"], torch.ones(2))
         assert metadata == {"format": "pt"}
 
+    def test_a_header_s_length_may_begin_as_a_pickle_does(self, tmp_path):
+        path = tmp_path / "f.safetensors"
+        for length in range(0, 256, 8):  # headers are of whole eight bytes: each end, 0x80 too
+            save_file({"x": torch.ones(2)}, path, {"pad": "." * length})
+            assert torch.equal(read_tensors(path)[0]["x"], torch.ones(2))
+
     def test_gradients_and_shared_memory_do_not_matter(self, tmp_path):
         weight = torch.ones(2, 2, requires_grad=True)
         write_tensors(tmp_path / "w.safetensors", {"x": weight, "y": weight.T}, {})
