@@ -16,17 +16,15 @@ import torch
 from torch import Tensor
 
 from bbr.command_line import cli
-from bbr.command_line.devices import device_name, seed_everything
+from bbr.command_line.devices import seed_everything
 from bbr.data.augmentation import flip_images
 from bbr.data.index import load_index
 from bbr.data.loading import SquareImages
 from bbr.move.inpainting import hide_patches, reconstruction_loss
 from bbr.move.masked_autoencoder import AutoencoderSpec, MaskedAutoencoder, save_autoencoder
-from bbr.options import option, recorded
-from bbr.storage.provenance import provenance
-from bbr.training.checkpoint import Checkpoint
+from bbr.options import all_recorded, option
 from bbr.training.distributed import launch
-from bbr.training.loop import batch_indices, optimize, step_generator
+from bbr.training.plan import plan_training
 from bbr.training.run_options import TrainingOptions
 from bbr.training.schedule import Schedule
 
@@ -66,12 +64,9 @@ def run(
     fabric = launch(training.device, training.precision)
     seed_everything(training.seed)
     autoencoder = MaskedAutoencoder(spec)
-    parameters = {
-        "inpainter": vars(spec), "schedule": recorded(schedule), "hidden": task.hidden,
-        "seed": training.seed, "precision": training.precision,
-    }  # fmt: skip
-    record = provenance(
-        "pretrain_inpainter", parameters, {"index": files.index}, device_name(fabric.device)
+    parameters, sources = all_recorded(task, inpainter=spec), {"index": files.index}
+    plan = plan_training(
+        "pretrain_inpainter", fabric, files.output, schedule, training, parameters, sources
     )
     images = SquareImages(load_index(files.index), spec.image_size)
     trained = [p for p in autoencoder.parameters() if p.requires_grad]
@@ -82,17 +77,15 @@ def run(
     model.mark_forward_method("reconstruct")
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
-        generator = step_generator(training.seed, step)
-        chosen = batch_indices(len(images), schedule.batch_size, training.seed, step)
+        generator, chosen = plan.generator(step), plan.indices(len(images), step)
         pixels = fabric.to_device(flip_images(images.batch(chosen), generator)).float() / 255
         kept = hide_patches(len(pixels), spec.side, task.hidden, generator)
         drawn = model.reconstruct(pixels, fabric.to_device(kept))
         yield reconstruction_loss(drawn.float(), pixels, kept, spec)
 
-    checkpoint = Checkpoint(files.output, record, training.checkpoint_seconds)
-    optimize(model, loss, optimizer, schedule, checkpoint, fabric, "steps of the inpainter")
-    save_autoencoder(files.output, autoencoder, record)
-    checkpoint.discard()
+    plan.optimize(fabric, model, optimizer, loss, "steps of the inpainter")
+    save_autoencoder(files.output, autoencoder, plan.record)
+    plan.checkpoint.discard()
 
 
 def main(argv: list[str] | None = None) -> int:

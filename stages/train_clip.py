@@ -21,16 +21,14 @@ from torch.nn import functional
 from bbr.clip.network import PREFIX, Clip, new_small_clip, prompt, save_small_clip
 from bbr.clip.small_network import SmallClipSpec, words_of
 from bbr.command_line import cli
-from bbr.command_line.devices import device_name, seed_everything
+from bbr.command_line.devices import seed_everything
 from bbr.data.index import Index, load_index
 from bbr.data.loading import SquareImages
 from bbr.grounding.batches import observe_images
 from bbr.grounding.texts import Entry, by_image, draw_entry, entries
-from bbr.options import option, recorded
-from bbr.storage.provenance import provenance
-from bbr.training.checkpoint import Checkpoint
+from bbr.options import option
 from bbr.training.distributed import launch
-from bbr.training.loop import batch_indices, optimize, step_generator
+from bbr.training.plan import plan_training
 from bbr.training.run_options import TrainingOptions
 from bbr.training.schedule import Schedule
 
@@ -74,22 +72,19 @@ def run(
     seen = torch.cat([_observe(dataset, clip, fabric) for dataset in datasets])
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
-        generator = step_generator(training.seed, step)
-        chosen = batch_indices(len(choices), schedule.batch_size, training.seed, step)
+        generator, chosen = plan.generator(step), plan.indices(len(choices), step)
         texts = [prompt(_text(choices[i], generator)) for i in chosen.tolist()]
         planes = fabric.to_device(seen[chosen])
         yield {"total": wrapped(planes, fabric.to_device(clip.tokenize(texts)))}
 
-    parameters = {
-        "clip": {k: v for k, v in vars(spec).items() if k != "vocabulary"},
-        "schedule": recorded(schedule), "seed": training.seed, "precision": training.precision,
-    }  # fmt: skip
+    known = {name: value for name, value in vars(spec).items() if name != "vocabulary"}
     sources = {f"index{i}": path for i, path in enumerate(files.index)}
-    record = provenance("train_clip", parameters, sources, device_name(fabric.device))
-    checkpoint = Checkpoint(files.output, record, training.checkpoint_seconds)
-    optimize(wrapped, loss, optimizer, schedule, checkpoint, fabric, "training steps of CLIP")
-    save_small_clip(files.output, clip, record)
-    checkpoint.discard()
+    plan = plan_training(
+        "train_clip", fabric, files.output, schedule, training, {"clip": known}, sources
+    )
+    plan.optimize(fabric, wrapped, optimizer, loss, "training steps of CLIP")
+    save_small_clip(files.output, clip, plan.record)
+    plan.checkpoint.discard()
 
 
 def _observe(dataset: Index, clip: Clip, fabric: Fabric) -> Tensor:

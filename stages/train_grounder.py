@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bbr.clip.network import ClipOptions
 from bbr.command_line import cli
-from bbr.command_line.devices import device_name, seed_everything
+from bbr.command_line.devices import seed_everything
 from bbr.data.index import load_index
 from bbr.data.loading import SquareImages
 from bbr.grounding.batches import GroundingBatches, Mirroring
@@ -26,17 +26,13 @@ from bbr.grounding.losses import GroundingWeights, SimilarityOptions
 from bbr.grounding.network import Grounder, GrounderSpec, initialize_trunk, save_grounder
 from bbr.grounding.objective import GroundingObjective
 from bbr.grounding.texts import by_image, entries
-from bbr.options import option, recorded
-from bbr.storage.provenance import provenance
-from bbr.training.checkpoint import Checkpoint
+from bbr.options import all_recorded, option
 from bbr.training.distributed import launch
-from bbr.training.loop import batch_indices, optimize, step_generator
+from bbr.training.plan import plan_training
 from bbr.training.run_options import TrainingOptions
 from bbr.training.schedule import Clipping, Schedule
 
 OPTIMIZERS = ("sgd", "adam")
-
-
 SCHEDULE = Schedule(steps=30000, batch_size=32, lr=1.2e-3)
 
 
@@ -83,16 +79,14 @@ def run(
     grounder = Grounder(replace(spec, text_dim=text_dim))
     initialize_trunk(grounder, files.init)
     init_file = None if files.init in ("imagenet", "random") else files.init
-    parameters = {
-        **clip.recorded(), "grounder": vars(grounder.spec),
-        "init": files.init if init_file is None else "file", **vars(descent),
-        "schedule": recorded(schedule), "loss": vars(weights), "seed": training.seed,
-        "precision": training.precision,
-        **recorded(clipping), **recorded(similarity), **recorded(seeing),
-    }  # fmt: skip
     fabric = launch(training.device, training.precision)
+    parameters = all_recorded(
+        clip, descent, similarity, seeing, grounder=grounder.spec, loss=weights
+    ) | {"init": files.init if init_file is None else "file"}
     sources = {"index": files.index, "clip": clip.file, "init": init_file}
-    record = provenance("train_grounder", parameters, sources, device_name(fabric.device))
+    plan = plan_training(
+        "train_grounder", fabric, files.output, schedule, training, parameters, sources, clipping
+    )
     dataset = load_index(files.index)
     model = GroundingObjective(grounder, network, weights, similarity=similarity.similarity).train()
     wrapped, optimizer = fabric.setup(model, _optimizer(model, descent, schedule))
@@ -102,16 +96,12 @@ def run(
     batches.cache_features()
 
     def loss(step: int) -> Iterator[dict[str, Tensor]]:
-        chosen = batch_indices(len(batches), schedule.batch_size, training.seed, step)
-        yield wrapped(batches.batch(chosen, step_generator(training.seed, step)))
+        chosen = plan.indices(len(batches), step)
+        yield wrapped(batches.batch(chosen, plan.generator(step)))
 
-    checkpoint = Checkpoint(files.output, record, training.checkpoint_seconds)
-    optimize(
-        wrapped, loss, optimizer, schedule, checkpoint, fabric, "training steps of g",
-        max_gradient_norm=clipping.max_gradient_norm,
-    )  # fmt: skip
-    save_grounder(files.output, grounder, record)
-    checkpoint.discard()
+    plan.optimize(fabric, wrapped, optimizer, loss, "training steps of g")
+    save_grounder(files.output, grounder, plan.record)
+    plan.checkpoint.discard()
 
 
 def _optimizer(model: nn.Module, descent: Descent, schedule: Schedule) -> torch.optim.Optimizer:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from .errors import InputError
@@ -162,6 +162,17 @@ def variants_of(kind: type) -> Iterator[tuple[str, Variants]]:
             yield each.name, each.metadata["variants"]
 
 
+def parts_of(kind: type) -> Iterator[tuple[str, type, Any]]:
+    """The fields of a class that are classes of options themselves: name, class and default.
+
+    A default is an instance, or None.
+    """
+    hints = typing.get_type_hints(kind)
+    for each in fields(kind):
+        if is_dataclass(hints[each.name]):
+            yield each.name, hints[each.name], None if each.default is MISSING else each.default
+
+
 def described(kind: type, defaults: Any = None) -> Iterator[Described]:
     """The options of a class, in order.
 
@@ -204,6 +215,27 @@ def recorded(options: Any) -> dict[str, Any]:
         if each.option.later and getattr(options, each.name) == each.default
     }
     return {name: value for name, value in vars(options).items() if name not in unchanged}
+
+
+def all_recorded(*flat: Any, **nested: Any) -> dict[str, Any]:
+    """What provenance says of several classes of options at once.
+
+    Args:
+        flat: instances whose values stand there by their own names.
+        nested: those whose values stand together, under the name that is given here.
+
+    Either may be a mapping of what is recorded, or say it in a method `recorded` of its own.
+    """
+    made: dict[str, Any] = {}
+    for options in flat:
+        made |= _recorded(options)
+    return made | {name: _recorded(options) for name, options in nested.items()}
+
+
+def _recorded(options: Any) -> Mapping[str, Any]:
+    if isinstance(options, Mapping):
+        return options
+    return options.recorded() if hasattr(options, "recorded") else recorded(options)
 
 
 def require_valid(options: Any, where: str = "") -> Any:

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import train_cad
 from gpu_device import DEVICE, ON_GPU, SAME_FLOAT32, apart, full_float32
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from bbr.cad.network import build_cad
 from bbr.cad.options import CadSpec, CadTraining
+from bbr.cad.training import synchronize_norms
 
 pytestmark = ON_GPU
 
@@ -70,7 +70,7 @@ def test_a_step_in_bfloat16():
 def test_norms_that_are_trained_are_synchronised():
     model = network()
     names = {n for n, m in model.named_modules() if isinstance(m, torch.nn.BatchNorm2d)}
-    train_cad.synchronize_norms(model, SimpleNamespace(world_size=2, device=torch.device("cuda")))
+    synchronize_norms(model, SimpleNamespace(world_size=2, device=torch.device("cuda")))
     changed = {n for n, m in model.named_modules() if isinstance(m, torch.nn.SyncBatchNorm)}
     assert changed
     # Only what is frozen has norms of its own: its statistics do not move.
@@ -91,9 +91,7 @@ def group():
 def test_synchronised_norms_compute_the_same(group):
     plain = network().to(DEVICE)
     synchronised = copy.deepcopy(plain)
-    train_cad.synchronize_norms(
-        synchronised, SimpleNamespace(world_size=2, device=torch.device("cuda"))
-    )
+    synchronize_norms(synchronised, SimpleNamespace(world_size=2, device=torch.device("cuda")))
     with full_float32():
         expected, slopes = step(plain, see(plain, DEVICE))
         found, own = step(synchronised, see(synchronised, DEVICE))

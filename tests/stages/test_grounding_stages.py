@@ -28,6 +28,7 @@ from bbr.detector.targets import TargetRules
 from bbr.grounding.batches import GroundingBatch
 from bbr.grounding.heatmaps_h5 import HeatmapFile
 from bbr.grounding.network import load_grounder
+from bbr.grounding.refinement import taught_texts
 from bbr.grounding.texts import draw_entry, draw_text
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.loop import batch_indices, step_generator
@@ -241,7 +242,7 @@ def test_statistics_of_batches_are_gathered_as_torch_does(files, tmp_path):
     assert files.refine(tmp_path / "g.safetensors", *still) == 0
     g, found = load_grounder(files.g), load_file(tmp_path / "g.safetensors")
     dataset, clip = load_index(files.index), load_clip(str(files.clip))
-    choices, _ = refine_grounder._choices(files.boxes, dataset, TargetRules(), 3)
+    choices, _ = taught_texts(files.boxes, dataset, TargetRules(), 3)
     generator, chosen = step_generator(0, 0), batch_indices(len(choices), 4, 0, 0)
     texts = [draw_text(draw_entry(choices[i], generator), generator) for i in chosen.tolist()]
     images = to_unit(SquareImages(dataset, 64).batch([choices[i][0].position for i in chosen]))

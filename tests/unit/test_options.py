@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass
 import pytest
 
 from bbr.errors import InputError
-from bbr.options import Option, described, option, require_valid
+from bbr.options import Option, all_recorded, described, option, parts_of, require_valid
 
 
 @dataclass(frozen=True)
@@ -63,3 +63,34 @@ def test_values_out_of_range(given, message):
 
 def test_values_in_range():
     assert require_valid(Kiln(1, (0.5, 1.0), "red"), "kiln: ") == Kiln(1, (0.5, 1.0), "red")
+
+
+@dataclass(frozen=True)
+class Pot:
+    """Which says itself what is recorded of it."""
+
+    clay: str = option("red", "from the river")
+
+    def recorded(self):
+        return {"clay": self.clay.upper()}
+
+
+def test_what_is_recorded_of_several():
+    assert all_recorded(Pot(), {"lid": 1}, kiln=Kiln(5)) == {
+        "clay": "RED",
+        "lid": 1,
+        "kiln": {"heat": 5, "shares": (0.1, 0.5), "glaze": None, "shelves": 3},
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """Which has others in it."""
+
+    kiln: Kiln = Kiln(7)
+    pot: Pot
+
+
+def test_parts_of_a_class():
+    assert list(parts_of(Workshop)) == [("kiln", Kiln, Kiln(7)), ("pot", Pot, None)]
+    assert list(parts_of(Kiln)) == []

@@ -3,7 +3,8 @@
     def run(files: Files, schedule: Schedule = Schedule(steps=100)) -> None: ...
 
 has an option for each field of `Files` and of `Schedule`; a parameter's default, where it has one,
-gives the defaults of its options. See `bbr.options`.
+gives the defaults of its options. A class may hold others in its fields, which are then as if
+`run` took each of them. See `bbr.options`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from ..errors import InputError
-from ..options import RENAMED, Described, Variants, described, variants_of
+from ..options import RENAMED, Described, Variants, described, parts_of, variants_of
 
 
 class Parameter(typing.NamedTuple):
@@ -28,7 +29,22 @@ class Parameter(typing.NamedTuple):
 
 
 def parameters_of(run: Callable[..., Any]) -> Iterator[Parameter]:
-    """The classes of options that a stage takes."""
+    """The classes of options that a stage takes, each by itself."""
+    for parameter in _taken_by(run):
+        yield from _within(parameter)
+
+
+def _within(parameter: Parameter) -> Iterator[Parameter]:
+    """The parts of a class that holds others; else the class itself."""
+    parts = list(parts_of(parameter.kind))
+    if not parts:
+        yield parameter
+    for name, kind, default in parts:
+        given = default if parameter.defaults is None else getattr(parameter.defaults, name)
+        yield from _within(Parameter(name, kind, given))
+
+
+def _taken_by(run: Callable[..., Any]) -> Iterator[Parameter]:
     hints = typing.get_type_hints(run)
     for name, parameter in inspect.signature(run).parameters.items():
         default = None if parameter.default is parameter.empty else parameter.default
@@ -67,7 +83,7 @@ def parse(
     if unknown:
         _refuse(unknown, parser)
     values = vars(given)
-    made = {p.name: _instance(p.kind, p.defaults, values) for p in parameters_of(run)}
+    made = {p.name: _instance(p.kind, p.defaults, values) for p in _taken_by(run)}
     return made, given
 
 
@@ -159,6 +175,8 @@ def _instance(kind: type, defaults: Any, values: dict[str, Any]) -> Any:
         if each.option.repeats and value is None:
             value = each.default
         given[each.name] = value if each.amount is None else _as_tuples(value)
+    for name, part, default in parts_of(kind):
+        given[name] = _instance(part, given.get(name, default), values)
     for name, of_kinds in variants_of(kind):
         given[name] = _variant(of_kinds, given[of_kinds.by], values)
     return kind(**given)

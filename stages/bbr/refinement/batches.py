@@ -60,6 +60,13 @@ class RefinementBatches:
             RefinementBatches(self.images, self.positions[aside], unused, *shared),
         )
 
+    def set_aside(self, selection: SelectionOptions) -> tuple[RefinementBatches, Selector | None]:
+        """What is trained on, and what compares states on the images that are set aside."""
+        if selection.select == "last":
+            return self, None
+        rest, aside = self.split(selection.select_fraction)
+        return rest, Selector(selection, aside)
+
     def cache_features(self, model: Refinement, fabric: Fabric, steps: int) -> None:
         """Observe all images once, where that is less work than `steps` batches and fits memory."""
         count = len(self.positions)

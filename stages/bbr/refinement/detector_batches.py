@@ -21,6 +21,9 @@ from ..heuristics.registry import propose_targets
 class BatchSource(Protocol):
     """Gives the batch of a step."""
 
+    def __len__(self) -> int:
+        """How many images there are to choose from."""
+
     def batch(self, positions: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Inputs of h in its layout, and targets cxcywh in fractions of the image.
 
@@ -53,6 +56,9 @@ class CachedBatches:
         self.layout, self.flip, self.channel_dropout = layout, flip, channel_dropout
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._coming: tuple[Tensor, Future[Tensor]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.positions)
 
     def prefetch(self, positions: Tensor) -> None:
         """See `BatchSource`."""
@@ -91,6 +97,9 @@ class AugmentedBatches:
         self.parts, self.layout = parts, layout
         self.method, self.options = method, options
         self.channel_dropout = channel_dropout
+
+    def __len__(self) -> int:
+        return len(self.images)
 
     def prefetch(self, positions: Tensor) -> None:
         """See `BatchSource`."""

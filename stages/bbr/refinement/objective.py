@@ -69,32 +69,6 @@ class RefinementOptions(ChannelDropout):
     )
 
 
-@dataclass(frozen=True)
-class Alternation:
-    """The released code's schedule: h is trained again, on f^h, between rounds of refinement."""
-
-    rounds: int = option(1, "times --steps, between which h is trained on f^h", min=1)
-    detector_steps: int = option(0, "of h between two rounds", unit="steps", min=0)
-    last_steps: int | None = option(
-        None, "of the last round [--steps]", unit="steps", min=1, later=True
-    )
-
-    @property
-    def moves_detector(self) -> bool:
-        """Whether h is trained at all."""
-        return self.rounds > 1 and self.detector_steps > 0
-
-    def total(self, steps: int) -> int:
-        """All steps, of `steps` in each round."""
-        last = steps if self.last_steps is None else self.last_steps
-        return (self.rounds - 1) * (steps + self.detector_steps) + last
-
-    def is_detectors(self, step: int, steps: int) -> bool:
-        """Whether a step, counted from 0, belongs to h."""
-        number, within = divmod(step, steps + self.detector_steps)
-        return number < self.rounds - 1 and within >= steps
-
-
 class Fixed(NamedTuple):
     """What does not change for B images while f^h is trained.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..command_line.run_options import ComputeOptions
 from ..errors import InputError
@@ -17,6 +18,10 @@ class TrainingOptions(ComputeOptions):
         60.0, "how often the state of training is saved", unit="s", min=0
     )
     seed: int = option(0, "of all random numbers", min=0)
+
+    def recorded(self) -> dict[str, Any]:
+        """What the provenance says: all that changes the result, besides the device's name."""
+        return {"seed": self.seed, "precision": self.precision}
 
 
 @dataclass(frozen=True)

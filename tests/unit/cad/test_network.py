@@ -1,6 +1,5 @@
 """CAD against Detectron2's R50-C4, and its own parts by hand."""
 
-import copy
 import re
 from dataclasses import replace
 from types import SimpleNamespace
@@ -8,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
-from train_cad import averaged_norms, synchronize_norms
 
 from bbr.cad.network import build_cad, load_cad, save_cad
 from bbr.cad.options import TORCHVISION_BETA, CadPrediction, CadSpec, CadTraining
@@ -200,36 +198,6 @@ def test_without_beta_proposals_lose_the_plain_distance():
     assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
-def test_statistics_are_the_mean_of_batches_as_precise_bn_has_it():
-    """Detectron2 at the time: momentum 1, and the running mean of what each batch leaves."""
-    network = small_cad().train()
-    slow = copy.deepcopy(network)
-    batches = [network.see(*batch(count)) for count in (2, 3, 2)]
-    with torch.no_grad(), averaged_norms(network, 3):
-        for number, seen in enumerate(batches):
-            torch.manual_seed(number)
-            network(seen)
-    norms = [m for m in slow.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
-    means = [torch.zeros_like(norm.running_mean) for norm in norms]
-    variances = [torch.zeros_like(norm.running_var) for norm in norms]
-    for norm in norms:
-        norm.momentum = 1.0
-    for number, seen in enumerate(batches):
-        torch.manual_seed(number)
-        with torch.no_grad():
-            slow(seen)
-        for norm, mean, variance in zip(norms, means, variances, strict=True):
-            mean += (norm.running_mean - mean) / (number + 1)
-            variance += (norm.running_var - variance) / (number + 1)
-    found = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
-    assert {norm.momentum for norm in found} == {small_cad().roi_heads.box_head.norm.momentum}
-    for norm, mean, variance in zip(found, means, variances, strict=True):
-        torch.testing.assert_close(norm.running_mean, mean)
-        torch.testing.assert_close(norm.running_var, variance)
-    with averaged_norms(network, 0):
-        assert all(bool(norm.running_var.ne(1).any()) for norm in found)
-
-
 def test_background_has_no_deltas():
     logits, deltas = BoxPredictor(3)(torch.randn(2, 3))
     assert logits.shape == (2, 2)
@@ -311,27 +279,6 @@ def test_coordinates_stay_float32_under_mixed_precision():
     wrapped.train()
     assert torch.isfinite(wrapped(seen)["total"])
     assert seen.boxes[0].dtype == torch.float32
-
-
-def test_trained_norms_are_synchronized_between_gpus():
-    network = small_cad()
-    names = list(network.state_dict())
-    fabric = SimpleNamespace(world_size=2, device=torch.device("cuda"))
-    synchronize_norms(network, fabric)
-    assert list(network.state_dict()) == names
-    for name, module in network.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            frozen = name.startswith(("levels.0", "levels.1"))
-            assert isinstance(module, nn.SyncBatchNorm) != frozen, name
-    # timm's norms hold their activation, which the change must not lose.
-    assert isinstance(network.levels[2].blocks_2[0].bn1.act, nn.ReLU6)
-
-
-@pytest.mark.parametrize(("world_size", "device"), [(1, "cuda"), (2, "cpu")])
-def test_norms_elsewhere_stay(world_size, device):
-    network = small_cad()
-    synchronize_norms(network, SimpleNamespace(world_size=world_size, device=torch.device(device)))
-    assert not any(isinstance(module, nn.SyncBatchNorm) for module in network.modules())
 
 
 def test_files(tmp_path):

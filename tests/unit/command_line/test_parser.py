@@ -102,6 +102,44 @@ def test_defaults_are_those_of_the_parameter():
     assert read("--kind", "oak") == {"tree": Tree("oak", Oak(90)), "plot": Plot((5, 6))}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Garden:
+    """Trees and where they stand."""
+
+    tree: Tree
+    plot: Plot = Plot(size=(5, 6))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Park:
+    """Gardens, and how they are closed."""
+
+    garden: Garden
+    bound: Bound
+
+
+def open_park(*, park: Park) -> None:
+    """Nothing."""
+
+
+def test_a_class_may_hold_others():
+    assert [p.name for p in parsers.parameters_of(open_park)] == ["tree", "plot", "bound"]
+    parser = build_parser(open_park, None)
+    found, _ = parse(open_park, parser, ["--kind", "oak", "--fenced", "--longest", "2"])
+    garden = Garden(tree=Tree("oak", Oak(90)), plot=Plot((5, 6), fenced=True))
+    assert found == {"park": Park(garden=garden, bound=Bound(2.0))}
+
+
+def test_defaults_of_what_a_class_holds():
+    default = Park(garden=Garden(tree=Tree("oak")), bound=Bound(3.0))
+
+    def open_another(*, park: Park = default) -> None:
+        """Nothing."""
+
+    by_name = {p.name: p.defaults for p in parsers.parameters_of(open_another)}
+    assert by_name == {"tree": Tree("oak"), "plot": Plot((5, 6)), "bound": Bound(3.0)}
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

@@ -15,7 +15,7 @@ from bbr.detector.set_loss import LossWeights, set_loss
 from bbr.errors import InputError
 from bbr.heuristics.lost import lost_boxes
 from bbr.heuristics.registry import heuristic_options, propose_targets
-from bbr.refinement.objective import Alternation, Refinement, RefinementOptions
+from bbr.refinement.objective import Refinement, RefinementOptions
 
 TINY = TINY_VIT | {"depth": 3}
 SIDE, GRID, DIM = 96, (6, 6), 32
@@ -239,23 +239,6 @@ def test_steps_lower_the_loss(images, boxes):
         losses[-1].backward()
         optimizer.step()
     assert losses[-1] < 0.9 * losses[0]
-
-
-def test_rounds_of_f_h_with_h_between_them():
-    turns = Alternation(rounds=3, detector_steps=2)
-    order = "".join("h" if turns.is_detectors(step, 3) else "f" for step in range(turns.total(3)))
-    assert order == "fffhhfffhhfff"
-    assert Alternation().total(7) == 7
-    # The released code's epochs, of one step each: h 10, f^h 45, h 10, f^h 5; its rule is that
-    # those of f^h come first in each cycle of 55 after the warm-up.
-    turns = Alternation(rounds=2, detector_steps=10, last_steps=5)
-    assert turns.total(45) == 70 - 10
-    of_h = [(epoch - 10) % (10 + 45) >= 45 for epoch in range(10, 70)]
-    assert [turns.is_detectors(step, 45) for step in range(60)] == of_h
-    turns = Alternation(rounds=2, detector_steps=1, last_steps=4)
-    order = "".join("h" if turns.is_detectors(step, 2) else "f" for step in range(turns.total(2)))
-    assert order == "ffhffff"
-    assert not Alternation(rounds=2).moves_detector
 
 
 def test_taking_turns_moves_one_of_the_two(images, boxes):
