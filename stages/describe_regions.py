@@ -16,8 +16,6 @@ from typing import Any
 
 import bbr.command_line.fast_import
 
-import numpy as np
-
 from bbr.captioning.blip import (
     Captioner,
     CaptionOptions,
@@ -25,22 +23,20 @@ from bbr.captioning.blip import (
     weights_of,
 )
 from bbr.captioning.communities import CommunityOptions
-from bbr.captioning.describing import Describer, Description
+from bbr.captioning.described_images import DescribedImages, describe_images
+from bbr.captioning.describing import Describer
 from bbr.captioning.proposals import ProposalOptions
 from bbr.clip.network import ClipOptions
 from bbr.command_line import cli
 from bbr.command_line.cli import log
 from bbr.command_line.devices import autocast, choose_device, device_name
 from bbr.command_line.run_options import ComputeOptions, SkipOptions
-from bbr.data.images import UnreadableImage, read_indexed
-from bbr.data.index import Index, ShardOptions, load_index, save_index
+from bbr.data.index import ShardOptions, load_index
 from bbr.data.loading import chunks
-from bbr.errors import InputError
-from bbr.options import option, recorded
+from bbr.options import all_recorded, option, recorded
 from bbr.storage.provenance import provenance
 
 _IMAGES_AT_ONCE = 4  # their crops share batches
-_DECIMALS = 2
 
 
 @dataclass(frozen=True)
@@ -65,6 +61,11 @@ class Work:
         False, 'captions are compared without "image of ", as in WWbL\'s code', later=True
     )
 
+    def recorded(self) -> dict[str, Any]:
+        """What the provenance says; how much is seen at once changes nothing."""
+        said = recorded(self)
+        return {name: value for name, value in said.items() if name != "batch_size"}
+
 
 def run(
     *,
@@ -86,12 +87,8 @@ def run(
     place = choose_device(compute.device)
     options = {"proposals": proposals, "captions": captions, "communities": communities}
     captioner = weights_of(files.captioner)
-    parameters = {
-        **clip.recorded(), "shard": list(part.shard), "image_size": work.image_size,
-        "same_iou": work.same_iou, "captioner": "file" if captioner else files.captioner,
-        "precision": compute.precision, **{name: recorded(kind) for name, kind in options.items()},
-        **({"bare_captions": True} if work.bare_captions else {}),
-    }  # fmt: skip
+    named = {"captioner": "file" if captioner else files.captioner}
+    parameters = all_recorded(clip, part, work, compute, named, **options)
     inputs = {"index": files.index, "clip": clip.file, "captioner": captioner}
     record = provenance("describe_regions", parameters, inputs, device_name(place))
     talker: Captioner = load_captioner(files.captioner).to(place)
@@ -106,76 +103,21 @@ def run(
     )
     dataset = load_index(files.index)
     groups = list(chunks(dataset.shard(*part.shard), _IMAGES_AT_ONCE))
-    done: list[dict[str, Any]] = []
+    done = DescribedImages([], [])
     for group in cli.progress(groups, len(groups), f"groups of {_IMAGES_AT_ONCE} images"):
         with autocast(place, compute.precision):
-            done.append(_describe(group, dataset, describer))
-        _refuse_many_skipped(done, skips.max_skipped, files.index)
-        for entry in done[-1]["skipped"]:
+            found = describe_images(group, dataset, describer)
+        done.add(found, skips.max_skipped, files.index)
+        for entry in found.skipped:
             log.warning("skipped: image %d, %s", entry["image_id"], entry["reason"])
     _log_seconds(describer, sum(map(len, groups)))
-    _write(files.output, dataset, done, record)
-
-
-def _describe(
-    group: list[dict[str, Any]], dataset: Index, describer: Describer
-) -> dict[str, list[dict[str, Any]]]:
-    """The described images of a group, and those that could not be read."""
-    readable: list[tuple[dict[str, Any], np.ndarray]] = []
-    skipped = []
-    for image in group:
-        try:
-            readable.append((image, read_indexed(dataset.image_path(image), image)))
-        except UnreadableImage as error:
-            skipped.append({"image_id": image["id"], "reason": error.reason})
-    found = describer.describe([pixels for _, pixels in readable])
-    images = [
-        _described(image, pixels, own) for (image, pixels), own in zip(readable, found, strict=True)
-    ]
-    return {"images": images, "skipped": skipped}
-
-
-def _described(
-    image: dict[str, Any], pixels: np.ndarray, found: list[Description]
-) -> dict[str, Any]:
-    height, width = pixels.shape[:2]
-    return {
-        "id": image["id"],
-        "file_name": image["file_name"],
-        "width": width,
-        "height": height,
-        "phrases": [description.caption for description in found],
-        "regions": [_xywh(description.regions) for description in found],
-    }
-
-
-def _xywh(boxes: np.ndarray) -> list[list[float]]:
-    return np.hstack((boxes[:, :2], boxes[:, 2:] - boxes[:, :2])).round(_DECIMALS).tolist()
-
-
-def _refuse_many_skipped(done: list[dict[str, Any]], most: int, index: Path) -> None:
-    skipped = [entry for group in done for entry in group["skipped"]]
-    if len(skipped) > most:
-        raise InputError(
-            f"{index}: {len(skipped)} images cannot be read (last: {skipped[-1]['image_id']},"
-            f" {skipped[-1]['reason']}); mend them, index again, or raise --max-skipped"
-        )
+    done.save(files.output, dataset, record)
 
 
 def _log_seconds(describer: Describer, images: int) -> None:
     if images:
         steps = (f"{step} {s / images:.3f}" for step, s in describer.seconds.items())
         log.info("seconds an image: %s", ", ".join(steps))
-
-
-def _write(
-    output: Path, dataset: Index, done: list[dict[str, Any]], record: dict[str, Any]
-) -> None:
-    root = dataset.image_root_from(output.parent)
-    skipped = [entry for group in done for entry in group["skipped"]]
-    info = {"image_root": root, "provenance": record, "skipped": skipped}
-    images = [image for group in done for image in group["images"]]
-    save_index(Index(images, [], [], info, output))
 
 
 def main(argv: list[str] | None = None) -> int:

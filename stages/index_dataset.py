@@ -42,15 +42,11 @@ import bbr.command_line.fast_import
 from bbr.command_line import cli
 from bbr.data.index import Index, save_index
 from bbr.data.readers.file_names import with_files_found
-from bbr.data.readers.frames import FRAMES
-from bbr.data.readers.layouts import IMAGE_SETS, LAYOUTS, read_layout
+from bbr.data.readers.layouts import read_layout
 from bbr.data.readers.measure import measure_images
-from bbr.errors import InputError
-from bbr.options import described, option
+from bbr.data.readers.reading import WITH_PHRASES, WITH_TEXTS, Reading, refuse_misplaced
+from bbr.options import option
 from bbr.storage.provenance import provenance
-
-_WITH_PHRASES = ("flickr30k", "visual_genome", "referit")
-_WITH_TEXTS = ("coco", *_WITH_PHRASES)
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ class Files:
     source: Path = option(help="folder of the dataset or of its images")
     output: Path = option(help="index.json")
     annotations: Path | None = option(
-        None, "the instances file, or what the format has", only=_WITH_TEXTS
+        None, "the instances file, or what the format has", only=WITH_TEXTS
     )
     captions: Path | None = option(None, "the captions file [none]", only=("coco",))
     phrases: Path | None = option(
@@ -74,40 +70,6 @@ class Files:
     )
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How the dataset is read."""
-
-    layout: str = option(help="how the files are laid out", choices=LAYOUTS, flag="format")
-    image_set: str | None = option(
-        None,
-        "voc: which list of ImageSets/Main [trainval]; flickr30k: which split [test]",
-        only=("voc", "flickr30k"),
-    )
-    round_boxes: bool = option(False, "round box corners to integers", only=("coco",))
-    inclusive_boxes: bool = option(
-        False, "boxes end at their last pixels, as WWbL's code has them, not one beyond",
-        only=("flickr30k",), later=True,
-    )  # fmt: skip
-    texts_per_image: int | None = option(
-        None, "keep so many captions and phrases of an image, drawn once [all]", min=1,
-        only=_WITH_TEXTS,
-    )  # fmt: skip
-    limit: int | None = option(None, "take only the first N images [all]", min=1)
-    frame: str = option(
-        "auto",
-        "boxes were drawn on: the upright image, the stored one (EXIF ignored), or as sizes tell",
-        choices=FRAMES,
-    )
-    max_side: int = option(
-        1024, "larger images are shrunk to it before f sees them; boxes are of the whole image",
-        unit="px", min=1,
-    )  # fmt: skip
-    max_skipped: int | None = option(
-        None, "fail if more images are unusable [1 % of them, but at least 10]", min=0
-    )
-
-
 def run(*, files: Files, reading: Reading) -> Index:
     """Read a dataset, measure its images and write `output`.
 
@@ -118,7 +80,7 @@ def run(*, files: Files, reading: Reading) -> Index:
         InputError: the dataset is not there, not complete, or too much of it is unreadable.
     """
     layout, output = reading.layout, files.output
-    _refuse_misplaced(layout, files, reading)
+    refuse_misplaced(layout, files, reading)
     listing = read_layout(
         layout, files.source, image_set=reading.image_set, annotations=files.annotations,
         captions=files.captions, phrases=files.phrases, image_data=files.image_data,
@@ -132,17 +94,7 @@ def run(*, files: Files, reading: Reading) -> Index:
     measured, skipped = measure_images(
         listing, cli.thread_count(), reading.max_skipped, reading.frame
     )
-    parameters = {
-        "format": layout,
-        "image_set": reading.image_set or IMAGE_SETS.get(layout),
-        "round_boxes": reading.round_boxes,
-        "texts_per_image": reading.texts_per_image,
-        "limit": reading.limit,
-        "frame": reading.frame,
-        "max_side": reading.max_side,
-        "max_skipped": reading.max_skipped,
-        "image_files_sha256": listing.digest(),
-    } | ({"inclusive_boxes": True} if reading.inclusive_boxes else {})
+    parameters = {**reading.recorded(), "image_files_sha256": listing.digest()}
     info = {
         "image_root": _relative(measured.root, output.parent),
         "max_side": reading.max_side,
@@ -150,7 +102,7 @@ def run(*, files: Files, reading: Reading) -> Index:
         "notes": measured.count_notes(),
         "provenance": provenance("index_dataset", parameters, listing.sources),
     }
-    if layout in _WITH_PHRASES:
+    if layout in WITH_PHRASES:
         info["phrases"] = measured.count_phrases()
     index = Index(measured.images, measured.annotations, measured.categories, info, output)
     save_index(index)
@@ -158,15 +110,6 @@ def run(*, files: Files, reading: Reading) -> Index:
         cli.log.info("noted: %d × %s", count, what)
     cli.log.info("%s: %d images, %d boxes", output, len(index.images), len(index.annotations))
     return index
-
-
-def _refuse_misplaced(layout: str, *options: Files | Reading) -> None:
-    for given in options:
-        for each in described(type(given)):
-            layouts = each.option.only
-            if layouts and getattr(given, each.name) and layout not in layouts:
-                known = " or ".join(layouts)
-                raise InputError(f"{each.flag} is for --format {known}, not {layout}; leave it out")
 
 
 def _relative(folder: Path, start: Path) -> str:

@@ -16,7 +16,6 @@ import bbr.command_line.fast_import
 import numpy as np
 
 from bbr.captioning.describing import embed_texts
-from bbr.captioning.matches import nearest_caption, write_matches
 from bbr.clip.network import Clip, ClipOptions
 from bbr.command_line import cli
 from bbr.command_line.devices import choose_device, device_name
@@ -24,6 +23,7 @@ from bbr.command_line.run_options import DeviceOptions
 from bbr.data.index import load_index
 from bbr.data.phrases import Phrase, index_phrases
 from bbr.errors import InputError
+from bbr.evaluation.matches import nearest_caption, write_matches
 from bbr.options import option
 from bbr.storage.provenance import provenance
 

@@ -27,8 +27,9 @@ from bbr.command_line import cli
 from bbr.data.images import checksum
 from bbr.errors import InputError
 from bbr.options import option
+from bbr.scenes.annotations import annotate
 from bbr.scenes.categories import CATEGORY_IDS
-from bbr.scenes.compose import Scene, SceneObject, render_scene, scene_rng
+from bbr.scenes.compose import render_scene, scene_rng
 from bbr.scenes.presets import PRESETS, SceneStyle
 from bbr.storage.atomic import only_user_of
 from bbr.storage.json_files import write_json
@@ -83,7 +84,7 @@ def _render(style: SceneStyle, count: int, seed: int, output: Path) -> None:
         captions = {"captions": scene.captions} if scene.captions else {}
         entry = {"id": number, "file_name": name, "width": style.size, "height": style.size}
         images.append({**entry, "crc32": crc32, **captions})
-        annotations += _annotate(scene, number, phrase_id)
+        annotations += annotate(scene, number, phrase_id)
         phrase_id += len(scene.mentions)
     annotations = [{"id": i, **annotation} for i, annotation in enumerate(annotations, 1)]
     os.sync()  # once: syncing each small file by itself would take longer than rendering it
@@ -93,21 +94,16 @@ def _render(style: SceneStyle, count: int, seed: int, output: Path) -> None:
         folder.rename(stale)
     partial.rename(folder)
     shutil.rmtree(stale, ignore_errors=True)
-    parameters = {
-        "count": count,
-        "seed": seed,
-        "style": asdict(style),
-        "photographs": f"scikit-image {version('scikit-image')}",
-    }
-    write_json(output, {
-        "info": {
-            "image_root": _FOLDER,
-            "provenance": provenance("render_scenes", parameters, inputs={}),
-        },
+    photographs = f"scikit-image {version('scikit-image')}"
+    parameters = {"count": count, "seed": seed, "style": asdict(style), "photographs": photographs}
+    record = provenance("render_scenes", parameters, inputs={})
+    content = {
+        "info": {"image_root": _FOLDER, "provenance": record},
         "images": images,
         "annotations": annotations,
         "categories": [{"id": i, "name": name} for name, i in CATEGORY_IDS.items()],
-    })  # fmt: skip
+    }
+    write_json(output, content)
 
 
 def _style(scenes: Scenes) -> SceneStyle:
@@ -141,32 +137,6 @@ def _write_jpeg(path: Path, image: np.ndarray) -> int:
     _, encoded = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, 92))
     path.write_bytes(encoded.tobytes())
     return checksum(path)
-
-
-def _annotate(scene: Scene, image_id: int, phrase_id: int) -> list[dict[str, Any]]:
-    """COCO annotations, without ids: one for each object of each mention.
-
-    A mention's phrase id is its number in the dataset, the first of this scene being `phrase_id`.
-    Objects of a scene that nothing mentions have their boxes alone.
-    """
-    if not scene.mentions:
-        return [_box_annotation(thing, image_id) for thing in scene.objects]
-    return [
-        _box_annotation(scene.objects[thing], image_id)
-        | {"phrase_id": number, "phrases": mention.phrases}
-        for number, mention in enumerate(scene.mentions, phrase_id)
-        for thing in mention.objects
-    ]
-
-
-def _box_annotation(thing: SceneObject, image_id: int) -> dict[str, Any]:
-    return {
-        "image_id": image_id,
-        "bbox": list(thing.bbox_xywh),
-        "area": int(np.count_nonzero(thing.mask)),
-        "category_id": CATEGORY_IDS[thing.category],
-        "iscrowd": 0,
-    }
 
 
 def main(argv: list[str] | None = None) -> int:

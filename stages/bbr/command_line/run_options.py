@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..options import option
 
@@ -24,6 +25,10 @@ class ComputeOptions(DeviceOptions):
     precision: str = option(
         "fp32", "arithmetic of the networks; weights stay float32", choices=PRECISIONS
     )
+
+    def recorded(self) -> dict[str, Any]:
+        """What the provenance says: all that changes the result, besides the device's name."""
+        return {"precision": self.precision}
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Augmentation(ChannelDropout):
 class AugmentedBackbone(BackboneOptions):
     """f, which --augmentation crop_flip runs."""
 
-    weights: str | None = option(
+    weights: str | None = option(  # type: ignore[assignment]
         None, "f: a .safetensors file, or timm, random, efficientnet_lite0"
     )
 

@@ -83,7 +83,7 @@ def plan_training(
     schedule: Schedule,
     training: TrainingOptions,
     parameters: dict[str, Any],
-    inputs: dict[str, Path | None],
+    inputs: dict[str, Path | str | None],
     clipping: Clipping = _CLIPPING,
 ) -> TrainingPlan:
     """The plan of a stage's training.

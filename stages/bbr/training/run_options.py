@@ -20,8 +20,8 @@ class TrainingOptions(ComputeOptions):
     seed: int = option(0, "of all random numbers", min=0)
 
     def recorded(self) -> dict[str, Any]:
-        """What the provenance says: all that changes the result, besides the device's name."""
-        return {"seed": self.seed, "precision": self.precision}
+        """The same, and the seed."""
+        return {**super().recorded(), "seed": self.seed}
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bbr.captioning.matches import (
+from bbr.data.phrases import Phrase
+from bbr.errors import InputError
+from bbr.evaluation.matches import (
     caption_targets,
     nearest_caption,
     read_matches,
     through_captions,
     write_matches,
 )
-from bbr.data.phrases import Phrase
-from bbr.errors import InputError
 from bbr.evaluation.phrase_metrics import Target
 
 

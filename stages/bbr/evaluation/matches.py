@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..errors import InputError
-from ..evaluation.phrase_metrics import Target, Unit
 from ..storage.json_files import read_json, write_json
+from .phrase_metrics import Target, Unit
 
 T = TypeVar("T")
 _DIGITS = 5  # cosines that differ by less are equal, and the first caption is taken
