@@ -17,8 +17,8 @@ from torch import nn
 
 from bbr.backbones.base import Backbone, BackboneSpec
 from bbr.backbones.build import build_backbone
+from bbr.backbones.frozen_states import StateOptions
 from bbr.backbones.options import BackboneOptions
-from bbr.backbones.states_h5 import StateOptions
 from bbr.cad.batches import CadBatches, PseudoLabelled
 from bbr.cad.network import build_cad
 from bbr.clip.network import Clip

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from bbr.backbones.base import Backbone
 from bbr.backbones.feature_maps import FeatureMaps
+from bbr.backbones.frozen_states import FrozenStates, StateOptions, as_inputs
 from bbr.backbones.options import BackboneOptions
-from bbr.backbones.states_h5 import FrozenStates, StateOptions, as_inputs
 from bbr.command_line import cli
 from bbr.command_line.devices import autocast, choose_device, device_name
 from bbr.command_line.run_options import ComputeOptions

@@ -23,10 +23,10 @@ from bbr.backbones.extraction import (
     skipped_before,
 )
 from bbr.backbones.features_h5 import FeatureWriter, create_features
+from bbr.backbones.frozen_states import FrozenStates, StateOptions, as_inputs
 from bbr.backbones.masked import Segmenter
 from bbr.backbones.native_extraction import WINDOW, NativeImages, images_at_once, while_writing
 from bbr.backbones.options import BackboneOptions
-from bbr.backbones.states_h5 import FrozenStates, StateOptions, as_inputs
 from bbr.command_line import cli
 from bbr.command_line.devices import choose_device, device_name
 from bbr.command_line.run_options import ComputeOptions, SkipOptions

@@ -16,8 +16,8 @@ import bbr.command_line.fast_import
 
 import torch
 
+from bbr.backbones.frozen_states import StateOptions, as_inputs
 from bbr.backbones.options import BackboneOptions
-from bbr.backbones.states_h5 import StateOptions, as_inputs
 from bbr.command_line import cli
 from bbr.data.augmentation import CROPS
 from bbr.data.index import load_index

@@ -14,8 +14,8 @@ from torch import Tensor
 from .backbones.base import Backbone
 from .backbones.build import load_backbone
 from .backbones.feature_maps import FeatureMaps
-from .backbones.features_h5 import stored_mask
 from .backbones.masked import Segmenter
+from .backbones.stored_values import stored_mask
 from .command_line.devices import choose_device
 from .data.images import read_rgb, shrunk, upright_rgb
 from .data.loading import to_tensor

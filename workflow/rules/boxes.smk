@@ -11,7 +11,7 @@ rule pseudo_boxes:
     benchmark:
         "results/benchmarks/{dataset}/{backbone}/{method}/pseudo_boxes.{shard}.tsv"
     wildcard_constraints:
-        method=artifacts.one_of(configuration.patch_heuristics(config["heuristics"])),
+        method=artifacts.one_of(references.patch_heuristics(config["heuristics"])),
     conda:
         "../../envs/stages.yaml"
     threads: THREADS

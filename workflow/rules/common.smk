@@ -22,6 +22,7 @@ from support import (
     grounding_names,
     jobs,
     own_python,
+    references,
     sections,
     sources,
     variants,

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from . import sources
-from .artifacts import COLLECTION_METHODS, IMAGE_METHODS, PIXELS
+from .artifacts import IMAGE_METHODS, PIXELS
 from .code_tracking import ROOT
+from .references import references
 from .validation import ConfigurationError, not_one_of, validate
 
 MINE = "mine"  # the dataset of a user's own photographs
 OWN_PATHS = ("images", "phrases", "weights", "class_names")
 CUSTOM = "custom"  # the backbone of a user's own weights
-LAYER = "second_layer"  # a heuristic's key that names another backbone
-GROUNDING_TABLES = ("table1", "table2", "table3", "table5")
 NOT_FILES = ("timm", "random", "efficientnet_lite0", "dinov2_vits14", "none", "imagenet")
 
 
@@ -83,7 +81,7 @@ def prepare(
     _drop_nulls(config)
     config["backbones"][PIXELS] = {"weights": "none", "heuristics": {}}
     _add_own_images(config, Path(folder))
-    for key, name, allowed in _references(config):
+    for key, name, allowed in references(config):
         if name not in allowed:
             raise ConfigurationError(f"config: {key}: {not_one_of(name, allowed)}")
 
@@ -193,132 +191,3 @@ def carries_architecture(weights: str) -> bool:
     except (OSError, ValueError):
         return False  # the stage that reads it says what is wrong with the file
     return "backbone" in metadata
-
-
-def patch_heuristics(names: Iterable[str]) -> list[str]:
-    """Those that propose boxes from the patch features of one image, as h's training needs."""
-    return [name for name in names if name not in (*IMAGE_METHODS, *COLLECTION_METHODS)]
-
-
-def _references(config: dict[str, Any]) -> Iterator[tuple[str, str, Iterable[str]]]:
-    """(key, name, the configured names that it may be) wherever a key refers to another."""
-    datasets = config["datasets"]
-    backbones = [name for name in config["backbones"] if name != PIXELS]
-    methods, variants = config["heuristics"], config["discovery"]["variants"]
-    for name, dataset in datasets.items():
-        for source in dataset.get("fetch") or ():
-            yield f"datasets.{name}.fetch", source, sources.read(sources.DATASETS)
-        for part in dataset.get("pool", ()):
-            yield f"datasets.{name}.pool", part, [n for n in datasets if "pool" not in datasets[n]]
-    for name in config["local_weights"]:
-        yield "local_weights", name, sources.read(sources.WEIGHTS)
-    yield "backbone", config["backbone"], config["backbones"]
-    yield "method", config["method"], methods
-    resources = config["resources"]
-    for section in ("inpainter", "segmenter"):
-        yield f"resources.{section}.dataset", resources[section]["dataset"], datasets
-    yield "resources.segmenter.backbone", resources["segmenter"]["backbone"], backbones
-    for section in ("clip", "captioner"):
-        for dataset in resources[section]["datasets"]:
-            yield f"resources.{section}.datasets", dataset, datasets
-    for name, method in methods.items():
-        if "backbone" in method:
-            yield f"heuristics.{name}.backbone", method["backbone"], backbones
-    for name in backbones:
-        for method in config["backbones"][name]["heuristics"]:
-            yield f"backbones.{name}.heuristics", method, methods
-    for where, section in _heuristic_sections(config):
-        if section.get(LAYER) is not None:
-            yield f"{where}.{LAYER}", section[LAYER], backbones
-    for name, table in config["tables"].items():
-        if name in GROUNDING_TABLES:
-            yield from _grounding_table_references(f"tables.{name}", table, config)
-        else:
-            yield from _table_references(config, f"tables.{name}", table)
-    for name, figure in config["figures"]["maps"].items():
-        where = f"figures.maps.{name}"
-        yield f"{where}.dataset", figure["dataset"], datasets
-        yield f"{where}.variant", figure["variant"], variants
-        for method, backbone in figure["methods"].items():
-            yield f"{where}.methods", method, methods
-            yield f"{where}.methods.{method}", backbone, backbones
-        if figure["phrase"] is not None:
-            yield from _phrase_figure_references(f"{where}.phrase", figure["phrase"], config)
-    for dataset in config["cad"]["training"]["dataset_steps"]:
-        yield "cad.training.dataset_steps", dataset, datasets
-    study = config["study"]
-    yield "study.backbone", study["backbone"], backbones
-    yield from (("study.variants", variant, variants) for variant in study["variants"])
-    for method in study["methods"]:
-        yield "study.methods", method, patch_heuristics(methods)
-    for dataset in study["datasets"]:
-        yield "study.datasets", dataset, datasets
-    for dataset, held_out in study["held_out"].items():
-        yield "study.held_out", dataset, datasets
-        yield f"study.held_out.{dataset}", held_out, datasets
-    grounding = config["grounding"]
-    yield "grounding.own", grounding["own"], datasets
-    for dataset in grounding["weights"]:
-        yield "grounding.weights", dataset, datasets
-    yield from _phrase_figure_references("figures.phrases", config["figures"]["phrases"], config)
-
-
-def _phrase_figure_references(
-    where: str, figure: Mapping[str, Any], config: dict[str, Any]
-) -> Iterator[tuple[str, str, Iterable[str]]]:
-    for key in ("dataset", "train"):
-        yield f"{where}.{key}", figure[key], config["datasets"]
-    yield f"{where}.variant", figure["variant"], config["grounding"]["variants"]
-
-
-def _table_references(
-    config: dict[str, Any], where: str, table: Mapping[str, Any]
-) -> Iterator[tuple[str, str, Iterable[str]]]:
-    """`_references` of one table; not every table has every key."""
-    methods, variants = config["heuristics"], config["discovery"]["variants"]
-    backbones = [name for name in config["backbones"] if name != PIXELS]
-    trained_on = patch_heuristics(methods)
-    for key, allowed in (("backbone", backbones), ("variant", variants)):
-        if key in table:
-            yield f"{where}.{key}", table[key], allowed
-    if table.get("random_backbone") is not None:
-        yield f"{where}.random_backbone", table["random_backbone"], backbones
-    for dataset in table.get("datasets", ()):
-        yield f"{where}.datasets", dataset, config["datasets"]
-    for kind, allowed in (
-        ("methods", trained_on),
-        ("controls", trained_on),
-        ("baselines", methods),
-    ):
-        for method in table.get(kind, ()):
-            yield f"{where}.{kind}", method, allowed
-    for method in table["cad"] if isinstance(table.get("cad"), list) else ():
-        yield f"{where}.cad", method, table["methods"]
-    for method in table.get("baseline_cad", ()):
-        yield f"{where}.baseline_cad", method, table["baselines"]
-    for method, backbone in table.get("baselines", {}).items():
-        own = [PIXELS] if method in IMAGE_METHODS else backbones
-        yield f"{where}.baselines.{method}", backbone, own
-    for variant in table.get("ablations", ()):
-        yield f"{where}.ablations", variant, variants
-
-
-def _heuristic_sections(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(key, section) of every heuristic, and of what backbones change in them."""
-    for method, section in config["heuristics"].items():
-        yield f"heuristics.{method}", section
-    for name, backbone in config["backbones"].items():
-        for method, section in backbone["heuristics"].items():
-            yield f"backbones.{name}.heuristics.{method}", section
-
-
-def _grounding_table_references(
-    where: str, table: dict[str, Any], config: dict[str, Any]
-) -> Iterator[tuple[str, str, Iterable[str]]]:
-    trained_on = [table["train"]] if isinstance(table["train"], str) else table["train"]
-    for dataset in trained_on:
-        yield f"{where}.train", dataset, config["datasets"]
-    for dataset in table["test"]:
-        yield f"{where}.test", dataset, config["datasets"]
-    for variant in table.get("ablations", [table.get("variant")]):
-        yield f"{where}.variant", variant, config["grounding"]["variants"]

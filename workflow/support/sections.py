@@ -7,8 +7,8 @@ from typing import Any
 
 from .artifacts import split_backbone
 from .command_line import options
-from .configuration import LAYER
 from .given_files import without
+from .references import LAYER
 
 Config = Mapping[str, Any]
 

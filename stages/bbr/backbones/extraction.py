@@ -12,9 +12,9 @@ from ..command_line.devices import autocast
 from ..data.index import Index
 from .base import Backbone
 from .feature_maps import FeatureMaps
+from .frozen_states import FrozenStates, NativeState
 from .masked import Segmenter
 from .native_extraction import NativeImage, in_groups, require_few
-from .states_h5 import FrozenStates, NativeState
 
 
 class Found(NamedTuple):

@@ -35,6 +35,7 @@ from ..errors import InputError
 from ..storage.atomic import atomic_path
 from ..storage.hdf5 import CheckedFile, GrowingFile, OutputFile, create_hdf5
 from .feature_maps import FeatureMaps
+from .stored_values import stored_mask, to_stored
 
 SCHEMA = "bbr-features/1"
 _CHUNK_ROWS = 4096
@@ -111,30 +112,6 @@ class FeatureWriter(GrowingFile):
     def note_skipped(self, skipped: list[dict[str, Any]]) -> None:
         """Record the images that could not be read: [{"image_id", "reason"}]."""
         self.file.attrs["skipped"] = json.dumps(skipped)
-
-
-def to_stored(values: Tensor, dtype: np.dtype, what: str) -> np.ndarray:
-    """Values as a file is to hold them: float16 or float32.
-
-    Args:
-        what: they are, for the message.
-
-    Raises:
-        InputError: one is not finite, or too large for that type.
-    """
-    # By torch, which rounds to float16 as numpy does, five times as fast; and one sum, which no
-    # finite values can take out of range, instead of a look at each.
-    stored = values.to(getattr(torch, dtype.name)).cpu()
-    if not stored.sum(dtype=torch.float64).isfinite():
-        raise InputError(
-            f"{what} is not finite as {dtype}; use --dtype float32, or check the weights"
-        )
-    return stored.numpy()
-
-
-def stored_mask(mask: Tensor) -> np.ndarray:
-    """(H, W) in [0, 1] to uint8, rounded: above 0.5 becomes 128 and above, the rest less."""
-    return (mask.float().cpu() * 255).round().to(torch.uint8).numpy()
 
 
 @contextlib.contextmanager

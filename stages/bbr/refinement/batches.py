@@ -8,7 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from ..backbones.states_h5 import FrozenStates
+from ..backbones.frozen_states import FrozenStates
 from ..command_line.cli import log, progress
 from ..data.augmentation import crop_and_flip
 from ..data.loading import SquareImages

@@ -113,16 +113,7 @@ class Refinement(nn.Module):
         super().__init__()
         self.options, self.weights = options, weights
         self.parts, self.method, self.method_options = parts, method, method_options
-        self.moving = options.trainable_blocks or backbone.depth
-        if not 0 < self.moving <= backbone.depth:
-            raise InputError(
-                f"trainable_blocks is {self.moving}, but the backbone has {backbone.depth} blocks"
-            )
-        if self.moving < backbone.reach:
-            raise InputError(
-                f"trainable_blocks is {self.moving}, but h reads block {backbone.spec.block}, which"
-                f" comes before those; use at least {backbone.reach}, or 0 for all"
-            )
+        self.moving = _moving_blocks(backbone, options.trainable_blocks)
         self.refined = backbone.requires_grad_(False)
         backbone.trainable(self.moving).requires_grad_(True)
         # In evaluation mode throughout, h's batch norm included: the paper freezes h, and a
@@ -258,6 +249,21 @@ class Refinement(nn.Module):
     def _propose(self, maps: FeatureMaps) -> Tensor:
         """The heuristic's boxes on these maps: (B, 4) cxcywh in fractions of the image."""
         return propose_targets(maps, self.method, self.method_options)
+
+
+def _moving_blocks(backbone: Backbone, trainable_blocks: int) -> int:
+    """How many of the last blocks move, where 0 stands for all."""
+    moving = trainable_blocks or backbone.depth
+    if not 0 < moving <= backbone.depth:
+        raise InputError(
+            f"trainable_blocks is {moving}, but the backbone has {backbone.depth} blocks"
+        )
+    if moving < backbone.reach:
+        raise InputError(
+            f"trainable_blocks is {moving}, but h reads block {backbone.spec.block}, which comes"
+            f" before those; use at least {backbone.reach}, or 0 for all"
+        )
+    return moving
 
 
 def _keep_statistics(network: nn.Module) -> None:

@@ -13,7 +13,7 @@ from torch.nn import Parameter
 
 from ..backbones.base import Backbone
 from ..backbones.build import save_backbone
-from ..backbones.states_h5 import FrozenStates, StateOptions
+from ..backbones.frozen_states import FrozenStates, StateOptions
 from ..data.augmentation import CROPS
 from ..data.index import Index
 from ..data.loading import SquareImages

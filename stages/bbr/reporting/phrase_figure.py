@@ -83,28 +83,23 @@ def draw_groundings(examples: Sequence[Example], names: Sequence[str], columns: 
     def write(x: float, y: float, text: str, **style: Any) -> None:
         figure.text(x / width, 1 - y / height, text, fontsize=_FONT, parse_math=False, **style)
 
+    across = [_TEXT + position * (_CELL + _GAP) for position in range(1 + len(names))]
     for column in range(columns):
-        for position, name in enumerate(["image", *names]):
-            x = column * block + _TEXT + position * (_CELL + _GAP) + _CELL / 2
-            write(x, _HEAD / 2, name, ha="center", va="center", weight="bold")
+        for x, name in zip(across, ["image", *names], strict=True):
+            middle = column * block + x + _CELL / 2
+            write(middle, _HEAD / 2, name, ha="center", va="center", weight="bold")
     for number, example in enumerate(examples):
         row, column = divmod(number, columns)
         left, top = column * block + _GAP, _HEAD + row * (_CELL + _NOTE + _GAP)
         phrase = "\n".join(textwrap.wrap(example.phrase, 14)[:8])
         write(left, top + _CELL / 2, phrase, ha="left", va="center", style="italic")
-        for position in range(1 + len(names)):
-            x = column * block + _TEXT + position * (_CELL + _GAP)
-            result = example.results[position - 1] if position else None
+        for offset, result in zip(across, [None, *example.results], strict=True):
+            x = column * block + offset
             _draw_cell(place(x, top), example, result)
             if result is not None:
-                write(
-                    x + _CELL / 2,
-                    top + _CELL + _NOTE / 2,
-                    _note(example, result),
-                    ha="center",
-                    va="center",
-                    color="#555555",
-                )
+                below = {"ha": "center", "va": "center", "color": "#555555"}
+                middle = x + _CELL / 2
+                write(middle, top + _CELL + _NOTE / 2, _note(example, result), **below)
     png = io.BytesIO()
     figure.savefig(png, format="png", metadata={"Software": None})
     return png.getvalue()

@@ -10,8 +10,8 @@ from tiny_vit import TINY_VIT
 from bbr.backbones.base import BackboneSpec
 from bbr.backbones.build import build_backbone
 from bbr.backbones.extraction import features_of_pixels, features_of_states, skipped_before
+from bbr.backbones.frozen_states import NativeState
 from bbr.backbones.native_extraction import NativeImage
-from bbr.backbones.states_h5 import NativeState
 from bbr.data.index import Index
 from bbr.errors import InputError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from bbr.backbones.states_h5 import StateOptions
+from bbr.backbones.frozen_states import StateOptions
 from bbr.data.index import Index
 from bbr.data.loading import SquareImages
 from bbr.refinement.batches import RefinementBatches

@@ -11,9 +11,10 @@ from typing import Any
 from .. import estimate
 from ..artifacts import Training, cad_boxes, refined_backbone
 from ..command_line import options
-from ..configuration import MINE, patch_heuristics
+from ..configuration import MINE
 from ..fingerprints import RECORDS
 from ..given_files import optional_file
+from ..references import patch_heuristics
 from ..sections import Config, variant_section
 from . import datasets
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ..artifacts import PIXELS
 from ..command_line import options
-from ..configuration import LAYER, MINE
+from ..configuration import MINE
 from ..given_files import optional_file, without
+from ..references import LAYER
 from ..sections import Config, heuristic
 from .datasets import of_shards
 

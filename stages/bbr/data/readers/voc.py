@@ -78,16 +78,19 @@ def read_voc(source: Path | str, image_set: str) -> Listing:
         for name, annotation in objects:
             names.append(name)
             annotations.append({"id": len(names), "image_id": image_id, **annotation})
+    categories = _set_categories(names, annotations)
+    folder, sources = root / "JPEGImages", {"image_set": image_set_file}
+    left = {"notes": notes, "unusable": unusable}
+    return Listing(folder, images, annotations, categories, sources, **left)
+
+
+def _set_categories(names: list[str], annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Number the classes, and put the numbers into the annotations of these names."""
     classes = [*VOC_CLASSES, *sorted(set(names) - set(VOC_CLASSES))]
     category_ids = {name: i for i, name in enumerate(classes, 1)}
     for name, annotation in zip(names, annotations, strict=True):
         annotation["category_id"] = category_ids[name]
-    categories = [{"id": i, "name": name} for name, i in category_ids.items()]
-    sources = {"image_set": image_set_file}
-    return Listing(
-        root / "JPEGImages", images, annotations, categories, sources, notes=notes,
-        unusable=unusable,
-    )  # fmt: skip
+    return [{"id": i, "name": name} for name, i in category_ids.items()]
 
 
 def _stem_and_annotation(line: str, files: FileNames) -> tuple[str, str]:

@@ -1,0 +1,33 @@
+"""What a network gives, as files hold it: float16 or float32, and masks as bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+
+
+def to_stored(values: Tensor, dtype: np.dtype, what: str) -> np.ndarray:
+    """Values as a file is to hold them: float16 or float32.
+
+    Args:
+        what: they are, for the message.
+
+    Raises:
+        InputError: one is not finite, or too large for that type.
+    """
+    # By torch, which rounds to float16 as numpy does, five times as fast; and one sum, which no
+    # finite values can take out of range, instead of a look at each.
+    stored = values.to(getattr(torch, dtype.name)).cpu()
+    if not stored.sum(dtype=torch.float64).isfinite():
+        raise InputError(
+            f"{what} is not finite as {dtype}; use --dtype float32, or check the weights"
+        )
+    return stored.numpy()
+
+
+def stored_mask(mask: Tensor) -> np.ndarray:
+    """(H, W) in [0, 1] to uint8, rounded: above 0.5 becomes 128 and above, the rest less."""
+    return (mask.float().cpu() * 255).round().to(torch.uint8).numpy()
