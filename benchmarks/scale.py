@@ -56,9 +56,12 @@ sys.exit(status)
 """
 
 
-def measured(stage: str, *arguments: object) -> Cost:
-    """Run a stage to its end, on one thread."""
-    command = [sys.executable, f"stages/{stage}.py", *map(str, arguments), "--threads", "1"]
+def measured(stage: str, **options: object) -> Cost:
+    """Run a stage to its end, on one thread, with `--k-patches 4` for `k_patches=4`."""
+    command = [sys.executable, f"stages/{stage}.py", "--threads", "1"]
+    for name, value in options.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        command += [f"--{name.replace('_', '-')}", *map(str, values)]
     done = subprocess.run(
         [sys.executable, "-c", METER, *command],
         cwd=ROOT,
@@ -120,87 +123,43 @@ def split_boxes(path: Path, size: int) -> list[Path]:
 def run_stages(folder: Path, count: int, shard: int, extract: bool) -> Iterator[tuple[str, Cost]]:
     """Each stage's name and cost at `count` images, features in one file and in shards."""
     write_images(folder, count)
-    index = folder / "index.json"
+    index, photos = folder / "index.json", {"source": folder / "images", "format": "coco"}
+    stated = folder / "annotations.json"
     yield (
         "index_dataset",
-        measured(
-            "index_dataset",
-            "--format",
-            "coco",
-            "--source",
-            folder / "images",
-            "--annotations",
-            folder / "annotations.json",
-            "--output",
-            index,
-        ),
+        measured("index_dataset", **photos, annotations=stated, output=index),
     )
     if extract:
-        yield (
-            "extract_features",
-            measured(
-                "extract_features",
-                "--index",
-                index,
-                "--weights",
-                "random",
-                "--architecture",
-                "vit_tiny_patch16_224",
-                "--architecture-args",
-                json.dumps(VIT),
-                "--output",
-                folder / "extracted.h5",
-            ),
-        )
-    lost = ("--method", "lost", "--k-patches", 4, "--features")
-    write_features(folder / "all.h5", 1, count)
-    yield (
-        "pseudo_boxes, all in one shard",
-        measured("pseudo_boxes", *lost, folder / "all.h5", "--output", folder / "all.json"),
-    )
-    if count >= shard:
-        write_features(folder / "shard.h5", 1, shard)
-        yield (
-            f"pseudo_boxes, a shard of {shard:,}",
-            measured("pseudo_boxes", *lost, folder / "shard.h5", "--output", folder / "shard.json"),
-        )
+        f = {"weights": "random", "architecture": "vit_tiny_patch16_224"}
+        f["architecture_args"] = json.dumps(VIT)
+        output = folder / "extracted.h5"
+        yield "extract_features", measured("extract_features", index=index, **f, output=output)
+    yield from _propose(folder, count, shard)
     boxes = split_boxes(folder / "all.json", shard)
     merged, metrics = folder / "boxes.json", folder / "metrics.json"
-    yield "merge_boxes", measured("merge_boxes", "--boxes", *boxes, "--output", merged)
-    yield (
-        "evaluate",
-        measured(
-            "evaluate",
-            "--task",
-            "corloc",
-            "--index",
-            index,
-            "--boxes",
-            merged,
-            "--label",
-            *LABELS,
-            "--output",
-            metrics,
-        ),
-    )
-    yield (
-        "compare_metrics",
-        measured(
-            "compare_metrics",
-            "--baseline",
-            metrics,
-            "--candidate",
-            metrics,
-            "--output",
-            folder / "comparison.json",
-        ),
-    )
+    yield "merge_boxes", measured("merge_boxes", boxes=boxes, output=merged)
+    scored = {"task": "corloc", "index": index, "boxes": merged, "label": LABELS}
+    yield "evaluate", measured("evaluate", **scored, output=metrics)
+    pair, output = {"baseline": metrics, "candidate": metrics}, folder / "comparison.json"
+    yield "compare_metrics", measured("compare_metrics", **pair, output=output)
+    output = folder / "table.csv"
     yield (
         "tabulate_metrics",
-        measured(
-            "tabulate_metrics", "--table", 4, "--metrics", metrics, "--output", folder / "table.csv"
-        ),
+        measured("tabulate_metrics", table=4, metrics=metrics, output=output),
     )
+
+
+def _propose(folder: Path, count: int, shard: int) -> Iterator[tuple[str, Cost]]:
+    """Boxes of all images at once, and of one shard where there are so many."""
+    lost = {"method": "lost", "k_patches": 4}
+    parts = [("all", count, "all in one shard")]
+    if count >= shard:
+        parts.append(("shard", shard, f"a shard of {shard:,}"))
+    for name, images, what in parts:
+        features, output = folder / f"{name}.h5", folder / f"{name}.json"
+        write_features(features, 1, images)
+        cost = measured("pseudo_boxes", **lost, features=features, output=output)
+        yield f"pseudo_boxes, {what}", cost
 
 
 def line(counts: Sequence[int], values: Sequence[float]) -> tuple[float, float]:

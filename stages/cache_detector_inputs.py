@@ -28,7 +28,7 @@ from bbr.data.index import Index, load_index
 from bbr.data.loading import SquareImages, chunks
 from bbr.detector.inputs_h5 import create_detector_inputs
 from bbr.detector.layout import InputOptions, parts_shape, stack_parts
-from bbr.options import option
+from bbr.options import all_recorded, option
 from bbr.storage.provenance import provenance
 
 
@@ -66,10 +66,8 @@ def run(
     """
     place = choose_device(compute.device)
     f = backbone.load(storage.seed).to(place)
-    parameters = {
-        **backbone.recorded(f), **vars(inputs), "dtype": storage.dtype, "seed": storage.seed,
-        "precision": compute.precision,
-    }  # fmt: skip
+    stored = {"dtype": storage.dtype, "seed": storage.seed}
+    parameters = all_recorded(backbone.recorded(f), inputs, stored, compute)
     sources = {"index": files.index, "weights": backbone.file, **as_inputs(kept.states)}
     record = provenance("cache_detector_inputs", parameters, sources, device_name(place))
     dataset = load_index(files.index)

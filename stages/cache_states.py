@@ -33,7 +33,7 @@ from bbr.command_line import cli
 from bbr.command_line.devices import autocast, choose_device, device_name
 from bbr.command_line.run_options import ComputeOptions, SkipOptions
 from bbr.data.index import ShardOptions, load_index
-from bbr.options import option
+from bbr.options import all_recorded, option
 from bbr.storage.provenance import provenance
 
 
@@ -50,9 +50,11 @@ class Storage:
     """What is stored, and how."""
 
     last_blocks_to_run: int = option(
-        help="blocks left to run: those that training moves", min=1, flag="last_blocks",
+        help="blocks left to run: those that training moves",
+        min=1,
+        flag="last_blocks",
         metavar="N",
-    )  # fmt: skip
+    )
     dtype: str = option("float32", "of the stored states", choices=("float16", "float32"))
     batch_size: int = option(32, "seen by f at once, at most", unit="images", min=1)
     batch_pixels: int = option(2**23, "seen by f at once, at most", unit="px", min=1)
@@ -78,10 +80,8 @@ def run(
     last = last_blocks(f, storage.last_blocks_to_run)
     dataset = load_index(files.index)
     images = dataset.shard(*part.shard)
-    parameters = {
-        **backbone.recorded(f), "last": last, "shard": list(part.shard), "dtype": storage.dtype,
-        "seed": storage.seed, "precision": compute.precision,
-    }  # fmt: skip
+    stored = {"last": last, "dtype": storage.dtype, "seed": storage.seed}
+    parameters = all_recorded(backbone.recorded(f), part, stored, compute)
     inputs = {"index": files.index, "weights": backbone.file}
     record = provenance("cache_states", parameters, inputs, device_name(place))
     source = NativeImages(dataset, images, f, skips.max_skipped)
@@ -91,10 +91,8 @@ def run(
         windows = cli.progress(
             source.windows(WINDOW), -(-len(images) // WINDOW), f"windows of {WINDOW} images"
         )
-        observe = partial(
-            _window_states, backbone=f, last=last, storage=storage,
-            precision=compute.precision,
-        )  # fmt: skip
+        how = {"backbone": f, "last": last, "storage": storage, "precision": compute.precision}
+        observe = partial(_window_states, **how)
         while_writing(windows, observe, partial(_write, writer))
         writer.note_skipped(source.skipped)
 

@@ -72,9 +72,11 @@ def run(*, files: Files, options: Excitation, device: DeviceOptions) -> None:
     dataset = load_index(files.index)
     side = options.size or options.image_size
     parameters = {
-        "classifier": options.classifier, "image_size": options.image_size,
-        "stride": options.stride, "size": side,
-    }  # fmt: skip
+        "classifier": options.classifier,
+        "image_size": options.image_size,
+        "stride": options.stride,
+        "size": side,
+    }
     inputs = {"index": files.index, "classifier_weights": files.classifier_weights}
     record = provenance("excite_classifier", parameters, inputs, device_name(place))
     groups = by_image(entries(dataset, "phrases"))

@@ -82,11 +82,17 @@ def run(*, files: Files, reading: Reading) -> Index:
     layout, output = reading.layout, files.output
     refuse_misplaced(layout, files, reading)
     listing = read_layout(
-        layout, files.source, image_set=reading.image_set, annotations=files.annotations,
-        captions=files.captions, phrases=files.phrases, image_data=files.image_data,
-        image_list=files.image_list, round_boxes=reading.round_boxes,
+        layout,
+        files.source,
+        image_set=reading.image_set,
+        annotations=files.annotations,
+        captions=files.captions,
+        phrases=files.phrases,
+        image_data=files.image_data,
+        image_list=files.image_list,
+        round_boxes=reading.round_boxes,
         inclusive_boxes=reading.inclusive_boxes,
-    )  # fmt: skip
+    )
     listing = with_files_found(listing.only(listing.images[: reading.limit]))
     if reading.texts_per_image is not None:
         listing = listing.with_texts(reading.texts_per_image)

@@ -36,7 +36,7 @@ def run(*, files: Files) -> None:
     Raises:
         InputError: the files do not belong together.
     """
-    write_json(files.output, [
+    described = [
         {
             "image_id": image["id"],
             "file_name": image["file_name"],
@@ -48,7 +48,8 @@ def run(*, files: Files) -> None:
         for image, captions in located_captions(load_index(files.descriptions), files.boxes)
         for located in captions
         for record in located.boxes
-    ])  # fmt: skip
+    ]
+    write_json(files.output, described)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -52,7 +52,7 @@ def run(*, files: Files) -> None:
     require_phrases(records, found, files.boxes)
     for record in records:
         found[record["image_id"], record["phrase_id"]].append(record)
-    write_json(files.output, [
+    listed = [
         {
             "file_name": images[target.phrase.image_id]["file_name"],
             "phrase": target.phrase.texts[0],
@@ -60,7 +60,8 @@ def run(*, files: Files) -> None:
             "boxes": [{key: r[key] for key in ("bbox", "score")} for r in found[target.unit]],
         }
         for target in targets
-    ])  # fmt: skip
+    ]
+    write_json(files.output, listed)
 
 
 def main(argv: list[str] | None = None) -> int:

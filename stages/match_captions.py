@@ -82,10 +82,8 @@ def run(*, files: Files, clip: ClipOptions, batches: Batches, device: DeviceOpti
                 np.stack([embedded[text] for text in phrase.texts]),
                 np.stack([of_captions[caption.texts[0]] for caption in own]),
             )
-            matches.append({
-                "image_id": phrase.image_id, "phrase_id": phrase.phrase_id,
-                "caption_id": own[best].phrase_id, "cosine": cosine,
-            })  # fmt: skip
+            unit = {"image_id": phrase.image_id, "phrase_id": phrase.phrase_id}
+            matches.append({**unit, "caption_id": own[best].phrase_id, "cosine": cosine})
     inputs = {"index": files.index, "descriptions": files.descriptions, "clip": clip.file}
     parameters = clip.recorded() | ({"bare_captions": True} if batches.bare_captions else {})
     record = provenance("match_captions", parameters, inputs, device_name(place))

@@ -37,8 +37,9 @@ def run(*, files: Files) -> None:
     inputs = {f"index_{i}": path for i, path in enumerate(files.indexes)}
     info = {**pooled.info, "provenance": provenance("pool_indexes", {}, inputs)}
     save_index(replace(pooled, info=info))
-    cli.log.info("%s: %d images, %d boxes", files.output, len(pooled.images),
-                 len(pooled.annotations))  # fmt: skip
+    cli.log.info(
+        "%s: %d images, %d boxes", files.output, len(pooled.images), len(pooled.annotations)
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

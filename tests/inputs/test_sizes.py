@@ -208,8 +208,10 @@ def test_photographs_of_48_megapixels_and_panoramas(tmp_path, note):
     index = made(tmp_path, (8000, 6000), (4000, 3000), (8000, 400), max_side=1024)
     features = extracted(index, "--threads", "1")
     assert boxes(features, "whole_image") == [
-        [0, 0, 8000, 6000], [0, 0, 4000, 3000], [0, 0, 8000, 400],
-    ]  # fmt: skip
+        [0, 0, 8000, 6000],
+        [0, 0, 4000, 3000],
+        [0, 0, 8000, 400],
+    ]
     boxes(features, "tokencut")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     assert peak < 4

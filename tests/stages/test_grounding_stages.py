@@ -289,8 +289,8 @@ def test_other_targets_teach_something_else(files, tmp_path, targets):
 
 @pytest.mark.parametrize("source", ["h", "g"])
 def test_masks_teach_something_else(files, tmp_path, source):
-    masks = ["--mask-weight", "2", "--mask-source", source, "--detector-weight", "0",
-             "--inside-share", "0.3", "--flips"]  # fmt: skip
+    weights = ["--mask-weight", "2", "--detector-weight", "0", "--inside-share", "0.3", "--flips"]
+    masks = [*weights, "--mask-source", source]
     assert files.refine(tmp_path / f"{source}.safetensors", *masks) == 0
     other, given = load_file(tmp_path / f"{source}.safetensors"), load_file(files.refined)
     assert any(not torch.equal(other[name], given[name]) for name in other)

@@ -13,13 +13,21 @@ from workflow_copies import Repository
 from bbr.command_line.parser import build_parser, parse
 
 TARGETS = (
-    "results/table1.csv", "results/table3.csv", "results/table4.csv", "results/figure3.png",
-    "results/figures/figure1.png", "results/mine/boxes.html", "results/mine/grounding.json",
-    "results/mine/descriptions.html", "results/mine/descriptions.json",
-    "results/mine/export/coco", "results/resources/scenes_inpainter.safetensors",
-    "results/resources/scenes_move.safetensors", "results/resources/scenes_clip.safetensors",
+    "results/table1.csv",
+    "results/table3.csv",
+    "results/table4.csv",
+    "results/figure3.png",
+    "results/figures/figure1.png",
+    "results/mine/boxes.html",
+    "results/mine/grounding.json",
+    "results/mine/descriptions.html",
+    "results/mine/descriptions.json",
+    "results/mine/export/coco",
+    "results/resources/scenes_inpainter.safetensors",
+    "results/resources/scenes_move.safetensors",
+    "results/resources/scenes_clip.safetensors",
     "results/resources/scenes_captioner.safetensors",
-)  # fmt: skip
+)
 
 
 def _commands(shown: str) -> dict[str, set[str]]:

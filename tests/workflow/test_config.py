@@ -162,8 +162,10 @@ def test_defaults_are_filled_in() -> None:
     prepare(config, SCHEMA)
     assert config["datasets"]["x"] == SCENES | {"seed": 0, "size": 128, "shards": 1}
     assert config["discovery"]["variants"]["k1"] == {
-        "loss_weights": {}, "detector": {"num_boxes": 1}, "refinement": {},
-    }  # fmt: skip
+        "loss_weights": {},
+        "detector": {"num_boxes": 1},
+        "refinement": {},
+    }
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,15 @@ def test_planned_from_another_folder(repository: Repository, tmp_path: Path) -> 
     folder.mkdir(parents=True)
     Image.new("RGB", (64, 48)).save(folder / "a.jpg")
     command = repository.command(
-        "results/mine/boxes.json", "--dry-run", "--directory", str(repository.root), "--snakefile",
-        str(repository.root / "workflow/Snakefile"), "--config", f"images={folder.name}",
-    )  # fmt: skip
+        "results/mine/boxes.json",
+        "--dry-run",
+        "--directory",
+        str(repository.root),
+        "--snakefile",
+        str(repository.root / "workflow/Snakefile"),
+        "--config",
+        f"images={folder.name}",
+    )
     shell = environment() | {"PWD": str(typed)}  # as shells set it
     done = subprocess.run(command, cwd=typed, env=shell, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -83,8 +89,11 @@ def test_snakemake_without_its_environment(repository: Repository, tmp_path: Pat
     command = [sys.executable, "-m", "snakemake", "results/mine/index.json", "--cores", "1"]
     command += ["--config", f"images={tmp_path}"]
     done = subprocess.run(
-        command, cwd=repository.root, env={**os.environ, "PATH": path}, capture_output=True,
+        command,
+        cwd=repository.root,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
         text=True,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (repository.root / "results/mine/index.json").is_file()

@@ -43,9 +43,7 @@ _PATCH = {
 def schema() -> Schema:
     """The JSON schema of the configuration."""
     keys = yaml.safe_load((ROOT / "workflow/schemas/keys.yaml").read_text(encoding="utf-8"))
-    definitions = {
-        name: _expanded(given, {}) for name, given in keys.pop("$defs").items()
-    }  # fmt: skip
+    definitions = {name: _expanded(given, {}) for name, given in keys.pop("$defs").items()}
     made = _expanded(keys, definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -100,10 +98,16 @@ def _photographs(layout: str, given: Schema) -> Schema:
         and (not each.option.only or layout in each.option.only)
     }
     shared = {"format": {}, "label": {}, "shards": {}}
-    fetched = {name: {"$ref": f"#/$defs/{ref}"} for name, ref in
-               (("fetch", "fetched"), ("expected", "expected"))}  # fmt: skip
-    return {"type": "object", "additionalProperties": False, **given,
-            "properties": {**shared, **own, **fetched}}  # fmt: skip
+    fetched = {
+        name: {"$ref": f"#/$defs/{ref}"}
+        for name, ref in (("fetch", "fetched"), ("expected", "expected"))
+    }
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        **given,
+        "properties": {**shared, **own, **fetched},
+    }
 
 
 def _fill(section: Schema) -> None:
@@ -152,9 +156,11 @@ def _value_schema(each: Described) -> Schema:
         return {"enum": ["none" if choice is None else choice for choice in about.choices]}
     kind = _TYPES.get(each.kind, "string")
     bounds = {
-        "minimum": about.min, "maximum": about.max,
-        "exclusiveMinimum": about.above, "exclusiveMaximum": about.below,
-    }  # fmt: skip
+        "minimum": about.min,
+        "maximum": about.max,
+        "exclusiveMinimum": about.above,
+        "exclusiveMaximum": about.below,
+    }
     made: Schema = {"type": kind} | {k: v for k, v in bounds.items() if v is not None}
     if each.amount is not None:
         made = {"type": "array", "items": made}

@@ -16,12 +16,15 @@ _SHARED = ("loss_weights", "detector", "refinement", "detector_inputs", "expecte
 def page(made: Schema) -> str:
     """The reference page: every key with its values, default and meaning."""
     lines = [
-        "# Configuration", "", f"<!-- {MADE} -->", "",
+        "# Configuration",
+        "",
+        f"<!-- {MADE} -->",
+        "",
         "Every key of `config.yaml`, of the files below it in `workflow/configs/defaults`, and of",
         "those that `--configfile` puts on top. A default is that of the stage's option; where the",
         "embedded scenes want another value, `workflow/configs/defaults` has it.",
         "",
-    ]  # fmt: skip
+    ]
     shown: set[str] = set()
     plain = {k: _resolved(v, made) for k, v in made["properties"].items()}
     plain = {k: v for k, v in plain.items() if "object" not in v.get("type", ())}
@@ -102,8 +105,12 @@ def _values(given: Schema) -> str:
     if "array" in kinds and given.get("items", {}).get("type"):
         words += f" of {given['items']['type']}"
     bounds = {**given, **given.get("items", {})}
-    for key, word in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"),
-                      ("exclusiveMaximum", "<")):  # fmt: skip
+    for key, word in (
+        ("minimum", "≥"),
+        ("exclusiveMinimum", ">"),
+        ("maximum", "≤"),
+        ("exclusiveMaximum", "<"),
+    ):
         if key in bounds:
             words += f" {word} {bounds[key]:g}"
     return words

@@ -36,15 +36,19 @@ class CadTraining:
         tuple(range(480, 801, 32)), "shortest side, drawn from these", unit="px", min=1
     )
     train_proposals: tuple[int, int] = option(
-        (12000, 2000), "before and after non-maximum suppression", min=1,
+        (12000, 2000),
+        "before and after non-maximum suppression",
+        min=1,
         metavar=("BEFORE", "AFTER"),
-    )  # fmt: skip
+    )
     rpn_batch: int = option(256, "of an image to learn from", unit="anchors", min=1)
     roi_batch: int = option(512, "of an image to learn from", unit="regions", min=1)
     smooth_l1_beta: float = option(
-        TORCHVISION_BETA, "below which the box losses are squares; 0 in Detectron2", min=0,
+        TORCHVISION_BETA,
+        "below which the box losses are squares; 0 in Detectron2",
+        min=0,
         later=True,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,11 @@ class CadPrediction:
 
     test_size: int = option(800, "shortest side of a resized image", unit="px", min=1)
     test_proposals: tuple[int, int] = option(
-        (6000, 1000), "before and after non-maximum suppression", min=1,
+        (6000, 1000),
+        "before and after non-maximum suppression",
+        min=1,
         metavar=("BEFORE", "AFTER"),
-    )  # fmt: skip
+    )
     score_threshold: float = option(0.01, "below which boxes are dropped", min=0, max=1)
     nms_threshold: float = option(
         0.4, "IoU above which the box of lower score is dropped", min=0, max=1

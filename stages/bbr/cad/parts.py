@@ -43,9 +43,11 @@ class ProposalNetwork(RegionProposalNetwork):
         drawn = [torch.where(torch.cat(d, dim=0))[0] for d in self.fg_bg_sampler(labels)]
         positive, every = drawn[0], torch.cat(drawn)
         box = functional.smooth_l1_loss(
-            pred_bbox_deltas[positive], torch.cat(regression_targets)[positive],
-            beta=self.beta, reduction="sum",
-        )  # fmt: skip
+            pred_bbox_deltas[positive],
+            torch.cat(regression_targets)[positive],
+            beta=self.beta,
+            reduction="sum",
+        )
         wanted = torch.cat(labels)[every]
         loss = functional.binary_cross_entropy_with_logits(objectness.flatten()[every], wanted)
         return loss, box / every.numel()
@@ -75,8 +77,10 @@ class RegionHeads(RoIHeads):
         positive = torch.where(of_all > 0)[0]
         box = functional.smooth_l1_loss(
             deltas.view(len(deltas), -1, 4)[positive, of_all[positive]],
-            torch.cat(wanted)[positive], beta=self.beta, reduction="sum",
-        )  # fmt: skip
+            torch.cat(wanted)[positive],
+            beta=self.beta,
+            reduction="sum",
+        )
         loss = functional.cross_entropy(logits, of_all)
         return [], {"loss_classifier": loss, "loss_box_reg": box / of_all.numel()}
 

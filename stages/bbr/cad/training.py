@@ -27,9 +27,13 @@ class Descent:
         None, "longer gradients are shortened to it [not]", above=0
     )
     precise_norm_batches: int = option(
-        0, "after training, over which batch norms gather their statistics anew, as Detectron2's"
-        " PRECISE_BN does", unit="batches", min=0, later=True,
-    )  # fmt: skip
+        0,
+        "after training, over which batch norms gather their statistics anew, as Detectron2's"
+        " PRECISE_BN does",
+        unit="batches",
+        min=0,
+        later=True,
+    )
 
 
 def train_cad(

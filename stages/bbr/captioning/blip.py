@@ -39,9 +39,11 @@ class CaptionOptions:
     min_length: int = option(5, "of a caption, its start included", unit="tokens", min=1)
     max_length: int = option(30, "of a caption, its start included", unit="tokens", min=1)
     caption_prompt: str = option(
-        "", "what captions go on from, which counts as a part of their length and is then left out;"
-        " in WWbL's code a picture of", later=True,
-    )  # fmt: skip
+        "",
+        "what captions go on from, which counts as a part of their length and is then left out;"
+        " in WWbL's code a picture of",
+        later=True,
+    )
 
 
 class Captioner(nn.Module):

@@ -41,13 +41,17 @@ class ProposalOptions:
     )
     stride: float = option(0.5, "from window to window", unit="windows", above=0)
     window_grid: str = option(
-        "overlapping", "windows by stride, the last at the edge; or adjoining ones, WWbL's code",
-        choices=GRIDS, later=True,
-    )  # fmt: skip
+        "overlapping",
+        "windows by stride, the last at the edge; or adjoining ones, WWbL's code",
+        choices=GRIDS,
+        later=True,
+    )
     search_pixels: str = option(
-        "bytes", "what selective search sees: bytes, or floats in [-1, 1] as in WWbL's code",
-        choices=PIXELS, later=True,
-    )  # fmt: skip
+        "bytes",
+        "what selective search sees: bytes, or floats in [-1, 1] as in WWbL's code",
+        choices=PIXELS,
+        later=True,
+    )
     proposal_seed: int = option(0, "of selective search", min=0)
 
 

@@ -162,9 +162,12 @@ def _add_variants(group: Any, of_kinds: Variants) -> None:
         texts = [f"{name}: {e.option.help} [{_shown(e.default)}]" for name, e in users]
         first = users[0][1]
         group.add_argument(
-            first.flag, dest=first.name, type=first.kind,
-            help="; ".join(texts).replace("%", "%%"), metavar=_metavar(first.option.choices),
-        )  # fmt: skip
+            first.flag,
+            dest=first.name,
+            type=first.kind,
+            help="; ".join(texts).replace("%", "%%"),
+            metavar=_metavar(first.option.choices),
+        )
 
 
 def _instance(kind: type, defaults: Any, values: dict[str, Any]) -> Any:

@@ -43,6 +43,9 @@ class LabelOptions:
     """What the numbers are."""
 
     labels: tuple[str, ...] = option(
-        (), "what this is in a table, such as dataset=VOC07 method=LOST seed=0", flag="label",
-        metavar="KEY=VALUE", repeats=True,
-    )  # fmt: skip
+        (),
+        "what this is in a table, such as dataset=VOC07 method=LOST seed=0",
+        flag="label",
+        metavar="KEY=VALUE",
+        repeats=True,
+    )

@@ -32,10 +32,13 @@ def pool(indexes: Sequence[Index], output: Path) -> Index:
         new_ids = {image["id"]: i for i, image in enumerate(index.images, len(images) + 1)}
         below = os.path.relpath(root, shared)
         images += [
-            {**image, "id": new_ids[image["id"]],
-             "file_name": Path(below, image["file_name"]).as_posix()}
+            {
+                **image,
+                "id": new_ids[image["id"]],
+                "file_name": Path(below, image["file_name"]).as_posix(),
+            }
             for image in index.images
-        ]  # fmt: skip
+        ]
         annotations += categories.renumbered(index, new_ids)
     _refuse_repeated(images, Path(shared))
     info = {

@@ -30,9 +30,12 @@ class TargetRules:
         later=True,
     )
     min_target_side: float = option(
-        0.0, "of a heatmap's box, as a share of the map's side; others are no target",
-        min=0, below=1, later=True,
-    )  # fmt: skip
+        0.0,
+        "of a heatmap's box, as a share of the map's side; others are no target",
+        min=0,
+        below=1,
+        later=True,
+    )
     empty_maps: str = option(
         "skip",
         "heatmaps without a target: left out (of a current g^h, g's boxes stand in for them), or"

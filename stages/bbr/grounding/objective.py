@@ -141,9 +141,14 @@ class GroundingObjective(nn.Module):
         logits = draw_logits(self.grounder, batch)
         maps = logits.sigmoid()
         losses = grounding_losses(
-            self._frozen[0], batch.images, maps, batch.texts, self._relevancy(batch), self.weights,
+            self._frozen[0],
+            batch.images,
+            maps,
+            batch.texts,
+            self._relevancy(batch),
+            self.weights,
             self.similarity,
-        )  # fmt: skip
+        )
         if self.teacher is None or lesson is None:
             return losses
         with torch.no_grad():

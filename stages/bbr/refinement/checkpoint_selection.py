@@ -40,9 +40,11 @@ class SelectionOptions:
         0.1, "share of the images that is set aside for it", above=0, below=1
     )
     select_min_agreement: float = option(
-        0.3, "mean IoU of h's and f's boxes below which h is not trusted, and f is kept",
-        min=0, max=1,
-    )  # fmt: skip
+        0.3,
+        "mean IoU of h's and f's boxes below which h is not trusted, and f is kept",
+        min=0,
+        max=1,
+    )
 
     def looks_after(self, step: int, steps: int) -> bool:
         """Whether states are compared once `step` of `steps` steps have been taken."""

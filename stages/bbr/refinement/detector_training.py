@@ -54,9 +54,10 @@ class Augmentation(ChannelDropout):
     """How images, or what f makes of them, are changed at each step."""
 
     augmentation: str = option(
-        "none", "none, of cached maps, or of images, which f sees at each step",
+        "none",
+        "none, of cached maps, or of images, which f sees at each step",
         choices=AUGMENTATIONS,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,10 @@ class RefinementOptions(ChannelDropout):
     trainable_blocks: int = option(0, "last blocks of f that move, 0 for all", min=0)
     reinit_head: bool = option(False, "train a segmenter's head from random numbers")
     keep_norm: bool = option(
-        False, "leave the norm before a segmenter's head as it is, as in the released code",
+        False,
+        "leave the norm before a segmenter's head as it is, as in the released code",
         later=True,
-    )  # fmt: skip
+    )
     anchor_statistics: str = option(
         "running",
         "of the batch norms of the segmenter's head that L_f compares with: its own, or those of"

@@ -19,9 +19,11 @@ class PerturbationOptions:
     """How the first weights are disturbed."""
 
     perturbation: float = option(
-        0.0, "relative size of normal noise on the first weights; 1e-6 is that of rounding", min=0,
+        0.0,
+        "relative size of normal noise on the first weights; 1e-6 is that of rounding",
+        min=0,
         later=True,
-    )  # fmt: skip
+    )
 
 
 @torch.no_grad()

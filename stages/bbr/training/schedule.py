@@ -41,13 +41,20 @@ class Schedule:
         None, "after which cosine and polynomial would end [all]", unit="steps", min=1, later=True
     )
     decay_every: int = option(
-        1, "for which the rate of cosine and polynomial stays the same", unit="steps", min=1,
+        1,
+        "for which the rate of cosine and polynomial stays the same",
+        unit="steps",
+        min=1,
         later=True,
-    )  # fmt: skip
+    )
     decay_at: tuple[int, ...] = option(
-        (), "after each of which the rate of step is a tenth [3/4 and 11/12 of all]",
-        unit="steps", min=1, empty=True, later=True,
-    )  # fmt: skip
+        (),
+        "after each of which the rate of step is a tenth [3/4 and 11/12 of all]",
+        unit="steps",
+        min=1,
+        empty=True,
+        later=True,
+    )
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -72,9 +79,11 @@ class Clipping:
     without a bound a single odd batch can undo a small network."""
 
     max_gradient_norm: float | None = option(
-        1.0, "longer gradients are shortened to it; none leaves them as they are",
-        above=0, later=True,
-    )  # fmt: skip
+        1.0,
+        "longer gradients are shortened to it; none leaves them as they are",
+        above=0,
+        later=True,
+    )
 
 
 @dataclass(frozen=True)

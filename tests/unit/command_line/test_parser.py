@@ -88,10 +88,9 @@ def read(*argv: str) -> dict[str, Any]:
 
 
 def test_every_field_is_an_option():
-    found = read(
-        "--kind", "elm", "--leaves", "0.25", "--size", "7", "8", "--fenced", "--paths", "a", "b",
-        "--soil", '{"clay": 1}', "--water", "none", "--label", "x", "y", "--label", "z",
-    )  # fmt: skip
+    words = "--kind elm --leaves 0.25 --size 7 8 --fenced --paths a b --water none"
+    labels = "--label x y --label z"
+    found = read(*words.split(), *labels.split(), "--soil", '{"clay": 1}')
     assert found["tree"] == Tree("elm", Elm(40, 0.25))
     assert found["plot"] == Plot(
         (7, 8), True, (Path("a"), Path("b")), {"clay": 1}, None, (("x", "y"), ("z",))

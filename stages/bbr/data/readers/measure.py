@@ -70,8 +70,10 @@ def _upright(
             "%s: EXIF turns %s and %d more annotated images, and their sizes do not say whether"
             " the boxes were drawn before or after; taken to be after. --frame stored, or upright,"
             " says so",
-            listing.root, stated[min(doubtful)]["file_name"], len(doubtful) - 1,
-        )  # fmt: skip
+            listing.root,
+            stated[min(doubtful)]["file_name"],
+            len(doubtful) - 1,
+        )
     notes = [{"image_id": i, "what": "boxes turned with their image (EXIF)"} for i in turned]
     notes += [{"image_id": i, "what": "boxes taken to be upright; EXIF turns"} for i in doubtful]
     notes += [

@@ -26,13 +26,17 @@ class Reading:
     )
     round_boxes: bool = option(False, "round box corners to integers", only=("coco",))
     inclusive_boxes: bool = option(
-        False, "boxes end at their last pixels, as WWbL's code has them, not one beyond",
-        only=("flickr30k",), later=True,
-    )  # fmt: skip
+        False,
+        "boxes end at their last pixels, as WWbL's code has them, not one beyond",
+        only=("flickr30k",),
+        later=True,
+    )
     texts_per_image: int | None = option(
-        None, "keep so many captions and phrases of an image, drawn once [all]", min=1,
+        None,
+        "keep so many captions and phrases of an image, drawn once [all]",
+        min=1,
         only=WITH_TEXTS,
-    )  # fmt: skip
+    )
     limit: int | None = option(None, "take only the first N images [all]", min=1)
     frame: str = option(
         "auto",
@@ -40,9 +44,11 @@ class Reading:
         choices=FRAMES,
     )
     max_side: int = option(
-        1024, "larger images are shrunk to it before f sees them; boxes are of the whole image",
-        unit="px", min=1,
-    )  # fmt: skip
+        1024,
+        "larger images are shrunk to it before f sees them; boxes are of the whole image",
+        unit="px",
+        min=1,
+    )
     max_skipped: int | None = option(
         None, "fail if more images are unusable [1 % of them, but at least 10]", min=0
     )
