@@ -80,8 +80,7 @@ def read_voc(source: Path | str, image_set: str) -> Listing:
             annotations.append({"id": len(names), "image_id": image_id, **annotation})
     categories = _set_categories(names, annotations)
     folder, sources = root / "JPEGImages", {"image_set": image_set_file}
-    left = {"notes": notes, "unusable": unusable}
-    return Listing(folder, images, annotations, categories, sources, **left)
+    return Listing(folder, images, annotations, categories, sources, notes=notes, unusable=unusable)
 
 
 def _set_categories(names: list[str], annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
