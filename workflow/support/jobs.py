@@ -32,7 +32,7 @@ def logged(command: str) -> str:
 
     A job that was killed is told of in one line, in its log and where Snakemake runs.
     """
-    told = 'echo "rule {rule}: $BBR_KILLED; log: {log}" | tee -a {log} >&2'
+    told = 'echo "{log}: $BBR_KILLED" | tee -a {log} >&2'
     return (
         f"{command} --threads {{threads}} --memory-mb {{resources.memory_limit}} > {{log}} 2>&1"
         f" || {{{{ code=$?; [ $code -ne {_KILLED} ] || {told}; exit $code; }}}}"

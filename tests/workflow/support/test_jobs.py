@@ -19,7 +19,7 @@ def run(command: str, log: Path) -> subprocess.CompletedProcess[str]:
         memory_limit = "none"
 
     jobs.announce_reasons()
-    text = jobs.logged(command).format(threads=1, resources=Resources, log=log, rule="cut")
+    text = jobs.logged(command).format(threads=1, resources=Resources, log=log)
     shell = ["bash", "-c", f"set -euo pipefail; {text}"]
     return subprocess.run(shell, capture_output=True, text=True)
 
@@ -39,8 +39,8 @@ def test_a_failed_command_says_itself_why(tmp_path: Path) -> None:
 def test_a_killed_one_is_told_of_in_one_line(tmp_path: Path) -> None:
     done = run("sh -c 'echo at work; kill -9 $$'", tmp_path / "log")
     assert done.returncode == 137
-    (line,) = [text for text in done.stderr.splitlines() if "rule cut" in text]
-    assert line.startswith("rule cut: killed (SIGKILL)")
+    (line,) = [text for text in done.stderr.splitlines() if "SIGKILL" in text]
+    assert line.startswith(f"{tmp_path / 'log'}: killed (SIGKILL)")
     assert all(key in line for key in ("memory_mb", "max_side", "batch_pixels", "--cores"))
     assert (tmp_path / "log").read_text().splitlines() == ["at work", line]
 
