@@ -96,8 +96,11 @@ def test_a_graph_that_does_not_fit_into_memory(tmp_path, monkeypatch, method, no
     monkeypatch.setattr(tokencut, "affinity_graph", only_packed(tokencut.affinity_graph))
     assert boxes(features, method, "--memory-mb", 1) == expected
     if method == "tokencut":
-        note("a graph of patches that does not fit into memory", "out of memory",
-             "kept as bits, the same boxes")  # fmt: skip
+        note(
+            "a graph of patches that does not fit into memory",
+            "out of memory",
+            "kept as bits, the same boxes",
+        )
 
 
 def only_packed(own):

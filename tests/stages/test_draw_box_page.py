@@ -102,8 +102,13 @@ def test_in_a_browser(page: browser.Browser) -> None:
         page.press("j")  # into sight, where they are loaded
     page.run("return Promise.all([...document.images].map(i => i.decode()))")
     assert page.run("return [...document.images].map(i => i.naturalWidth)") == [
-        100, 100, 100, 100, 90, 90,
-    ]  # fmt: skip
+        100,
+        100,
+        100,
+        100,
+        90,
+        90,
+    ]
     assert page.log() == []  # no error, and nothing that the policy had to stop
     assert page.run("return document.querySelector('ul li').textContent") == "bad.jpg: empty file"
 

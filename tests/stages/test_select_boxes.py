@@ -45,9 +45,9 @@ def test_without_a_score_all_stay(made: Path, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("score", "kept", "without"), [(0.25, BOXES[:2], [1, 3]), (0.3, BOXES[:1], [1, 3]),
-                                   (0.6, [], [1, 2, 3])],
-)  # fmt: skip
+    ("score", "kept", "without"),
+    [(0.25, BOXES[:2], [1, 3]), (0.3, BOXES[:1], [1, 3]), (0.6, [], [1, 2, 3])],
+)
 def test_boxes_below_it_are_left_out(
     made: Path, score: float, kept: list, without: list, capsys: pytest.CaptureFixture[str]
 ) -> None:

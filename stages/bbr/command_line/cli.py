@@ -62,9 +62,10 @@ def execute(
     parser = build_parser(run, description, program)
     parser.add_argument("--threads", type=_positive, help="CPU threads [all]")
     parser.add_argument(
-        "--memory-mb", type=_positive_or_none,
+        "--memory-mb",
+        type=_positive_or_none,
         help="memory to keep to, MB [what the machine and its control group have]",
-    )  # fmt: skip
+    )
     try:
         options, given = parse(run, parser, argv)
         if getattr(given, "output", None) is not None:

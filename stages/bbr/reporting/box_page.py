@@ -58,10 +58,15 @@ def box_page(
     ordered = sorted(photographs, key=lambda shown: shown.certainty)
     digest = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
     page = _TEMPLATE.render(
-        title=title, photographs=ordered, names=names, left_out=left_out, style=_STYLE,
-        script=_SCRIPT, digest=digest,
+        title=title,
+        photographs=ordered,
+        names=names,
+        left_out=left_out,
+        style=_STYLE,
+        script=_SCRIPT,
+        digest=digest,
         without=sum(shown.certainty < 0 for shown in ordered),
-    )  # fmt: skip
+    )
     return page.encode("utf-8", "replace")  # names of files may be no text
 
 

@@ -28,7 +28,7 @@ def images():
     generator = torch.Generator().manual_seed(0)
     sizes = [(32, 48), (48, 32), (32, 48)]
     return [
-        NativeImage(i, size, torch.randn(1, 3, *size, generator=generator))
+        NativeImage(i, size, torch.randn(1, 3, *size, generator=generator), f"{i}.png")
         for i, size in enumerate(sizes, 1)
     ]
 

@@ -50,9 +50,12 @@ class Tags(HTMLParser):
 
 def test_the_least_certain_come_first_and_those_without_a_box_before_them() -> None:
     photographs = [
-        listed("sure.jpg", 0.9, 0.1), listed("none.jpg"), listed("unsure.jpg", 0.2),
-        listed("same.jpg", 0.2), listed("zero.jpg", 0.0),
-    ]  # fmt: skip
+        listed("sure.jpg", 0.9, 0.1),
+        listed("none.jpg"),
+        listed("unsure.jpg", 0.2),
+        listed("same.jpg", 0.2),
+        listed("zero.jpg", 0.0),
+    ]
     page = Tags(box_page(photographs, ["TokenCut"], "Boxes"))
     expected = ["none.jpg", "zero.jpg", "unsure.jpg", "same.jpg", "sure.jpg"]
     assert page.texts["a"] == expected

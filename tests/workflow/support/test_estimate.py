@@ -39,10 +39,13 @@ def test_by_hand(config: dict) -> None:
 def test_cores_are_used_up_to_the_threads_of_a_job(config: dict) -> None:
     names = ["b.jpg"] * 6000
     (one, *_), (four, *_) = (
-        [int(word) for word in estimate.line(config | {"threads": threads}, names, 4).split()
-         if word.isdigit()][1:]
+        [
+            int(word)
+            for word in estimate.line(config | {"threads": threads}, names, 4).split()
+            if word.isdigit()
+        ][1:]
         for threads in (1, 4)
-    )  # fmt: skip
+    )
     assert one == pytest.approx(4 * four, abs=3)
     assert estimate.line(config, names, 4).endswith("on 1 core; threads=4 would use all 4")
     assert estimate.line(config | {"threads": 8}, names, 4).endswith("on 4 cores")
@@ -64,9 +67,13 @@ def test_photographs_of_a_record() -> None:
 
 @pytest.mark.parametrize(
     ("rule", "dataset", "backbone", "expected"),
-    [("extract_features", "mine", "f", True), ("extract_features", "mine", "f+mine", False),
-     ("extract_features", "a", "f", False), ("pseudo_boxes", "mine", "f", False)],
-)  # fmt: skip
+    [
+        ("extract_features", "mine", "f", True),
+        ("extract_features", "mine", "f+mine", False),
+        ("extract_features", "a", "f", False),
+        ("pseudo_boxes", "mine", "f", False),
+    ],
+)
 def test_only_where_features_are_to_be_made(
     rule: str, dataset: str, backbone: str, expected: bool
 ) -> None:

@@ -60,14 +60,20 @@ def test_rules_ask_for_no_more(repository: Repository, given: int | None) -> Non
     (repository.root / "photos").mkdir()
     options = [] if given is None else [f"memory_mb={given}"]
     shown = repository.snakemake(
-        "results/mine/boxes.json", "--dry-run", "--printshellcmds", "--config", "images=photos",
+        "results/mine/boxes.json",
+        "--dry-run",
+        "--printshellcmds",
+        "--config",
+        "images=photos",
         *options,
-    ).stdout  # fmt: skip
+    ).stdout
     asked = {
         int(part.removeprefix("mem_mb="))
-        for line in shown.splitlines() if line.strip().startswith("resources:")
-        for part in line.replace(",", " ").split() if part.startswith("mem_mb=")
-    }  # fmt: skip
+        for line in shown.splitlines()
+        if line.strip().startswith("resources:")
+        for part in line.replace(",", " ").split()
+        if part.startswith("mem_mb=")
+    }
     assert asked
     assert max(asked) == (given or 6000)
     assert f"--memory-mb {given or 'none'}" in shown
