@@ -58,9 +58,7 @@ rule train_detector:
         files=file_options("weights", "init"),
         backbone=lambda w: backbones.backbone_options(config, w.base),
         heuristic=lambda w: sections.heuristic_options(config, w.base, w.method),
-        options=lambda w: detectors.training_options(
-            config, "detector", w.method, w.variant
-        ),
+        options=lambda w: detectors.training_options(config, w.method, w.variant),
         enough=lambda w: own_images.fewest_images(config, w.dataset),
         precision=config["precision"],
     shell:

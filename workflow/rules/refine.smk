@@ -30,15 +30,15 @@ rule refine_backbone:
             mem_mb=8000,
             runtime=1440,
             gpu=lambda w: GPUS
-            * detectors.refinement_devices(config, w.method, w.variant),
+            * detectors.refinement_devices(config, w.base, w.method, w.variant),
         ),
     params:
         files=file_options("weights", "states", "surrogate"),
         backbone=lambda w: backbones.backbone_options(config, w.base),
         heuristic=lambda w: sections.heuristic_options(config, w.base, w.method),
         inputs=lambda w: detectors.map_options(config, w.base, w.method),
-        options=lambda w: detectors.training_options(
-            config, "refinement", w.method, w.variant
+        options=lambda w: detectors.refinement_options(
+            config, w.base, w.method, w.variant
         ),
         precision=config["precision"],
     shell:

@@ -18,6 +18,8 @@ from .validation import ConfigurationError, not_one_of, validate
 MINE = "mine"  # the dataset of a user's own photographs
 OWN_PATHS = ("images", "phrases", "weights", "class_names")
 CUSTOM = "custom"  # the backbone of a user's own weights
+# Of a backbone's section, what stays where the weights are another network's.
+_KEPT = ("heuristics", "detector_inputs", "refinement")
 NOT_FILES = ("timm", "random", "efficientnet_lite0", "dinov2_vits14", "none", "imagenet")
 
 
@@ -165,7 +167,7 @@ def _add_own_images(config: dict[str, Any], folder: Path) -> None:
         base = config["backbones"].get(config["backbone"], {})
         kept = base
         if carries_architecture(weights):  # the rest of the section is of another network
-            kept = {key: base[key] for key in ("heuristics", "detector_inputs") if key in base}
+            kept = {key: base[key] for key in _KEPT if key in base}
         config["backbones"][CUSTOM] = {"heuristics": {}, **kept, "weights": weights}
         config["backbone"] = CUSTOM
     if config["method"] in IMAGE_METHODS:

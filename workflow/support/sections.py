@@ -49,9 +49,21 @@ def method_section(config: Config, section: str, method: str) -> dict[str, Any]:
 
 
 def variant_section(config: Config, section: str, method: str, variant: str) -> dict[str, Any]:
-    """`loss_weights`, `detector` or `refinement` as the variant has it, on top of the method's."""
+    """`loss_weights`, `detector` or `refinement` as the variant has it, on top of the method's.
+
+    What a backbone changes of `refinement`, the same in all variants, is in `refinement_section`.
+    """
     changed = config["discovery"]["variants"][variant][section]
     return {**method_section(config, section, method), **changed}
+
+
+def refinement_section(
+    config: Config, base: str, method: str, variant: str = "default"
+) -> dict[str, Any]:
+    """`refinement` as a variant has it, on top of what the method and the backbone change."""
+    on_backbone = config["backbones"][base].get("refinement", {})
+    changed = config["discovery"]["variants"][variant]["refinement"]
+    return {**method_section(config, "refinement", method), **on_backbone, **changed}
 
 
 def grounding_section(config: Config, section: str, variant: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from .artifacts import GROUNDING, Training
-from .sections import Config, grounding_section, variant_section
+from .sections import Config, grounding_section, refinement_section, variant_section
 
 TRAINING_OF_H = ("loss_weights", "detector")
 WHOLE_TRAINING = (*TRAINING_OF_H, "refinement")
@@ -63,7 +63,7 @@ def detector_file(config: Config, base: str, training: Training) -> str:
 def surrogate_file(config: Config, base: str, training: Training) -> str | list[str]:
     """The detector through which f^h is taught in h's place; nothing where it is h itself."""
     assert training.method is not None, "g^h is taught through h"
-    section = variant_section(config, "refinement", training.method, training.variant)
+    section = refinement_section(config, base, training.method, training.variant)
     if not section["surrogate"]:
         return []
     return f"{training_of_h(config, training).folder(base)}/surrogate.safetensors"

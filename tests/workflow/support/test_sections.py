@@ -30,6 +30,19 @@ def test_a_variant_wins_over_a_method_and_that_over_the_section() -> None:
     assert sections.grounding_section(CONFIG, "detector", "k1") == {"num_boxes": 1}
 
 
+def test_refinement_is_the_variants_then_the_backbones_then_the_methods() -> None:
+    config = small_configuration()
+    config["discovery"]["refinement"]["lr"] = 1
+    assert sections.refinement_section(config, "vit", "lost")["lr"] == 1
+    config["heuristics"]["lost"]["refinement"] = {"lr": 2}
+    assert sections.refinement_section(config, "vit", "lost")["lr"] == 2
+    config["backbones"]["vit"]["refinement"] = {"lr": 3}
+    assert sections.refinement_section(config, "vit", "lost")["lr"] == 3
+    assert sections.refinement_section(config, "cnn", "lost")["lr"] == 2
+    config["discovery"]["variants"]["k1"]["refinement"] = {"lr": 4}
+    assert sections.refinement_section(config, "vit", "lost", "k1")["lr"] == 4
+
+
 def test_a_method_runs_on_its_own_backbone() -> None:
     table = {"backbone": "vit"}
     assert sections.backbone_of(CONFIG, table, "lost") == "vit"

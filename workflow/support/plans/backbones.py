@@ -9,7 +9,7 @@ from ..given_files import without, without_file
 from ..sections import Config
 
 # Keys of a backbone's section that are not about which network it is.
-_NOT_OPTIONS = ("heuristics", "detector_inputs", "seed", "checkpoint", "cache_states")
+_NOT_OPTIONS = ("heuristics", "detector_inputs", "refinement", "seed", "checkpoint", "cache_states")
 
 
 def weights_file(config: Config, backbone: str) -> str | list[str]:

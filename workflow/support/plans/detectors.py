@@ -8,7 +8,7 @@ from .. import given_files
 from ..artifacts import split_backbone
 from ..command_line import options
 from ..given_files import without, without_file
-from ..sections import Config, method_section, variant_section
+from ..sections import Config, method_section, refinement_section, variant_section
 
 
 def inputs_name(config: Config, method: str) -> str:
@@ -42,13 +42,10 @@ def init_file(config: Config, method: str, variant: str) -> str | list[str]:
     return given_files.weights_file(section.get("init"))
 
 
-def training_options(config: Config, section: str, method: str, variant: str) -> str:
-    """The options of `detector` or `refinement`, and of the losses."""
-    given = without_file(variant_section(config, section, method, variant), "init")
-    # Whether there is a surrogate: its file is among the inputs of a job that has one.
-    return options(
-        without(given, "surrogate"), variant_section(config, "loss_weights", method, variant)
-    )
+def training_options(config: Config, method: str, variant: str) -> str:
+    """The options of h's training."""
+    given = without_file(variant_section(config, "detector", method, variant), "init")
+    return options(given, variant_section(config, "loss_weights", method, variant))
 
 
 def surrogate_options(config: Config, method: str, variant: str) -> str:
@@ -58,9 +55,16 @@ def surrogate_options(config: Config, method: str, variant: str) -> str:
     return options({**given, "target_share": 1}, losses)
 
 
-def refinement_devices(config: Config, method: str, variant: str) -> int:
+def refinement_options(config: Config, base: str, method: str, variant: str) -> str:
+    """The options of f^h's training."""
+    # Whether there is a surrogate: its file is among the inputs of a job that has one.
+    given = without(refinement_section(config, base, method, variant), "surrogate")
+    return options(given, variant_section(config, "loss_weights", method, variant))
+
+
+def refinement_devices(config: Config, base: str, method: str, variant: str) -> int:
     """On how many devices f is refined."""
-    return variant_section(config, "refinement", method, variant)["devices"]
+    return refinement_section(config, base, method, variant)["devices"]
 
 
 def cad_init_file(config: Config) -> str | list[str]:

@@ -15,7 +15,7 @@ from ..configuration import MINE
 from ..fingerprints import RECORDS
 from ..given_files import optional_file
 from ..references import patch_heuristics
-from ..sections import Config, variant_section
+from ..sections import Config, refinement_section
 from . import datasets
 
 _MIN_IMAGES = 50  # of which a fifth is set aside, to tell whether f^h fell apart
@@ -37,7 +37,7 @@ def boxes(config: Config) -> dict[str, Any]:
     training = Training(MINE, "default", config["seeds"][0], method)
     own = f"results/{MINE}/{base}/{method}"
     # Of states that were compared, what came of it is printed.
-    compared = variant_section(config, "refinement", method, "default")["select"] != "last"
+    compared = refinement_section(config, base, method)["select"] != "last"
     return {
         **datasets.files(config, MINE),
         **_boxes(f"results/{MINE}/{refined_backbone(base, training)}/{named}"),

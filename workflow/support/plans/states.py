@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..artifacts import split_backbone
-from ..sections import Config, backbone_of, variant_section
+from ..sections import Config, backbone_of, refinement_section
 from . import datasets, detectors
 
 
@@ -64,7 +64,7 @@ def states_left(
         if (use.dataset, use.base) == (dataset, base) and (
             method is None or (use.method, use.variant) == (method, variant)
         ):
-            section = variant_section(config, "refinement", use.method, use.variant)
+            section = refinement_section(config, base, use.method, use.variant)
             left = section.get("trainable_blocks", 0)
             if left:  # 0 is all of them, and states are then next to nothing
                 return left
@@ -101,7 +101,7 @@ def of_inputs(config: Config, dataset: str, backbone: str, inputs: str) -> list[
 
 def of_refinement(config: Config, dataset: str, base: str, method: str, variant: str) -> list[str]:
     """The states that f^h is trained on, of all shards, or nothing."""
-    section = variant_section(config, "refinement", method, variant)
+    section = refinement_section(config, base, method, variant)
     if section.get("augmentation", "none") != "none":
         return []
     inputs = detectors.inputs_name(config, method)

@@ -26,10 +26,17 @@ def test_a_backbone_says_how_large_h_s_images_are() -> None:
 
 def test_the_trunk_is_an_input_and_the_rest_are_options() -> None:
     assert detectors.init_file(CONFIG, "lost", "k1") == "data/trunk.safetensors"
-    assert detectors.training_options(CONFIG, "detector", "lost", "k1") == (
-        "--num-boxes 1 --l1-weight 5"
-    )
-    assert detectors.refinement_devices(CONFIG, "lost", "k1") == 1
+    assert detectors.training_options(CONFIG, "lost", "k1") == ("--num-boxes 1 --l1-weight 5")
+    assert detectors.refinement_devices(CONFIG, "vit", "lost", "k1") == 1
+
+
+def test_a_backbone_has_a_rate_of_its_own() -> None:
+    config = small_configuration()
+    assert "--lr" not in detectors.refinement_options(config, "vit", "lost", "k1")
+    config["backbones"]["vit"]["refinement"] = {"lr": 3e-5, "devices": 2}
+    assert "--lr 3e-05" in detectors.refinement_options(config, "vit", "lost", "k1")
+    assert "--lr" not in detectors.refinement_options(config, "cnn", "lost", "k1")
+    assert detectors.refinement_devices(config, "vit", "lost", "k1") == 2
 
 
 def test_cad_has_thresholds_by_dataset() -> None:

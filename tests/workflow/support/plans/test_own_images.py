@@ -93,7 +93,7 @@ def test_the_configured_number_of_photographs_comes_last(repository: Repository)
     for command in commands:
         words = shlex.split(command.split(" --threads ")[0].partition('.py" ')[2])
         chosen, _ = parse(train_detector.run, parser, words)
-        assert chosen["targets"].min_images == 7
+        assert chosen["recipe"].targets.min_images == 7
 
 
 def test_how_long_it_will_take_is_said_where_features_are_to_be_made(
