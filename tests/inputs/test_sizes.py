@@ -179,7 +179,7 @@ def test_out_of_memory_names_the_batch(tmp_path, capsys, monkeypatch, note):
     assert pseudo_boxes.main([str(option) for option in options]) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "image 1 (64×51 pixels, 16 patches) and 1 of its grid: out of memory" in line
-    monkeypatch.setattr(extract_features, "_found", full)
+    monkeypatch.setattr("bbr.backbones.extraction._found", full)
     options = ["--index", index, "--weights", "random", "--architecture", "vit_tiny_patch16_224"]
     assert extract_features.main([str(o) for o in (*options, "--output", tmp_path / "g.h5")]) == 1
     line = capsys.readouterr().err.strip().splitlines()[-1]

@@ -25,6 +25,7 @@ from bbr.data.images import read_rgb
 from bbr.data.index import load_index
 from bbr.data.loading import SquareImages
 from bbr.detector.targets import TargetRules
+from bbr.grounding import refinement
 from bbr.grounding.batches import GroundingBatch
 from bbr.grounding.heatmaps_h5 import HeatmapFile
 from bbr.grounding.network import load_grounder
@@ -257,13 +258,13 @@ def test_statistics_of_batches_are_gathered_as_torch_does(files, tmp_path):
 
 def test_g_itself_stays_while_g_h_learns_by_statistics_of_batches(files, tmp_path, monkeypatch):
     """Masks and h's boxes are of g's maps, which are those of the file to the last step."""
-    drawing, drawn = refine_grounder.draw_maps, []
+    drawing, drawn = refinement.draw_maps, []
 
     def draw(grounder, batch):
         drawn.append((grounder.training, grounder))
         return drawing(grounder, batch)
 
-    monkeypatch.setattr(refine_grounder, "draw_maps", draw)
+    monkeypatch.setattr(refinement, "draw_maps", draw)
     batches = ("--steps", "2", "--targets", "h", "--norm-statistics", "batch")
     assert files.refine(tmp_path / "g.safetensors", *batches) == 0
     assert [training for training, _ in drawn] == [False, False]
