@@ -61,7 +61,7 @@ def discover(
     """Find objects in one image without labels.
 
     An image whose longer side has at most `longest_side` pixels gets the boxes that the stages
-    extract_features and pseudo_boxes give it.
+    extract_features and pseudo_boxes give it at scale 1 (config.yaml has 0.6 for DINOv2).
 
     Args:
         image: a file, a Pillow image, or an array (H, W, 3) uint8, RGB. Files and Pillow images
