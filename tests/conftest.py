@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import browser
 import pytest
 import render_scenes
 from file_server import FileServer, serve
@@ -69,6 +70,15 @@ def one_line_error() -> Callable[[str, int, str], str]:
         return line.removeprefix(prefix)
 
     return check
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Browser]:
+    """A window of a real browser; without one the test is skipped."""
+    if browser.MISSING:
+        pytest.skip(browser.MISSING)
+    with browser.browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
 
 
 @pytest.fixture

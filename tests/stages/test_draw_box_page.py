@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import browser
@@ -70,14 +69,6 @@ def test_mistakes_are_told(made: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert draw(made, *boxes, "--names", "a", "b", output="other.html") == 1
     assert "1 --boxes and 2 --names" in capsys.readouterr().err
     assert not (made / "other.html").exists()
-
-
-@pytest.fixture(scope="module")
-def window(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Browser]:
-    if browser.MISSING:
-        pytest.skip(browser.MISSING)
-    with browser.browser(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
 
 
 @pytest.fixture

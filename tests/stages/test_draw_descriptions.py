@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -128,14 +127,6 @@ def test_mistakes_are_told(made: Path, tmp_path: Path, refused: object) -> None:
     options[options.index(str(made / "maps.h5"))] = str(tmp_path / "few.h5")
     message = refused(draw_descriptions, *options, output=tmp_path / "page.html")
     assert "no map of caption 2 of image 1" in message
-
-
-@pytest.fixture(scope="module")
-def window(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Browser]:
-    if browser.MISSING:
-        pytest.skip(browser.MISSING)
-    with browser.browser(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from .configuration import MINE
 from .sections import Config
 
@@ -59,6 +57,9 @@ def names_in(record: dict[str, Any]) -> list[str]:
 
 def _sizes(folder: Path, names: Sequence[str]) -> list[tuple[int, int]]:
     """(height, width) of some of the photographs, those that cannot be read left out."""
+    # Here, since every start of the workflow imports this module.
+    from PIL import Image
+
     found = []
     for name in names[:: max(1, -(-len(names) // _LOOKED_AT))]:
         try:

@@ -12,18 +12,15 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .records import write_record
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "stages"))
-
 from bbr.data.readers.walk import Walk, is_hidden, is_new
+
+from .records import write_record
 
 RECORDS = "results/sources"
 _TEXTS = (".xml", ".txt", ".json", ".p")

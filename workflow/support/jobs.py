@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-import sys
-from pathlib import Path
-
-from .sections import Config
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "stages"))
 
 from bbr.command_line.memory import MB, available_memory
+
+from .sections import Config
 
 # Bash's status of a command that SIGKILL ended; such a command cannot say anything itself.
 _KILLED = 137

@@ -32,14 +32,10 @@ def limit_memory(megabytes: int | None) -> None:
 
 def memory_limit() -> int:
     """Bytes that this process is to keep to: --memory-mb, or what there is."""
-    return _available() if _asked_mb is None else _asked_mb * MB
+    return available_memory() if _asked_mb is None else _asked_mb * MB
 
 
 @cache
-def _available() -> int:
-    return available_memory()
-
-
 def available_memory(root: Path = Path("/")) -> int:
     """Bytes: the least of the machine's memory and what this process's control groups allow.
 

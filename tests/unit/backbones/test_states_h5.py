@@ -4,34 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from kept_states import RESNET, VIT, index_of, network
 
-from bbr.backbones.base import BackboneSpec
-from bbr.backbones.build import build_backbone
 from bbr.backbones.states_h5 import create_states, frozen_digest, images_digest, last_blocks
-from bbr.data.index import Index
 from bbr.errors import InputError
-
-TINY = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 3, "num_heads": 2}
-VIT = BackboneSpec("vit_tiny_patch16_224", TINY)
-RESNET = BackboneSpec("resnet18")
-# (height, width) of images on disk.
-SIZES = {7: (30, 40), 8: (64, 64), 9: (30, 48), 3: (64, 64)}
-
-
-def network(spec=VIT, seed=0):
-    torch.manual_seed(seed)
-    return build_backbone(spec).eval()
-
-
-def index_of(sizes=SIZES, **changes):
-    images = [
-        {"id": i, "file_name": f"{i}.png", "height": h, "width": w, "crc32": i}
-        for i, (h, w) in sizes.items()
-    ]
-    return Index(
-        **{"images": images, "annotations": [], "categories": [], "info": {}, "path": None}
-        | changes
-    )
 
 
 class TestDigestOfTheFrozenPart:

@@ -5,28 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from small_cad import batch, small_cad
 from torch import nn
 
-from bbr.cad.network import build_cad
-from bbr.cad.options import CadPrediction, CadSpec, CadTraining
 from bbr.cad.training import averaged_norms, synchronize_norms
-
-SMALL = CadSpec(
-    "tf_efficientnet_lite0", map_level=3, frozen_levels=2, roi_size=4, anchor_sizes=(16, 32)
-)
-FEW = CadTraining(train_sizes=(64,), train_proposals=(50, 8), rpn_batch=8, roi_batch=4)
-
-
-def small_cad(**changes):
-    torch.manual_seed(0)
-    prediction = CadPrediction(test_size=64, test_proposals=(50, 8))
-    return build_cad(CadSpec(**vars(SMALL) | changes), None, FEW, prediction)
-
-
-def batch(count=2):
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (count, 3, 64, 64), dtype=torch.uint8, generator=generator)
-    return list(images), [torch.tensor([[8.0, 8.0, 40.0, 48.0]])] * count
 
 
 def test_statistics_are_the_mean_of_batches_as_precise_bn_has_it():
