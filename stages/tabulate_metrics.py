@@ -9,7 +9,6 @@ Markdown twin is written beside the CSV file.
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -23,7 +22,14 @@ from bbr.errors import InputError
 from bbr.options import option
 from bbr.reporting.gains import GAIN_LAYOUTS, Gain, gains_table
 from bbr.reporting.paper_tables import LAYOUTS, NOT_REFINED
-from bbr.reporting.tables import Score, Table, encode_csv, encode_markdown, paper_table
+from bbr.reporting.tables import (
+    Score,
+    Table,
+    encode_csv,
+    encode_markdown,
+    paper_table,
+    read_published,
+)
 from bbr.storage.atomic import write_bytes
 from bbr.storage.metrics_json import is_comparison, read_comparison, read_metrics
 
@@ -72,7 +78,9 @@ def run(*, files: Files, layout: Layout) -> None:
 def _paper_table(
     table: str, metrics: list[Path], published: Path | None, ablations: list[str] | None
 ) -> Table:
-    theirs = [] if published is None else _read_published(published)
+    theirs = (
+        [] if published is None else read_published(cli.existing_file(published, "--published"))
+    )
     ours = list(map(_read_score, metrics))
     if ablations is not None:
         ours = list(_ablation_scores(ours, _names_of_variants(ablations)))
@@ -129,16 +137,6 @@ def _read_gain(path: Path) -> Gain:
         p_value=content["p_value"],
         source=str(path),
     )
-
-
-def _read_published(path: Path) -> list[Score]:
-    """The paper's numbers in long form: one label per column, and the column `value`."""
-    with open(cli.existing_file(path, "--published"), encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    try:
-        return [Score(row, float(row.pop("value")), str(path)) for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: each line needs a number in its column `value`") from error
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -6,7 +6,6 @@ say how long it took, and the provenance of its artifacts on which device.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..errors import InputError
 from ..evaluation.statistics import mean_and_deviation
 from ..storage.metrics_json import parse_labels
 from ..storage.provenance import read_provenance
-from .tables import Table
+from .tables import Table, read_long_form
 
 IN_ALL = "in all"  # the rows that stand beside the published ones
 _NOTHING = "–"
@@ -103,14 +102,9 @@ def read_published(path: Path | str) -> list[Published]:
     Raises:
         InputError: not such a file.
     """
-    try:
-        with open(path, encoding="utf-8", newline="") as lines:
-            return [
-                Published(row["network"], row["task"], float(row["hours"]), int(row["gpus"]))
-                for row in csv.DictReader(lines)
-            ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: each line needs network, task, hours and gpus") from error
+    needed = {"network": str, "task": str, "hours": float, "gpus": int}
+    frame = read_long_form(path, needed, "a table of published hours")
+    return [Published(row.network, row.task, row.hours, row.gpus) for row in frame.itertuples()]
 
 
 def read_seconds(path: Path | str) -> float:
@@ -119,12 +113,8 @@ def read_seconds(path: Path | str) -> float:
     Raises:
         InputError: not such a file.
     """
-    try:
-        with open(path, encoding="utf-8", newline="") as lines:
-            seconds = [float(row["s"]) for row in csv.DictReader(lines, delimiter="\t")]
-        return sum(seconds) / len(seconds)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise InputError(f"{path}: not a benchmark file of Snakemake's") from error
+    what = "a benchmark file of Snakemake's"
+    return float(read_long_form(path, {"s": float}, what, sep="\t")["s"].mean())
 
 
 def job_cost(job: Job) -> Cost | None:

@@ -1,17 +1,22 @@
-"""Tables in the paper's layout: long-form scores in, rows of text out, CSV and Markdown."""
+"""Tables in the paper's layout: long-form scores in, rows of text out, CSV and Markdown.
+
+pandas takes half a second to import, so it is imported where a file is read or written.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..evaluation.statistics import compare_paired, mean_and_deviation
 from ..storage.metrics_json import Labels, aligned_outcomes
 from .paper_tables import ANY, Key, Layout
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _LEVEL = 0.05  # of the paired tests
 
@@ -215,9 +220,53 @@ def put_once(by_seed: dict[str, Any], seed: str, entry: Any) -> None:
 
 def encode_csv(table: Table) -> bytes:
     """The table as CSV in UTF-8."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([table.header, *table.rows])
-    return text.getvalue().encode()
+    import pandas as pd
+
+    frame = pd.DataFrame(table.rows, columns=table.header)
+    return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+def read_long_form(
+    path: Path | str, needed: Mapping[str, type], what: str, sep: str = ","
+) -> DataFrame:
+    """A CSV file in UTF-8; what is left empty in it is an empty text.
+
+    Args:
+        path: the file.
+        needed: columns that it has to have, and their types; all others hold text.
+        what: the file is, for messages.
+        sep: between columns.
+
+    Raises:
+        InputError: not such a file, or it has no line.
+    """
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False, encoding="utf-8")
+        frame = frame.astype(dict(needed))
+    except (KeyError, ValueError) as error:  # as pandas' own errors are
+        columns = ", ".join(f"`{name}`" for name in needed)
+        raise InputError(
+            f"{path}: not {what}: a line lacks {columns}, or has no number there"
+        ) from error
+    if frame.empty:
+        raise InputError(f"{path}: not {what}: it has no line")
+    return frame
+
+
+def read_published(path: Path | str) -> list[Score]:
+    """The paper's numbers in long form: one label per column, and the column `value`.
+
+    Raises:
+        InputError: not such a file.
+    """
+    frame = read_long_form(path, {"value": float}, "a table of published numbers")
+    values = frame.pop("value")
+    return [
+        Score(labels, value, str(path))
+        for labels, value in zip(frame.to_dict("records"), values, strict=True)
+    ]
 
 
 def encode_markdown(table: Table) -> bytes:
