@@ -102,6 +102,7 @@ STAGES = {
         "page.html",
         "--index {render_scenes} --boxes {merge_boxes} --thumbnails {folder}/thumbnails",
     ),
+    "draw_risk_coverage": ("risk.png", "--metrics {evaluate} --boxes {merge_boxes}"),
     "draw_boxes": ("sheet.png", "--index {render_scenes} --boxes {merge_boxes} --count 6"),
     "propose_regions": ("boxes.json", "--method edge_boxes --index {render_scenes}"),
     "discover_objects": (

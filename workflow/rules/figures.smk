@@ -67,6 +67,34 @@ rule draw_maps:
         )
 
 
+rule draw_risk_coverage:
+    """How well scores tell right boxes from wrong ones: Table 4's methods, on f and on f^h."""
+    input:
+        **figures.risk_coverage(config),
+        code=code("draw_risk_coverage"),
+    output:
+        png=report(
+            "results/figures/risk_coverage.png",
+            caption="../report/risk_coverage.rst",
+            category="Figures",
+        ),
+        csv="results/figures/risk_coverage.csv",
+        markdown="results/figures/risk_coverage.md",
+    log:
+        "results/logs/figures/draw_risk_coverage.log",
+    benchmark:
+        "results/benchmarks/figures/draw_risk_coverage.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    resources:
+        **growing(mem_mb=2000, runtime=10),
+    shell:
+        logged(
+            'python "$BBR_STAGES/draw_risk_coverage.py" --metrics {input.metrics} --boxes {input.boxes}'
+            " --output {output.png}"
+        )
+
+
 rule draw_figure3:
     """Figure 3: phrases, and what g and g^h make of them."""
     input:

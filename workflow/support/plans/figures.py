@@ -21,6 +21,19 @@ def sheet_of_table4(config: Config) -> str:
     return f"{first.folder(backbone_of(config, table, first.method))}/boxes.png"
 
 
+def risk_coverage(config: Config) -> dict[str, list[str]]:
+    """Metrics and boxes of Table 4's methods, on f and on the first seed's f^h."""
+    table, folders = config["tables"]["table4"], []
+    for t in trainings(config, table["datasets"], table["methods"], table["variant"]):
+        if t.seed == config["seeds"][0]:
+            own = backbone_of(config, table, t.method)
+            for backbone in (own, refined_backbone(own, t)):
+                folders.append(f"results/{t.dataset}/{backbone}/{t.method}")
+    boxes = [f"{folder}/boxes.json" for folder in folders]
+    metrics = [f"{folder}/metrics.json" for folder in folders]
+    return {"metrics": metrics, "boxes": boxes, "meta": meta_files(boxes)}
+
+
 def refined_boxes(base: str, training: Training) -> dict[str, Any]:
     """f's own boxes, those of f^h and those of h."""
     folder, method = f"results/{training.dataset}", training.method

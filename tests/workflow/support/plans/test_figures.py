@@ -38,6 +38,15 @@ def test_maps() -> None:
     assert figures.map_options(CONFIG, "one").endswith("--count 1 --seed 0 --width 3.3")
 
 
+def test_risk_over_coverage_on_f_and_on_the_first_f_h() -> None:
+    found = figures.risk_coverage(CONFIG)
+    folders = ["results/a/vit/lost", "results/a/vit+a.lost.default.0/lost"]
+    assert found["boxes"][:2] == [f"{folder}/boxes.json" for folder in folders]
+    assert found["metrics"][:2] == [f"{folder}/metrics.json" for folder in folders]
+    assert not any(".default.1/" in path for path in found["boxes"])
+    assert len(found["boxes"]) == len(found["metrics"]) == len(found["meta"])
+
+
 def test_a_row_for_a_phrase() -> None:
     config = small_configuration()
     config["figures"]["maps"]["one"]["phrase"] = config["figures"]["phrases"]
