@@ -4,7 +4,7 @@
                     score; categories and category_id agree, so that COCOeval takes it as it is;
                     and images/NAME, links to the photographs
   --format yolo     data.yaml, labels/NAME.txt, images.txt, the list of the photographs, and
-                    images/NAME, links to them
+                    images/NAME, links to them; photographs without a box are not listed
   --format labelme  NAME.json for each photograph
 
 Names of classes are by category_id, in --names; a class without one is called object. Photographs

@@ -26,7 +26,8 @@ from .heuristics.registry import heuristic_options
 DEFAULT_BACKBONE = "dinov2_vits14"
 LONGEST_SIDE = 1024
 
-# What packaged backbones need for photographs and do not say themselves.
+# What packaged backbones need for photographs and do not say themselves; as config.yaml has it.
+_SCALES = {"dinov2_vits14": 0.6}
 _NORMALIZATIONS = {
     ("efficientnet_lite0", "tokencut"): "none",  # cosines of centred features find no cut
 }
@@ -55,13 +56,14 @@ def discover(
     *,
     max_boxes: int = 1,
     longest_side: int | None = LONGEST_SIDE,
+    scale: float | None = None,
     device: str = "auto",
     **options: Any,
 ) -> Discovery:
     """Find objects in one image without labels.
 
     An image whose longer side has at most `longest_side` pixels gets the boxes that the stages
-    extract_features and pseudo_boxes give it at scale 1 (config.yaml has 0.6 for DINOv2).
+    extract_features and pseudo_boxes give it.
 
     Args:
         image: a file, a Pillow image, or an array (H, W, 3) uint8, RGB. Files and Pillow images
@@ -72,6 +74,8 @@ def discover(
         max_boxes: boxes to look for; more than one by LOST, TokenCut and FOUND alone.
         longest_side: larger images are shrunk to it before the network sees them, since memory
             grows with the square of their area; None never shrinks.
+        scale: the network sees images so many times as large; None for the backbone's own, which
+            is 0.6 of the packaged DINOv2. Of a `backbone` that is loaded already, it is its own.
         device: auto, cpu or cuda.
         options: of the method, as `bbr.heuristics.registry` lists them: `k_patches` of LOST,
             `threshold` of TokenCut.
@@ -85,7 +89,8 @@ def discover(
     chosen = heuristic_options(method, _OPTIONS.get((named, method), {}) | options)
     place = choose_device(device)
     if isinstance(backbone, str):
-        network = _loaded(backbone, _NORMALIZATIONS.get((backbone, method)), place)
+        normalization = _NORMALIZATIONS.get((backbone, method))
+        network = _loaded(backbone, normalization, scale or _SCALES.get(backbone), place)
     else:
         network = backbone.to(place)
     pixels = _pixels(image)
@@ -98,8 +103,10 @@ def discover(
 
 
 @lru_cache(maxsize=2)
-def _loaded(weights: str, normalization: str | None, device: torch.device) -> Backbone:
-    return load_backbone(weights, normalization=normalization).to(device)
+def _loaded(
+    weights: str, normalization: str | None, scale: float | None, device: torch.device
+) -> Backbone:
+    return load_backbone(weights, normalization=normalization, scale=scale).to(device)
 
 
 def _pixels(image: Path | str | Image.Image | np.ndarray) -> np.ndarray:

@@ -79,9 +79,12 @@ class TestYolo:
         data = yaml.safe_load((folder / "data.yaml").read_text())
         assert data["names"] == {0: "cat", 1: "object"}
         listed = (Path(data["path"]) / data["train"]).read_text().splitlines()
-        assert listed == ["./images/a.jpg", "./images/c.jpg", "./images/sub/b c.jpg"]
+        # c.jpg has no box, which does not say that nothing is there.
+        assert listed == ["./images/a.jpg", "./images/sub/b c.jpg"]
+        assert (folder / "images/c.jpg").is_file()
+        assert not (folder / "labels/c.txt").exists()
         back = []
-        for i, name in enumerate(listed, 1):
+        for i, name in zip((1, 3), listed, strict=True):
             # As Ultralytics finds them: images becomes labels, the ending .txt.
             image = folder / name
             text = Path(str(image).replace("/images/", "/labels/")).with_suffix(".txt").read_text()

@@ -113,6 +113,8 @@ def test_mistakes_are_told(image: object, arguments: dict, message: str) -> None
 
 def test_what_backbones_need_is_what_the_configuration_says() -> None:
     sections = default_configuration()
+    for backbone, scale in discovery._SCALES.items():
+        assert sections["backbones"][backbone]["scale"] == scale
     for (backbone, method), normalization in discovery._NORMALIZATIONS.items():
         assert sections["backbones"][backbone]["normalization"] != normalization, (backbone, method)
     for (backbone, method), options in discovery._OPTIONS.items():

@@ -119,7 +119,7 @@ use rule draw_descriptions as draw_own_descriptions with:
 rule export_own_boxes:
     """Boxes of the user's own photographs as other tools read them."""
     input:
-        unpack(lambda w: own_images.exported(config)),
+        unpack(lambda w: own_images.exported(config, w.export)),
         code=code("export_boxes"),
     output:
         folder=directory("results/mine/export/{export}"),
@@ -128,7 +128,7 @@ rule export_own_boxes:
     benchmark:
         "results/benchmarks/mine/export_{export}.tsv"
     wildcard_constraints:
-        export="coco|yolo|labelme",
+        export=r"\w+",
     conda:
         "../../envs/stages.yaml"
     resources:

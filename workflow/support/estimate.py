@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ def line(config: Config, names: Sequence[str], cores: int | None) -> str:
     each = sum(_work(*size, seconds) for size in sizes) / len(sizes)
     minutes = (_STARTS + len(names) * each / used) / 60
     took = f"about {round(minutes)} minutes" if minutes >= 1.5 else "about a minute"
-    hint = f"; threads={cores} would use all {cores}" if cores > used else ""
+    there = min(cores, len(os.sched_getaffinity(0)))
+    hint = f"; threads={there} would use {there}" if there > used else ""
     later = "; refinement comes after that" if config["refine"] else ""
     return f"{count}: {took} for their boxes on {used} core{'s' * (used != 1)}{hint}{later}"
 

@@ -144,13 +144,17 @@ def _outline(bbox: list[float]) -> list[float]:
 def _yolo(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:
     """Ultralytics' layout; it finds the labels of images/NAME in labels/NAME.txt.
 
-    So the photographs are linked as images/NAME, under their own relative names.
+    So the photographs are linked as images/NAME, under their own relative names. Those without a
+    box are linked and not listed: YOLO would learn them as places where nothing is, and it is only
+    that nothing was found.
     """
     classes = {category: i for i, category in enumerate(labelled.names)}
     listed = []
     names = _link_photographs(labelled, folder)
     files = _unique_stems(names, ".txt")
     for image, boxes in labelled.by_image():
+        if not boxes:
+            continue
         height, width = labelled.index.image_size(image)
         listed.append(f"./images/{names[image['id']]}\n")
         lines = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,7 +37,10 @@ def test_by_hand(config: dict) -> None:
     assert estimate.line(config, ["a.jpg", "b.jpg"] * 300, 1) == told
 
 
-def test_cores_are_used_up_to_the_threads_of_a_job(config: dict) -> None:
+def test_cores_are_used_up_to_the_threads_of_a_job(
+    config: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})  # of which the run has four
     names = ["b.jpg"] * 6000
     (one, *_), (four, *_) = (
         [
@@ -47,7 +51,7 @@ def test_cores_are_used_up_to_the_threads_of_a_job(config: dict) -> None:
         for threads in (1, 4)
     )
     assert one == pytest.approx(4 * four, abs=3)
-    assert estimate.line(config, names, 4).endswith("on 1 core; threads=4 would use all 4")
+    assert estimate.line(config, names, 4).endswith("on 1 core; threads=3 would use 3")
     assert estimate.line(config | {"threads": 8}, names, 4).endswith("on 4 cores")
     refined = estimate.line(config | {"refine": True}, names, 1)
     assert refined.endswith("; refinement comes after that")

@@ -18,6 +18,7 @@ from ..references import patch_heuristics
 from ..sections import Config, refinement_section
 from . import datasets
 
+EXPORTS = ("coco", "yolo", "labelme")
 _MIN_IMAGES = 50  # of which a fifth is set aside, to tell whether f^h fell apart
 
 
@@ -71,6 +72,15 @@ def announce(config: Config, jobs: Iterable[Any], cores: int | None) -> None:
         print(estimate.line(config, names, cores), file=sys.stderr, flush=True)
 
 
+def conclude(jobs: Iterable[Any]) -> None:
+    """Say on stderr where these jobs have put what there is to look at; nothing of other jobs."""
+    made = [str(path) for job in jobs for path in job.output]
+    hidden = (".meta.json", "/thumbnails")
+    shown = [p for p in made if p.startswith(f"results/{MINE}/") and not p.endswith(hidden)]
+    if shown:
+        print(f"your photographs: {', '.join(shown)}", file=sys.stderr, flush=True)
+
+
 def box_names(config: Config) -> str:
     """The option for what the boxes are called in the sheet: f's, if there are others, first."""
     label, cad = config["heuristics"][config["method"]]["label"], " + CAD"
@@ -87,12 +97,14 @@ def fewest_images(config: Config, dataset: str) -> str:
     return options({"min_images": _MIN_IMAGES}) if dataset == MINE else ""
 
 
-def exported(config: Config) -> dict[str, Any]:
+def exported(config: Config, layout: str) -> dict[str, Any]:
     """The index and the boxes of the photographs as `results/mine` has them, and names of classes.
 
     Raises:
-        SystemExit: the photographs are not named.
+        SystemExit: the photographs are not named, or there is no such layout.
     """
+    if layout not in EXPORTS:
+        sys.exit(f"results/mine/export/{layout}: it is made as one of {', '.join(EXPORTS)}")
     _need(config, "results/mine/export needs your photographs: add --config images=PATH")
     names = optional_file(config["class_names"])
     found = {"index": datasets.files(config, MINE)["index"], **_boxes(f"results/{MINE}")}
