@@ -2,7 +2,7 @@
 
   --format coco     annotations.json: a whole COCO file with the boxes as annotations, each with its
                     score; categories and category_id agree, so that COCOeval takes it as it is;
-                    and images/NAME, links to the photographs
+                    and images/NAME, links to the photographs (hard ones on one disk)
   --format yolo     data.yaml, labels/NAME.txt, images.txt, the list of the photographs, and
                     images/NAME, links to them; photographs without a box are not listed
   --format labelme  NAME.json for each photograph

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import export_boxes
@@ -110,7 +112,31 @@ class TestYolo:
         link.unlink()
         link.symlink_to(found / "former place/a.jpg")
         export(found, "yolo")
+        assert os.path.samefile(link, found / "photos/a.jpg")
+
+    def test_links_stay_inside_of_the_folder_where_the_disk_is_the_same(self, found, monkeypatch):
+        """Some tools refuse links that lead out of it."""
+        link = export(found, "coco") / "images/a.jpg"
+        assert not link.is_symlink()
+        link.unlink()
+
+        def refuse(*_):
+            raise OSError(errno.EXDEV, "another disk")
+
+        monkeypatch.setattr(os, "link", refuse)
+        export(found, "coco")
         assert link.resolve() == (found / "photos/a.jpg").resolve()
+
+    def test_another_file_of_the_same_name_is_not_replaced(self, found, capsys):
+        own = export(found, "yolo") / "images/a.jpg"
+        own.unlink()
+        own.write_bytes(b"mine")
+        arguments = ("--index", found / "index.json", "--boxes", found / "boxes.json")
+        folder = own.parents[1]
+        told = ["--format", "yolo", *map(str, arguments), "--folder", str(folder)]
+        assert export_boxes.main(told) == 1
+        assert "remove it, or name another folder" in capsys.readouterr().err
+        assert own.read_bytes() == b"mine"
 
 
 class TestLabelme:

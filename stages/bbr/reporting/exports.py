@@ -84,10 +84,21 @@ def _link_photographs(labelled: Labelled, folder: Path) -> dict[int, str]:
 
 
 def _link(link: Path, target: str) -> None:
+    """A hard link where the two lie on one disk, since some tools refuse links that lead elsewhere.
+
+    Raises:
+        InputError: another file has the link's place.
+    """
     link.parent.mkdir(parents=True, exist_ok=True)
-    if link.is_symlink() and os.readlink(link) != target:
+    if link.exists() and os.path.samefile(link, target):
+        return
+    if link.is_symlink():
         link.unlink()  # of an export before the photographs were moved
-    if not link.is_symlink() and not link.exists():
+    try:
+        os.link(target, link)
+    except FileExistsError:
+        raise InputError(f"{link}: is not {target}; remove it, or name another folder") from None
+    except OSError:  # on another disk, or one without such links
         link.symlink_to(target)
 
 
@@ -95,7 +106,7 @@ def write_export(layout: str, labelled: Labelled, folder: Path) -> None:
     """Write the files of one of `FORMATS` into a folder; those that it had before stay.
 
     Raises:
-        InputError: two photographs would have one file.
+        InputError: two photographs would have one file, or other files have their places.
     """
     for name, content in FORMATS[layout](labelled, folder):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
