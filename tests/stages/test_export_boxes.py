@@ -16,6 +16,7 @@ from odd_inputs import photo
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from supervision import DetectionDataset
 
 from bbr.storage.boxes_json import write_boxes
 
@@ -137,6 +138,35 @@ class TestYolo:
         assert export_boxes.main(told) == 1
         assert "remove it, or name another folder" in capsys.readouterr().err
         assert own.read_bytes() == b"mine"
+
+
+class TestSupervision:
+    """It reads both forms, as its users do."""
+
+    @staticmethod
+    def boxes(dataset):
+        return {
+            Path(path).name: [tuple(box) for box in np.asarray(found.xyxy).round(1).tolist()]
+            for path, _, found in dataset
+        }
+
+    def test_coco(self, found):
+        folder = export(found, "coco", "--names", _names(found))
+        read = DetectionDataset.from_coco(str(folder / "images"), str(folder / "annotations.json"))
+        assert read.classes == ["cat", "object"]
+        assert self.boxes(read) == {
+            "a.jpg": [(4, 6, 24.5, 36), (0, 0, 64, 48)],
+            "b c.jpg": [(10, 12, 40, 52)],
+            "c.jpg": [],
+        }
+
+    def test_yolo(self, found):
+        """It looks into one folder of images, not below it."""
+        folder = export(found, "yolo", "--names", _names(found))
+        places = (folder / "images", folder / "labels", folder / "data.yaml")
+        read = DetectionDataset.from_yolo(*map(str, places))
+        assert read.classes == ["cat", "object"]
+        assert self.boxes(read)["a.jpg"] == [(4, 6, 24.5, 36), (0, 0, 64, 48)]
 
 
 class TestLabelme:
