@@ -2,6 +2,9 @@
 
   --task corloc         the top box of each image: --boxes
   --task ap             COCO's average precision (AP50) of all boxes of each image: --boxes
+  --task mask_iou       the mask of that top box: its mean IoU with the object it covers best, and
+                        the measures of salient object detection; --boxes with masks
+  --task mask_ap        AP50 of all masks: --boxes with masks
   --task pointing_game  the highest point of the heatmap of each phrase: --heatmaps
   --task bbox_accuracy  the box around all boxes of each phrase: --boxes with phrase ids
   --task wwbl           the same two ("what is where by looking") of captions that no phrase asked

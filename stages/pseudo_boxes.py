@@ -12,17 +12,21 @@ from pathlib import Path
 
 import bbr.command_line.fast_import
 
+import numpy as np
+
 from bbr.backbones.feature_maps import FeatureMaps
 from bbr.backbones.features_h5 import FeatureFile
 from bbr.command_line import cli
 from bbr.command_line.devices import choose_device, device_name
 from bbr.command_line.memory import naming
 from bbr.command_line.run_options import DeviceOptions
-from bbr.heuristics.multi_box import SEVERAL, propose_scored
+from bbr.errors import InputError
+from bbr.heuristics.multi_box import SEVERAL, WITH_MASKS, Proposal, propose_scored
 from bbr.heuristics.registry import Heuristic
 from bbr.options import option, recorded
 from bbr.storage.boxes_json import write_boxes
 from bbr.storage.provenance import provenance
+from bbr.storage.rle import Rle, encode_mask
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,9 @@ class Amounts:
 
     max_boxes: int = option(1, f"of an image; several by {', '.join(SEVERAL)} only", min=1)
     batch_size: int = option(32, "read at once", unit="images", min=1)
+    masks: bool = option(
+        False, "with each box the mask that it was drawn around, as COCO's run lengths", later=True
+    )
 
 
 def run(*, heuristic: Heuristic, files: Files, amounts: Amounts, device: DeviceOptions) -> None:
@@ -49,9 +56,11 @@ def run(*, heuristic: Heuristic, files: Files, amounts: Amounts, device: DeviceO
     Raises:
         InputError: an unknown method or option, or a features file that is not whole.
     """
+    if amounts.masks and heuristic.method not in WITH_MASKS:
+        raise InputError(f"--masks: {heuristic.method} has none; {', '.join(WITH_MASKS)} have")
     place = choose_device(device.device)
     method, options = heuristic.method, heuristic.options
-    found: dict[int, list[tuple[list[float], float]]] = {}
+    found: dict[int, list[Proposal]] = {}
     with FeatureFile(files.features) as file:
         order, skipped = file.image_id.tolist(), file.skipped
         batches = file.batches(amounts.batch_size, place)
@@ -59,13 +68,16 @@ def run(*, heuristic: Heuristic, files: Files, amounts: Amounts, device: DeviceO
             with naming(partial(_described, batch)):
                 proposed = propose_scored(batch, method, options, amounts.max_boxes)
             found.update(zip(batch.image_ids, proposed, strict=True))
-        boxes = file.enlarge({i: [box for box, _ in found[i]] for i in order})
-    records = [
-        {"image_id": i, "category_id": 1, "bbox": _xywh(box), "score": score}
-        for i in order
-        for box, (_, score) in zip(boxes[i].tolist(), found[i], strict=True)
-    ]
+        boxes = file.enlarge({i: [each.box for each in found[i]] for i in order})
+        sizes = zip(file.image_size, file.full_size.tolist(), strict=True)
+        records = [
+            {"image_id": i, "category_id": 1, "bbox": _xywh(box), "score": each.score}
+            | (_segmentation(each, seen, size) if amounts.masks else {})
+            for i, (seen, size) in zip(order, sizes, strict=True)
+            for box, each in zip(boxes[i].tolist(), found[i], strict=True)
+        ]
     parameters = {"method": method, **recorded(options), "max_boxes": amounts.max_boxes}
+    parameters |= {"masks": True} if amounts.masks else {}
     inputs = {"features": files.features}
     record = provenance("pseudo_boxes", parameters, inputs, device_name(place))
     write_boxes(files.output, records, record, skipped)
@@ -76,6 +88,13 @@ def _described(batch: FeatureMaps) -> str:
     (height, width), patches = batch.sizes[0].tolist(), batch.grid[0] * batch.grid[1]
     others = f" and {len(batch.key) - 1} of its grid" if len(batch.key) > 1 else ""
     return f"image {batch.image_ids[0]} ({width}×{height} pixels, {patches} patches){others}"
+
+
+def _segmentation(proposal: Proposal, seen: np.ndarray, size: list[int]) -> dict[str, Rle]:
+    """The mask of a proposal at the size of its image, if there is one."""
+    if proposal.mask is None:
+        return {}
+    return {"segmentation": encode_mask(proposal.mask.in_image(seen, (size[0], size[1])))}
 
 
 def _xywh(box: list[float]) -> list[float]:

@@ -26,7 +26,7 @@ import numpy as np
 from bbr.command_line import cli
 from bbr.data.images import checksum
 from bbr.errors import InputError
-from bbr.options import option
+from bbr.options import option, recorded
 from bbr.scenes.annotations import annotate
 from bbr.scenes.categories import CATEGORY_IDS
 from bbr.scenes.compose import render_scene, scene_rng
@@ -55,6 +55,7 @@ class Scenes:
     count: int = option(help="how many", unit="scenes", min=1)
     seed: int = option(0, "of the whole dataset", min=0)
     size: int = option(128, "side of the images", unit="px", min=_MIN_SIZE, max=_MAX_SIZE)
+    masks: bool = option(False, "each object's visible pixels, as COCO's run lengths", later=True)
 
 
 def run(*, files: Files, scenes: Scenes) -> None:
@@ -67,24 +68,24 @@ def run(*, files: Files, scenes: Scenes) -> None:
     """
     style = _style(scenes)
     files.output.parent.mkdir(parents=True, exist_ok=True)
-    # Two runs would render into one folder, and the index of one be of images of both.
+    # Two runs would render into one folder.
     with only_user_of(files.output.parent):
-        _render(style, scenes.count, scenes.seed, files.output)
+        _render(style, scenes, files.output)
 
 
-def _render(style: SceneStyle, count: int, seed: int, output: Path) -> None:
+def _render(style: SceneStyle, scenes: Scenes, output: Path) -> None:
     folder, partial, stale = _prepare_folders(output)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     phrase_id = 1
-    for number in cli.progress(range(1, count + 1), count, "scenes"):
-        scene = render_scene(style, scene_rng(style, seed, number))
+    for number in cli.progress(range(1, scenes.count + 1), scenes.count, "scenes"):
+        scene = render_scene(style, scene_rng(style, scenes.seed, number))
         name = f"{number:06d}.jpg"
         crc32 = _write_jpeg(partial / name, scene.image)
         captions = {"captions": scene.captions} if scene.captions else {}
         entry = {"id": number, "file_name": name, "width": style.size, "height": style.size}
         images.append({**entry, "crc32": crc32, **captions})
-        annotations += annotate(scene, number, phrase_id)
+        annotations += annotate(scene, number, phrase_id, scenes.masks)
         phrase_id += len(scene.mentions)
     annotations = [{"id": i, **annotation} for i, annotation in enumerate(annotations, 1)]
     os.sync()  # once: syncing each small file by itself would take longer than rendering it
@@ -95,7 +96,8 @@ def _render(style: SceneStyle, count: int, seed: int, output: Path) -> None:
     partial.rename(folder)
     shutil.rmtree(stale, ignore_errors=True)
     photographs = f"scikit-image {version('scikit-image')}"
-    parameters = {"count": count, "seed": seed, "style": asdict(style), "photographs": photographs}
+    asked = {k: v for k, v in recorded(scenes).items() if k not in ("preset", "size")}  # of style
+    parameters = {**asked, "style": asdict(style), "photographs": photographs}
     record = provenance("render_scenes", parameters, inputs={})
     content = {
         "info": {"image_root": _FOLDER, "provenance": record},

@@ -74,8 +74,8 @@ def discover(
         max_boxes: boxes to look for; more than one by LOST, TokenCut and FOUND alone.
         longest_side: larger images are shrunk to it before the network sees them, since memory
             grows with the square of their area; None never shrinks.
-        scale: the network sees images so many times as large; None for the backbone's own, which
-            is 0.6 of the packaged DINOv2. Of a `backbone` that is loaded already, it is its own.
+        scale: the network sees images so many times as large; None for the backbone's own, 0.6 of
+            the packaged DINOv2. What is loaded already keeps its own.
         device: auto, cpu or cuda.
         options: of the method, as `bbr.heuristics.registry` lists them: `k_patches` of LOST,
             `threshold` of TokenCut.
@@ -95,11 +95,10 @@ def discover(
         network = backbone.to(place)
     pixels = _pixels(image)
     seen = shrunk(pixels, longest_side)
-    batch = _features(network, seen)
-    found = propose_scored(batch, method, chosen, max_boxes)[0]
-    boxes, scores = [box for box, _ in found], [score for _, score in found]
-    enlarged = np.divide(pixels.shape[1::-1], seen.shape[1::-1])
-    return Discovery(np.array(boxes) * np.tile(enlarged, 2), np.array(scores))
+    found = propose_scored(_features(network, seen), method, chosen, max_boxes)[0]
+    enlarged = np.tile(np.divide(pixels.shape[1::-1], seen.shape[1::-1]), 2)
+    boxes = np.array([each.box for each in found]) * enlarged
+    return Discovery(boxes, np.array([each.score for each in found]))
 
 
 @lru_cache(maxsize=2)

@@ -15,6 +15,7 @@ def small_configuration() -> dict[str, Any]:
     return {
         "seeds": [0, 1],
         "max_boxes": 3,
+        "masks": False,
         "memory_mb": None,
         "images": None,
         "refine": False,

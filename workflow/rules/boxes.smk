@@ -19,11 +19,11 @@ rule pseudo_boxes:
         **on_device(mem_mb=4000, runtime=240),
     params:
         options=lambda w: sections.heuristic_options(config, w.backbone, w.method),
-        max_boxes=lambda w: proposals.max_boxes(config, w.dataset),
+        amounts=lambda w: proposals.amounts(config, w.dataset, w.method),
     shell:
         with_device(
             'python "$BBR_STAGES/pseudo_boxes.py" --method {wildcards.method} {params.options}'
-            " --max-boxes {params.max_boxes} --features {input.features} --output {output.boxes}"
+            " {params.amounts} --features {input.features} --output {output.boxes}"
         )
 
 

@@ -35,6 +35,7 @@ from support.plans import (
     comparisons,
     datasets,
     detectors,
+    discovery_tables,
     embedded_weights,
     fetching,
     figures,

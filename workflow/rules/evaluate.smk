@@ -46,6 +46,24 @@ use rule evaluate_boxes as evaluate_average_precision with:
         ),
 
 
+use rule evaluate_boxes as evaluate_masks with:
+    output:
+        metrics="results/{dataset}/{backbone}/{boxes}/{task}.json",
+    log:
+        "results/logs/{dataset}/{backbone}/{boxes}/evaluate_{task}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{backbone}/{boxes}/evaluate_{task}.tsv"
+    wildcard_constraints:
+        task=artifacts.one_of(discovery_tables.MASK_TASKS),
+    resources:
+        **growing(mem_mb=2000, runtime=30),
+    params:
+        task=lambda w: w.task,
+        labels=lambda w: labels.label_options(
+            labels.box_labels(config, w.dataset, w.backbone, w.boxes)
+        ),
+
+
 rule compare_metrics:
     """The gain of f^h over f, image by image."""
     input:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,12 +42,13 @@ class AveragePrecision:
     found: list[int]
 
 
-def average_precision(index: Index, records: list[Record]) -> AveragePrecision:
+def average_precision(index: Index, records: list[Record], kind: str = "bbox") -> AveragePrecision:
     """Evaluate class-agnostic boxes, at most 100 an image; crowds are neither hit nor missed.
 
     Args:
         index: with at least one ground-truth box that is not a crowd.
         records: COCO results on its images, in any number; categories are ignored.
+        kind: bbox, or segm: IoU is that of masks, which every object and record has.
     """
     # These take a while to import, and CorLoc does without.
     from pycocotools.coco import COCO
@@ -57,7 +59,7 @@ def average_precision(index: Index, records: list[Record]) -> AveragePrecision:
         truth.dataset, found.dataset = _truth(index), _results(index, records)
         truth.createIndex()
         found.createIndex()
-        evaluation = COCOeval(truth, found, "bbox")
+        evaluation = COCOeval(truth, found, kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -77,6 +79,7 @@ def _truth(index: Index) -> dict[str, list[dict[str, object]]]:
             "bbox": annotation["bbox"],
             "area": annotation["bbox"][2] * annotation["bbox"][3],
             "iscrowd": int(annotation.get("iscrowd", 0)),
+            **_mask(annotation),
         }
         for number, annotation in enumerate(index.annotations, 1)
     ]
@@ -93,14 +96,20 @@ def _results(index: Index, records: list[Record]) -> dict[str, list[dict[str, ob
             "area": record["bbox"][2] * record["bbox"][3],
             "iscrowd": 0,
             "score": record["score"],
+            **_mask(record),
         }
         for number, record in enumerate(records, 1)
     ]
     return {"annotations": annotations, **_frame(index)}
 
 
+def _mask(record: Mapping[str, Any]) -> dict[str, object]:
+    return {key: record[key] for key in ("segmentation",) if key in record}
+
+
 def _frame(index: Index) -> dict[str, list[dict[str, object]]]:
-    images: list[dict[str, object]] = [{"id": image["id"]} for image in index.images]
+    kept = ("id", "height", "width")
+    images = [{key: image[key] for key in kept if key in image} for image in index.images]
     return {"images": images, "categories": [{"id": _CLASS, "name": "object"}]}
 
 

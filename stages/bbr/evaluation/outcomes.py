@@ -5,7 +5,8 @@ Outcomes are lists of one length by name: ids, whether a unit is `correct`, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,18 @@ import numpy as np
 from ..data.index import Index
 from ..data.phrases import index_phrases
 from ..errors import InputError
-from ..storage.boxes_json import box_xyxy, read_boxes, require_known_images, top_boxes
+from ..storage.boxes_json import (
+    Record,
+    box_xyxy,
+    boxes_by_image,
+    read_boxes,
+    require_known_images,
+    top_boxes,
+)
+from ..storage.rle import decode_mask, is_rle
 from .average_precision import average_precision
 from .corloc import IOU_THRESHOLD, best_ious
+from .mask_metrics import best_mask_iou, mean_saliency, saliency
 from .matches import caption_targets, through_captions
 from .phrase_metrics import (
     Target,
@@ -47,17 +57,22 @@ def corloc_outcomes(index: Index, boxes: Path) -> tuple[Outcomes, dict[str, Any]
     return {"image_id": list(truth), **_by_iou(ious)}, {}
 
 
-def ap_outcomes(index: Index, boxes: Path) -> tuple[Outcomes, dict[str, Any]]:
+def ap_outcomes(index: Index, boxes: Path, kind: str = "bbox") -> tuple[Outcomes, dict[str, Any]]:
     """Whether any object of an image was found, and AP50 of all boxes, whatever their class.
 
+    Args:
+        kind: bbox, or segm for masks.
+
     Raises:
-        InputError: there is no ground truth, or boxes are of other images.
+        InputError: there is no ground truth, or boxes are of other images or have no masks.
     """
     _require_ground_truth(index)
     records = read_boxes(boxes)
+    if kind == "segm":
+        _require_masks(index, records, boxes)
     image_ids = sorted(image["id"] for image in index.images)
     require_known_images(records, set(image_ids), boxes)
-    found = average_precision(index, records)
+    found = average_precision(index, records, kind)
     outcomes = {
         "image_id": image_ids,
         "correct": [int(count > 0) for count in found.found],
@@ -68,8 +83,62 @@ def ap_outcomes(index: Index, boxes: Path) -> tuple[Outcomes, dict[str, Any]]:
     return outcomes, scores | {"interval": list(found.interval)}
 
 
+def mask_outcomes(index: Index, boxes: Path) -> tuple[Outcomes, dict[str, Any]]:
+    """Whether the top mask of each image has IoU 0.5 or more with an object's, and its mean IoU.
+
+    `saliency` has the measures of salient object detection: all masks of an image together, against
+    all its objects together.
+
+    Raises:
+        InputError: there is no ground truth of masks, or boxes are of other images or have none.
+    """
+    records = read_boxes(boxes)
+    image_ids = [image["id"] for image in index.images]
+    require_known_images(records, set(image_ids), boxes)
+    _require_masks(index, records, boxes)
+    top, all_of = top_boxes(records), boxes_by_image(records)
+    truths = boxes_by_image(index.annotations)
+    ious, measures = [], []
+    for image in index.images:
+        objects = _masks(truths.get(image["id"], []))
+        best = top.get(image["id"])
+        ious.append(best_mask_iou(None if best is None else _masks([best])[0], objects))
+        nothing = np.zeros(index.image_size(image), dtype=bool)
+        found = np.any([nothing, *_masks(all_of.get(image["id"], []))], axis=0)
+        measures.append(saliency(found, np.any([nothing, *objects], axis=0)))
+    interval = bootstrap_interval(ious)
+    scores = {
+        "score": 100 * float(np.mean(ious)),
+        "interval": [100 * end for end in interval],
+        "saliency": mean_saliency(measures),
+    }
+    return {"image_id": image_ids, **_by_iou(np.array(ious))}, scores
+
+
+def _masks(records: Iterable[Mapping[str, Any]]) -> list[np.ndarray]:
+    return [decode_mask(record["segmentation"]) for record in records]
+
+
+def _require_masks(index: Index, records: list[Record], boxes: Path) -> None:
+    """Check that every object and every box has a mask, and of its image's size."""
+    sizes = {image["id"]: list(index.image_size(image)) for image in index.images}
+    for what, owner in ((index.annotations, "the index"), (records, boxes)):
+        for record in what:
+            mask = record.get("segmentation", {})
+            if not is_rle(mask) or mask["size"] != sizes[record["image_id"]]:
+                raise InputError(
+                    f"{owner}: an object of image {record['image_id']} has no mask of its image's"
+                    " size; make it with --masks"
+                )
+
+
 # Tasks of images: each gives the outcomes, and scores besides the share of those that are correct.
-TASKS_OF_IMAGES = {"corloc": corloc_outcomes, "ap": ap_outcomes}
+TASKS_OF_IMAGES = {
+    "corloc": corloc_outcomes,
+    "ap": ap_outcomes,
+    "mask_iou": mask_outcomes,
+    "mask_ap": partial(ap_outcomes, kind="segm"),
+}
 
 
 def _require_ground_truth(index: Index) -> None:

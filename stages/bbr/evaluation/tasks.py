@@ -28,6 +28,8 @@ _RULES = ("counted", "targets", "undescribed")  # recorded where they are not th
 TASKS = {
     "corloc": ("boxes",),
     "ap": ("boxes",),
+    "mask_iou": ("boxes",),
+    "mask_ap": ("boxes",),
     "pointing_game": ("heatmaps", "control"),
     "bbox_accuracy": ("boxes", "control"),
     "wwbl": ("heatmaps", "boxes"),

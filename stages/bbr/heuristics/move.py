@@ -26,21 +26,40 @@ def move_box(
             enough, a square of the image's height.
     """
     height, width = mask.shape
-    foreground = np.ascontiguousarray(mask > 0.5).view(np.uint8)
-    _, _, statistics, _ = cv2.connectedComponentsWithStats(foreground, connectivity=8)
-    boxes = statistics[1:, :4].astype(np.int64)  # the first is the background; x y w h
-    area = boxes[:, 2] * boxes[:, 3]
-    least = (min_side * height) ** 2
-    enough = area > least if last else area >= least
-    boxes, area = boxes[enough], area[enough]
-    if not len(boxes):
+    _, box = _chosen(mask, min_side, last)
+    if box is None:
         return 0, 0, (height if last else width) - inclusive, height - inclusive
+    x, y, w, h = box
+    return x, y, x + w - inclusive, y + h - inclusive
+
+
+def move_object(mask: np.ndarray, min_side: float = 0.05, last: bool = False) -> np.ndarray:
+    """(H, W) bool: the component that `move_box` draws its box around; all, where there is none."""
+    labels, box = _chosen(mask, min_side, last)
+    return np.ones(mask.shape, dtype=bool) if box is None else labels
+
+
+def _chosen(
+    mask: np.ndarray, min_side: float, last: bool
+) -> tuple[np.ndarray, tuple[int, int, int, int] | None]:
+    """The chosen component, (H, W) bool, and its box xywh; None where none is large enough."""
+    foreground = np.ascontiguousarray(mask > 0.5).view(np.uint8)
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(foreground, connectivity=8)
+    boxes = statistics[:, :4].astype(np.int64)  # x y w h
+    area = boxes[:, 2] * boxes[:, 3]
+    least = (min_side * len(mask)) ** 2
+    enough = area > least if last else area >= least
+    enough[0] = False  # the first is the background
+    if not enough.any():
+        return labels > 0, None
+    numbers = np.flatnonzero(enough)
+    boxes, area = boxes[numbers], area[numbers]
     if last:
         chosen = np.flatnonzero(area == area.max())[-1]
     else:
         chosen = np.lexsort((boxes[:, 0], boxes[:, 1], -area))[0]
     x, y, w, h = boxes[chosen].tolist()
-    return x, y, x + w - inclusive, y + h - inclusive
+    return labels == numbers[chosen], (x, y, w, h)
 
 
 def mask_separation(mask: np.ndarray, box: np.ndarray) -> float:

@@ -13,7 +13,7 @@ images by how sure their box is; it is no probability.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,13 +22,15 @@ from torch.nn import functional
 
 from ..backbones.feature_maps import FeatureMaps
 from ..errors import InputError
+from .cell_masks import CellMask
 from .components import mask_boxes
 from .found import found_masks
 from .lost import lost_masks
-from .move import mask_separation
+from .move import mask_separation, move_object
 from .registry import (
     FoundOptions,
     LostOptions,
+    MoveOptions,
     TokencutOptions,
     cls_attention,
     move_masks,
@@ -56,19 +58,33 @@ _MASKS: dict[str, Callable[[FeatureMaps, Any, Tensor], np.ndarray]] = {
     "found": _found,
 }
 SEVERAL = tuple(_MASKS)
+WITH_MASKS = (*SEVERAL, "move")
+
+
+class Proposal(NamedTuple):
+    """A box that was proposed.
+
+    Attributes:
+        box: xyxy in image pixels.
+        score: in [0, 1].
+        mask: what the box was drawn around; None of methods that have no masks.
+    """
+
+    box: list[float]
+    score: float
+    mask: CellMask | None
 
 
 def propose_several(
     batch: FeatureMaps, method: str, options: Any, most: int
-) -> list[list[tuple[list[float], float]]]:
+) -> list[list[Proposal]]:
     """Up to `most` boxes of each image, fewer only where every patch is found.
 
     Args:
         options: from `registry.heuristic_options`.
 
     Returns:
-        for each image its (box, score) in the order of finding: xyxy in image pixels, and scores
-        that do not rise.
+        of each image, in the order of finding, so that scores do not rise.
 
     Raises:
         InputError: the method finds one box only.
@@ -79,7 +95,8 @@ def propose_several(
             f" {', '.join(SEVERAL)}"
         )
     found = torch.zeros(batch.key.shape[:2], dtype=torch.bool, device=batch.key.device)
-    proposed: list[list[tuple[list[float], float]]] = [[] for _ in batch.key]
+    proposed: list[list[Proposal]] = [[] for _ in batch.key]
+    cell = np.full(2, batch.patch_size)
     for _ in range(most):
         left = (~found).any(dim=1).nonzero()[:, 0]
         if not len(left):
@@ -90,15 +107,15 @@ def propose_several(
         found[left] |= flat
         boxes = rest.in_pixels(mask_boxes(masks)).astype(float).tolist()
         scores = separation(rest.key, flat).tolist()
-        for image, box, score in zip(left.tolist(), boxes, scores, strict=True):
-            before = proposed[image][-1][1] if proposed[image] else 1.0
-            proposed[image].append((box, min(score, before)))
+        for image, box, score, mask in zip(left.tolist(), boxes, scores, masks, strict=True):
+            before = proposed[image][-1].score if proposed[image] else 1.0
+            proposed[image].append(Proposal(box, min(score, before), CellMask(mask, cell)))
     return proposed
 
 
 def propose_scored(
     batch: FeatureMaps, method: str, options: Any, most: int
-) -> list[list[tuple[list[float], float]]]:
+) -> list[list[Proposal]]:
     """Boxes of each image as `propose_several` gives them, of any method where `most` is 1.
 
     MOVE's score is how far its box stands out of its mask; that of methods without a mask is 1.
@@ -107,14 +124,19 @@ def propose_scored(
         return propose_several(batch, method, options, most)
     boxes = propose_boxes(batch, method, options)
     if method != "move":
-        return [[(box, 1.0)] for box in boxes.tolist()]
-    masks = move_masks(batch)
-    scale = [
-        np.tile(np.divide(m.shape, size)[::-1], 2)
-        for m, size in zip(masks, batch.sizes, strict=True)
+        return [[Proposal(box, 1.0, None)] for box in boxes.tolist()]
+    return [
+        [_move_proposal(box, mask, np.divide(size, mask.shape), options)]
+        for box, mask, size in zip(boxes, move_masks(batch), batch.sizes, strict=True)
     ]
-    scores = [mask_separation(*one) for one in zip(masks, boxes * np.array(scale), strict=True)]
-    return [[one] for one in zip(boxes.tolist(), scores, strict=True)]
+
+
+def _move_proposal(
+    box: np.ndarray, mask: np.ndarray, cell: np.ndarray, options: MoveOptions
+) -> Proposal:
+    score = mask_separation(mask, box / np.tile(cell[::-1], 2))
+    found = move_object(mask, options.min_side, options.component == "last")
+    return Proposal(box.tolist(), score, CellMask(found, cell))
 
 
 def separation(features: Tensor, masks: Tensor) -> Tensor:

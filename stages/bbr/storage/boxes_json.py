@@ -1,7 +1,8 @@
 """Boxes on disk: COCO results in `boxes.json`, what made them in `boxes.meta.json` beside it.
 
 A record is {"image_id", "category_id", "bbox": [x, y, width, height], "score"}, in image pixels.
-Boxes that a phrase refers to have its "phrase_id" too.
+Boxes that a phrase refers to have its "phrase_id" too, and boxes that were drawn around a mask may
+have it as "segmentation", in COCO's run lengths at the size of the image.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from ..errors import InputError
 from .atomic import sha256, write_bytes
 from .json_files import encode_json, read_json, write_json
+from .rle import is_rle
 
 Record = dict[str, Any]
 
@@ -191,10 +193,12 @@ def _rounded(record: Record) -> Record:
     turns -0.0 into 0.0.
     """
     phrase = {"phrase_id": record["phrase_id"]} if "phrase_id" in record else {}
+    mask = {"segmentation": record["segmentation"]} if is_rle(record.get("segmentation")) else {}
     return {
         "image_id": record["image_id"],
         **phrase,
         "category_id": record.get("category_id", 1),
         "bbox": [round(float(value), _PIXEL_DECIMALS) + 0.0 for value in record["bbox"]],
         "score": float(f"{record['score']:.{_SCORE_DIGITS}g}") + 0.0,
+        **mask,
     }

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bbr.backbones.feature_maps import FeatureMaps
-from bbr.heuristics.move import mask_separation, move_box
+from bbr.heuristics.move import mask_separation, move_box, move_object
 from bbr.heuristics.registry import heuristic_options, propose_boxes, propose_training_boxes
 
 
@@ -48,6 +48,14 @@ def test_the_largest_box_wins_and_not_the_most_pixels():
     mask = mask_of("###...#", "###..#.", "....#..", "...#...", "..#....")
     # Six pixels in 3 x 2 against five on a diagonal, whose box is 5 x 5.
     assert move_box(mask, 0.05) == (2, 0, 7, 5)
+
+
+def test_the_object_is_the_component_of_the_box():
+    mask = mask_of("###...#", "###..#.", "....#..", "...#...", "..#....")
+    assert move_object(mask, 0.05).sum() == 5
+    assert move_object(np.zeros((4, 6)), 0.05).all()  # as the box, which is the whole image
+    twice = mask_of("##..##")
+    assert move_object(twice, 0.05, last=True).tolist() == [[False] * 4 + [True] * 2]
 
 
 def test_inclusive_edges_are_those_of_the_published_code():

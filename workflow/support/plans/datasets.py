@@ -103,7 +103,8 @@ def index_options(config: Config, dataset: str) -> str:
 
 def scene_options(config: Config, dataset: str) -> str:
     """The options by which scenes are rendered."""
-    return options(without(config["datasets"][dataset], *_NOT_OPTIONS, "format"))
+    section = without(config["datasets"][dataset], *_NOT_OPTIONS, "format")
+    return options(section, {"masks": config["masks"]})
 
 
 def indexes_of_pool(config: Config, dataset: str) -> list[str]:

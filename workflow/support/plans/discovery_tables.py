@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from ..artifacts import Training, cad_boxes, detector_boxes, refined_backbone
 from ..sections import Config, backbone_of
 from ..variants import WHOLE_TRAINING, shared_variant, trainings
+from .proposals import WITH_MASKS
+
+MASK_TASKS = ("mask_iou", "mask_ap")
 
 
 def table4(config: Config) -> list[str]:
@@ -18,6 +22,25 @@ def table4(config: Config) -> list[str]:
 def average_precision(config: Config) -> list[str]:
     """Average precision of all that Table 4 compares."""
     return [f"{folder}/average_precision.json" for folder in _compared(config)]
+
+
+def masks(config: Config) -> list[str]:
+    """How well masks cover objects: of Table 4's methods that have any, on f and on f^h.
+
+    Raises:
+        SystemExit: boxes are made without them.
+    """
+    if not config["masks"]:
+        sys.exit("results/masks.csv needs masks with the boxes: add --config masks=true")
+    table = config["tables"]["table4"]
+    methods = [method for method in table["methods"] if method in WITH_MASKS]
+    places = [
+        f"results/{t.dataset}/{backbone}/{t.method}"
+        for t in trainings(config, table["datasets"], methods, table["variant"])
+        for own in [backbone_of(config, table, t.method)]
+        for backbone in (own, refined_backbone(own, t))
+    ]
+    return [f"{place}/{task}.json" for place in dict.fromkeys(places) for task in MASK_TASKS]
 
 
 def _compared(config: Config) -> list[str]:

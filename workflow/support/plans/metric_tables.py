@@ -18,6 +18,7 @@ _METRICS: Mapping[str, Callable[[Config], list[str]]] = {
     "table5": phrase_tables.table5,
     "table6": discovery_tables.table6,
     "average_precision": discovery_tables.average_precision,
+    "masks": discovery_tables.masks,
     "study": discovery_tables.study,
     "grounding_study": phrase_tables.study,
 }

@@ -13,6 +13,8 @@ from ..references import LAYER
 from ..sections import Config, heuristic
 from .datasets import of_shards
 
+WITH_MASKS = ("lost", "tokencut", "found", "move")  # of the heuristics
+
 
 def feature_files(config: Config, dataset: str, backbone: str) -> list[str]:
     """The features of all shards of a dataset."""
@@ -49,6 +51,7 @@ def region_options(config: Config, method: str) -> str:
     return options(without(heuristic(config, PIXELS, method), "label", "model"))
 
 
-def max_boxes(config: Config, dataset: str) -> int:
-    """How many boxes of an image: several of the user's own photographs, one of others."""
-    return config["max_boxes"] if dataset == MINE else 1
+def amounts(config: Config, dataset: str, method: str) -> str:
+    """How many boxes of an image, several of the user's own photographs alone, and their masks."""
+    several = config["max_boxes"] if dataset == MINE else 1
+    return options({"max_boxes": several, "masks": config["masks"] and method in WITH_MASKS})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from small_configuration import small_configuration
 from support.plans import detectors, discovery_tables, states
 
@@ -18,6 +19,17 @@ def test_table4() -> None:
     assert discovery_tables.table4(config) == [f"results/a/{e}/metrics.json" for e in expected]
     assert discovery_tables.average_precision(config) == [
         f"results/a/{e}/average_precision.json" for e in expected
+    ]
+
+
+def test_masks_of_f_and_of_each_f_h() -> None:
+    config = small_configuration()
+    with pytest.raises(SystemExit, match="add --config masks=true"):
+        discovery_tables.masks(config)
+    folders = [f"results/a/{f}/lost" for f in ("vit", *(f"vit+a.{t}" for t in TRAINED))]
+    tasks = ("mask_iou", "mask_ap")
+    assert discovery_tables.masks(config | {"masks": True}) == [
+        f"{folder}/{task}.json" for folder in folders for task in tasks
     ]
 
 

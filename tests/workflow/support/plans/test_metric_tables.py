@@ -12,7 +12,18 @@ def test_each_name_has_its_files_and_its_layout() -> None:
     assert metric_tables.metrics(CONFIG, "table6") == discovery_tables.table6(CONFIG)
     assert metric_tables.metrics(CONFIG, "grounding_study") == phrase_tables.study(CONFIG)
     layouts = [metric_tables.layout(name) for name in metric_tables.NAMES]
-    assert layouts == ["1", "2", "3", "4", "5", "6", "average_precision", "gains", "phrase_gains"]
+    assert layouts == [
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+        "6",
+        "average_precision",
+        "masks",
+        "gains",
+        "phrase_gains",
+    ]
 
 
 def test_what_only_some_tables_have() -> None:

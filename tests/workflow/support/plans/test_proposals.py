@@ -5,6 +5,8 @@ from __future__ import annotations
 from small_configuration import small_configuration
 from support.plans import proposals
 
+from bbr.heuristics import multi_box
+
 CONFIG = small_configuration()
 
 
@@ -27,4 +29,9 @@ def test_a_second_layer_is_another_backbone() -> None:
 def test_methods_on_pixels() -> None:
     assert proposals.edge_model(CONFIG, "edges") == []
     assert proposals.region_options(CONFIG, "edges") == "--max-side 9"
-    assert (proposals.max_boxes(CONFIG, "mine"), proposals.max_boxes(CONFIG, "a")) == (3, 1)
+    assert proposals.amounts(CONFIG, "mine", "lost") == "--max-boxes 3"
+    assert proposals.amounts(CONFIG, "a", "lost") == "--max-boxes 1"
+    masked = CONFIG | {"masks": True}
+    assert proposals.amounts(masked, "a", "lost") == "--max-boxes 1 --masks"
+    assert proposals.amounts(masked, "a", "center") == "--max-boxes 1"
+    assert proposals.WITH_MASKS == multi_box.WITH_MASKS
