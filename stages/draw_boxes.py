@@ -21,10 +21,12 @@ from bbr.data.sampling import choose_images
 from bbr.errors import InputError
 from bbr.options import option
 from bbr.reporting.contact_sheets import PALETTE, Tile, draw_sheet
+from bbr.reporting.mask_overlay import tint
 from bbr.reporting.verdict import verdict
 from bbr.storage.atomic import write_bytes
 from bbr.storage.boxes_json import Record, box_xyxy, read_boxes, require_known_images, top_boxes
 from bbr.storage.provenance import read_provenance
+from bbr.storage.rle import decode_mask
 
 log = logging.getLogger("bbr")
 
@@ -98,7 +100,11 @@ def _tile(image: dict[str, Any], dataset: Index, top: list[dict[int, Record]]) -
     except UnreadableImage as error:
         log.warning("left out: %s", error)
         return None
-    drawn = [box_xyxy(best[image["id"]]) if image["id"] in best else None for best in top]
+    records = [best.get(image["id"]) for best in top]
+    drawn = [None if record is None else box_xyxy(record) for record in records]
+    for record, colour in zip(records, PALETTE, strict=False):
+        if record is not None and "segmentation" in record:
+            pixels = tint(pixels, decode_mask(record["segmentation"]), colour)
     title = Path(image["file_name"]).name
     return Tile(pixels, title, dataset.boxes_xyxy(image["id"]), drawn)
 

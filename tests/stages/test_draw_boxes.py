@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from bbr.storage.json_files import read_json
+from bbr.storage.rle import encode_mask
 
 
 def box(image_id):
@@ -112,3 +113,22 @@ def test_no_image_can_be_read(dataset, capsys):
         (dataset / f"{i}.png").unlink()
     assert draw(dataset, "--count", "1") == 1
     assert re.search(r"error: .*none of the 1 images.*\n\Z", capsys.readouterr().err)
+
+
+def test_masks_are_tinted(dataset, capsys):
+    mask = np.zeros((60, 80), dtype=bool)
+    mask[10:20, 10:30] = True
+    record = {**box(1), "segmentation": encode_mask(mask)}
+    sheets = []
+    for name, records in (("plain", [box(1)]), ("masked", [record])):
+        (dataset / "one.json").write_text(json.dumps(records))
+        assert draw(dataset, "--count", "1", boxes=("one.json",), output=f"{name}.png") == 0
+        sheets.append(np.asarray(Image.open(dataset / f"{name}.png").convert("RGB"), dtype=int))
+    changed = (abs(sheets[0] - sheets[1]) > 30).any(axis=2)  # and not what enlarging blurs
+    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+    ratio = len(range(columns[0], columns[-1])) / len(range(rows[0], rows[-1]))
+    assert ratio == pytest.approx(2, rel=0.1)  # 20 by 10 pixels
+    record["segmentation"] = encode_mask(mask[:50])
+    (dataset / "one.json").write_text(json.dumps([record]))
+    assert draw(dataset, "--count", "1", boxes=("one.json",)) == 1
+    assert "is not of an image of 80×60; make the boxes again" in capsys.readouterr().err

@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 import evaluate
+import numpy as np
 import pytest
+
+from bbr.storage.rle import encode_mask
 
 REPOSITORY = Path(__file__).parents[2]
 PUBLISHED = REPOSITORY.parent / "shared/data/voc07_trainval"
@@ -134,3 +137,63 @@ def test_published_boxes_of_lost_from_any_folder(tmp_path):
     assert (done.stdout, done.stderr) == ("61.90 (3102 of 5011)\n", "")
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["interval"] == pytest.approx([60.56, 63.25], abs=0.1)
+
+
+class TestMasks:
+    """Two images of 8 x 4 pixels; of the first the object is half found, of the second not."""
+
+    @pytest.fixture
+    def masked(self, tmp_path):
+        masks = np.zeros((3, 4, 8), dtype=bool)
+        masks[0, :2, :4] = True  # an object
+        masks[1, :2, 2:4] = True  # half of it
+        masks[2, 2:, 4:] = True  # elsewhere
+        rle = [encode_mask(mask) for mask in masks]
+        images = [
+            {"id": i, "file_name": f"{i}.jpg", "width": 8, "height": 4, "license": 1}
+            for i in (1, 2)
+        ]
+        truths = [
+            {"image_id": i, "bbox": [0, 0, 4, 2], "category_id": 1, "segmentation": rle[0]}
+            for i in (1, 2)
+        ]
+        content = {"info": {"image_root": "."}, "images": images, "annotations": truths}
+        (tmp_path / "index.json").write_text(json.dumps(content))
+        boxes = [
+            {"image_id": 1, "bbox": [2, 0, 2, 2], "score": 0.9, "segmentation": rle[1]},
+            {"image_id": 2, "bbox": [4, 2, 4, 2], "score": 0.8, "segmentation": rle[2]},
+        ]
+        (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+        return tmp_path
+
+    @staticmethod
+    def score(folder, task):
+        files = ["--index", str(folder / "index.json"), "--boxes", str(folder / "boxes.json")]
+        output = folder / f"{task}.json"
+        status = evaluate.main(["--task", task, *files, "--output", str(output)])
+        return json.loads(output.read_text()) if status == 0 else None
+
+    def test_iou_and_saliency_by_hand(self, masked):
+        found = self.score(masked, "mask_iou")
+        assert found["outcomes"]["iou"] == [0.5, 0.0]
+        assert (found["score"], found["correct"]) == (25.0, 1)
+        # 4 of 32 pixels are missed in the first; 8 are missed and 8 wrong in the second.
+        assert found["saliency"]["accuracy"] == pytest.approx(100 * (28 / 32 + 16 / 32) / 2)
+        assert found["saliency"]["iou"] == pytest.approx(25)
+        assert found["saliency"]["f_beta"] == pytest.approx(50 * 1.3 * 0.5 / (0.3 + 0.5))
+
+    def test_average_precision_of_masks(self, masked):
+        """The first counts at IoU 0.5: precision 1 up to recall 1/2, of 101 recalls 51."""
+        found = self.score(masked, "mask_ap")
+        assert found["score"] == pytest.approx(100 * 51 / 101)
+        assert found["outcomes"]["found"] == [1, 0]
+
+    @pytest.mark.parametrize("task", ["mask_iou", "mask_ap"])
+    @pytest.mark.parametrize("file", ["index.json", "boxes.json"])
+    def test_what_has_no_masks_is_one_line(self, masked, capsys, task, file):
+        content = json.loads((masked / file).read_text())
+        del (content if isinstance(content, list) else content["annotations"])[1]["segmentation"]
+        (masked / file).write_text(json.dumps(content))
+        assert self.score(masked, task) is None
+        told = capsys.readouterr().err
+        assert re.fullmatch(r".* error: .*an object of image 2 has no mask.*\n", told)

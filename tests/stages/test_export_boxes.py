@@ -19,6 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from supervision import DetectionDataset
 
 from bbr.storage.boxes_json import write_boxes
+from bbr.storage.rle import encode_mask
 
 # Of a.jpg (64 × 48) two boxes, of sub/b c.jpg (48 × 64) one, of c.jpg none.
 BOXES = [
@@ -65,6 +66,18 @@ class TestCoco:
         mask = coco.annToMask(annotations[2])
         assert mask.shape == (64, 48)
         assert mask.sum() == pytest.approx(30 * 40, rel=0.1)
+
+    def test_masks_are_polygons(self, found):
+        mask = np.zeros((48, 64), dtype=bool)
+        mask[6:30, 4:20] = mask[20:30, 4:24] = True
+        masked = [{**BOXES[0], "segmentation": encode_mask(mask)}, *BOXES[1:]]
+        write_boxes(found / "boxes.json", masked, {})
+        coco = COCO(str(export(found, "coco") / "annotations.json"))
+        (polygon,) = coco.anns[1]["segmentation"]
+        assert len(polygon) <= 2 * 8  # the corners of an L, some of them cut
+        back = coco.annToMask(coco.anns[1]).astype(bool)
+        # Polygons run through the middles of pixels: they may lose those of two edges.
+        assert np.count_nonzero(back & mask) / np.count_nonzero(back | mask) > 0.85
 
     def test_cocoeval_with_its_defaults(self, found):
         """The boxes as results, against themselves as truth."""

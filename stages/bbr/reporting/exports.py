@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import cv2
+import numpy as np
 import yaml
 
 from ..data.index import Index
@@ -17,6 +19,7 @@ from ..errors import InputError
 from ..storage.atomic import write_bytes
 from ..storage.boxes_json import Record, boxes_by_image
 from ..storage.json_files import encode_json
+from ..storage.rle import decode_mask
 
 UNNAMED = "object"
 
@@ -130,7 +133,7 @@ def _coco(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:
             "bbox": box["bbox"],
             "area": box["bbox"][2] * box["bbox"][3],
             "iscrowd": 0,
-            "segmentation": [_outline(box["bbox"])],
+            "segmentation": _outlines(box),
             "score": box["score"],
         }
         for i, box in enumerate(labelled.boxes, 1)
@@ -147,9 +150,14 @@ def _coco(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:
     yield "annotations.json", encode_json(content)
 
 
-def _outline(bbox: list[float]) -> list[float]:
-    x, y, width, height = bbox
-    return [x, y, x + width, y, x + width, y + height, x, y + height]
+def _outlines(box: Record) -> list[list[float]]:
+    """Polygons around a box's mask, since tools take run lengths for crowds; or the box itself."""
+    if "segmentation" in box:
+        mask = decode_mask(box["segmentation"]).astype(np.uint8)
+        contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        return [contour.ravel().tolist() for contour in contours if len(contour) > 2]
+    x, y, width, height = box["bbox"]
+    return [[x, y, x + width, y, x + width, y + height, x, y + height]]
 
 
 def _yolo(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:
