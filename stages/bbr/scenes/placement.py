@@ -50,9 +50,11 @@ def arrange(style: SceneStyle, rng: np.random.Generator) -> tuple[list[Placed], 
         the objects, and the owner map: (size, size) uint8 that holds at each pixel the number,
         from 1, of the object seen there, or 0 for the background.
     """
+    owner = np.zeros((style.size, style.size), np.uint8)
+    if not style.count_weights:
+        return [], owner
     weights = np.cumsum(style.count_weights)
     count = 1 + int(np.searchsorted(weights, rng.random() * weights[-1], side="right"))
-    owner = np.zeros((style.size, style.size), np.uint8)
     placed: list[Placed] = []
     for _ in range(count):
         specimen = draw_specimen(style, rng)

@@ -12,7 +12,7 @@ class SceneStyle:
     Attributes:
         name: the preset's name; it also seeds the stream, so two presets never share a scene.
         size: image side, pixels, 32..1024.
-        count_weights: relative frequency of 1, 2, 3, ... objects in an image.
+        count_weights: relative frequency of 1, 2, 3, ... objects in an image; empty for none at all.
         min_area, max_area: an object's complete box as a fraction of the image's area.
         small_bias: exponent on the uniform draw between them; above 1 favours small objects.
         max_side: longest side of a complete box, as a fraction of the image's side.
@@ -84,6 +84,8 @@ PRESETS: dict[str, SceneStyle] = {
             clutter=10.0,
         ),
         replace(_SCENES07, name="tune"),
+        # Walls alone, since photographs of backgrounds show things: is nothing found there?
+        replace(_SCENES07, name="background", count_weights=(), clutter=0, walls=1.0),
         # Phrase grounding: what plays COCO and Visual Genome in training, and three test sets.
         replace(_GROUNDING, name="captions", phrases="captions"),
         replace(_GROUNDING, name="regions", phrases="regions"),
