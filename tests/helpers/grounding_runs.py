@@ -81,7 +81,7 @@ GROUNDING = {
     ),
     "list_descriptions": (
         "descriptions.json",
-        "--descriptions {merge_descriptions} --boxes {locate_captions}",
+        "--index {merge_descriptions} --boxes {locate_captions}",
     ),
     "draw_descriptions": (
         "page.html",
@@ -97,6 +97,8 @@ SCRIPTS = {
     "locate_captions": "heatmap_boxes",
     "score_captions": "evaluate",
     "extract_from_states": "extract_features",
+    "list_groundings": "export_results",
+    "list_descriptions": "export_results",
     "merge_boxes": "merge_shards",
     "merge_heatmaps": "merge_shards",
     "merge_descriptions": "merge_shards",

@@ -223,7 +223,7 @@ def test_boxes_of_other_images_are_refused(folder: Path, refused: object) -> Non
 
 def test_listing_imports_no_torch() -> None:
     program = (
-        "import sys, evaluate, list_descriptions, draw_descriptions;"
+        "import sys, evaluate, export_results, draw_descriptions;"
         "import bbr.captioning.described_shards;"
         "assert 'torch' not in sys.modules"
     )

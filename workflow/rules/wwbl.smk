@@ -120,7 +120,7 @@ rule list_descriptions:
         descriptions="results/{dataset}/wwbl/descriptions.json",
         boxes="results/{dataset}/wwbl/{maps}/boxes.json",
         meta="results/{dataset}/wwbl/{maps}/boxes.meta.json",
-        code=code("list_descriptions"),
+        code=code("export_results"),
     output:
         listed="results/{dataset}/wwbl/{maps}/descriptions.json",
     log:
@@ -133,7 +133,7 @@ rule list_descriptions:
         **growing(mem_mb=2000, runtime=10),
     shell:
         logged(
-            'python "$BBR_STAGES/list_descriptions.py" --descriptions {input.descriptions}'
+            'python "$BBR_STAGES/export_results.py" --index {input.descriptions}'
             " --boxes {input.boxes} --output {output.listed}"
         )
 
