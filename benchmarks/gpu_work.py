@@ -18,6 +18,7 @@ from torch import nn
 from bbr.backbones.base import Backbone, BackboneSpec
 from bbr.backbones.build import build_backbone
 from bbr.backbones.frozen_states import StateOptions
+from bbr.backbones.native_extraction import StoredOptions
 from bbr.backbones.options import BackboneOptions
 from bbr.cad.batches import CadBatches, PseudoLabelled
 from bbr.cad.network import build_cad
@@ -94,7 +95,7 @@ def _extract(bench: Bench, mode: str) -> None:
         backbone=BackboneOptions("random", scale.architecture, scale.arguments),
         kept=StateOptions(),
         part=ShardOptions(),
-        storage=extract_features.Storage(batch_size=scale.extract_batch),
+        storage=StoredOptions(batch_size=scale.extract_batch),
         skips=SkipOptions(),
         compute=ComputeOptions(bench.device.type, mode),
     )

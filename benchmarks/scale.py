@@ -137,7 +137,7 @@ def run_stages(folder: Path, count: int, shard: int, extract: bool) -> Iterator[
     yield from _propose(folder, count, shard)
     boxes = split_boxes(folder / "all.json", shard)
     merged, metrics = folder / "boxes.json", folder / "metrics.json"
-    yield "merge_boxes", measured("merge_boxes", boxes=boxes, output=merged)
+    yield "merge_shards", measured("merge_shards", shards=boxes, output=merged)
     scored = {"task": "corloc", "index": index, "boxes": merged, "label": LABELS}
     yield "evaluate", measured("evaluate", **scored, output=metrics)
     pair, output = {"baseline": metrics, "candidate": metrics}, folder / "comparison.json"

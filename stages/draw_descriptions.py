@@ -23,7 +23,7 @@ from bbr.data.index import Index, load_index
 from bbr.errors import InputError
 from bbr.grounding.heatmaps_h5 import HeatmapFile
 from bbr.options import option
-from bbr.reporting.page import Caption, Photograph, description_page
+from bbr.reporting.description_page import Caption, Photograph, description_page
 from bbr.storage.atomic import write_bytes
 
 

@@ -25,7 +25,7 @@ from bbr.backbones.extraction import (
 from bbr.backbones.features_h5 import FeatureWriter, create_features
 from bbr.backbones.frozen_states import FrozenStates, StateOptions, as_inputs
 from bbr.backbones.masked import Segmenter
-from bbr.backbones.native_extraction import WINDOW, NativeImages, images_at_once, while_writing
+from bbr.backbones.native_extraction import WINDOW, NativeImages, StoredOptions, while_writing
 from bbr.backbones.options import BackboneOptions
 from bbr.command_line import cli
 from bbr.command_line.devices import choose_device, device_name
@@ -43,27 +43,13 @@ class Files:
     output: Path = option(help="features.h5")
 
 
-@dataclass(frozen=True)
-class Storage:
-    """How features are stored."""
-
-    dtype: str = option("float16", "of the stored features", choices=("float16", "float32"))
-    batch_size: int = option(32, "seen by f at once, at most", unit="images", min=1)
-    batch_pixels: int = option(2**23, "seen by f at once, at most", unit="px", min=1)
-    seed: int = option(0, "of --weights random", min=0)
-
-    def images_at_once(self, backbone: Backbone, rows: int, columns: int) -> int:
-        """How many images of a patch grid f sees at once."""
-        return images_at_once(rows * columns, backbone.stride, self.batch_size, self.batch_pixels)
-
-
 def run(
     *,
     files: Files,
     backbone: BackboneOptions,
     kept: StateOptions,
     part: ShardOptions,
-    storage: Storage,
+    storage: StoredOptions,
     skips: SkipOptions,
     compute: ComputeOptions,
 ) -> None:
@@ -84,19 +70,18 @@ def run(
     full_sizes = {i["id"]: (i["height"], i["width"]) for i in images} if dataset.max_side else {}
     write = partial(_write, full_sizes=full_sizes)
     with _create(files.output, f, storage.dtype, record, bool(full_sizes)) as writer:
-        total = -(-len(images) // WINDOW)
-        watch = partial(cli.progress, total=total, what=f"windows of {WINDOW} images")
         at_once = partial(storage.images_at_once, f)
         options = {"backbone": f, "at_once": at_once, "precision": compute.precision}
         if states is None:
             source = NativeImages(dataset, images, f, skips.max_skipped)
             observe = partial(features_of_pixels, **options)
-            while_writing(watch(source.windows(WINDOW)), observe, partial(write, writer))
+            while_writing(source.windows(WINDOW), len(images), observe, partial(write, writer))
             skipped = source.skipped
         else:
             skipped = skipped_before(states, images, dataset, skips.max_skipped)
             observe = partial(features_of_states, last=states.last, **options)
-            while_writing(watch(states.windows(images, WINDOW)), observe, partial(write, writer))
+            windows = states.windows(images, WINDOW)
+            while_writing(windows, len(images), observe, partial(write, writer))
         writer.note_skipped(skipped)
 
 

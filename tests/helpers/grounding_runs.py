@@ -49,7 +49,7 @@ GROUNDING = {
         "maps.h5",
         "--index {render_phrases} --image-size 32 --size 16 --batch-size 4",
     ),
-    "merge_heatmaps": ("maps.h5", "--heatmaps {extract_heatmaps}"),
+    "merge_heatmaps": ("maps.h5", "--shards {extract_heatmaps}"),
     "train_captioner": (
         "captioner.safetensors",
         "--index {render_phrases} --object-crops 1 --window-crops 1 --image-size 32 --width 16"
@@ -61,7 +61,7 @@ GROUNDING = {
         "--index {render_phrases} --captioner {train_captioner} --clip {train_clip}"
         " --image-size 48 --same-iou 0.6 --max-length 8 --batch-size 16",
     ),
-    "merge_descriptions": ("index.json", "--descriptions {describe_regions}"),
+    "merge_descriptions": ("index.json", "--shards {describe_regions}"),
     "match_captions": (
         "matches.json",
         "--index {render_phrases} --descriptions {merge_descriptions} --clip {train_clip}",
@@ -81,7 +81,7 @@ GROUNDING = {
     ),
     "list_descriptions": (
         "descriptions.json",
-        "--descriptions {merge_descriptions} --boxes {locate_captions}",
+        "--index {merge_descriptions} --boxes {locate_captions}",
     ),
     "draw_descriptions": (
         "page.html",
@@ -97,4 +97,9 @@ SCRIPTS = {
     "locate_captions": "heatmap_boxes",
     "score_captions": "evaluate",
     "extract_from_states": "extract_features",
+    "list_groundings": "export_results",
+    "list_descriptions": "export_results",
+    "merge_boxes": "merge_shards",
+    "merge_heatmaps": "merge_shards",
+    "merge_descriptions": "merge_shards",
 }

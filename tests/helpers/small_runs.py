@@ -15,7 +15,7 @@ import render_scenes
 import torch
 import train_detector
 from safetensors.torch import load_file
-from tiny_vit import TINY_VIT
+from tiny_vit import TINY_VIT, write_tiny_vit
 
 STAGES = Path(train_detector.__file__).parent
 ARCHITECTURE = [
@@ -75,6 +75,15 @@ def make_detector(inputs: Path, boxes: Path, index: Path, output: Path, *more: s
     )
     assert train_detector.main([*options, *ONE_THREAD, *more]) == 0
     return output
+
+
+def make_chain(folder: Path) -> dict[str, Path]:
+    """Scenes, f as a file, boxes, and an h trained on f, under the names of options."""
+    index, weights = make_index(folder), write_tiny_vit(folder / "f.safetensors")
+    inputs = make_inputs(index, folder / "inputs.h5", "--weights", str(weights))
+    boxes = make_boxes(index, folder / "boxes.json")
+    detector = make_detector(inputs, boxes, index, folder / "h.safetensors")
+    return {"index": index, "weights": weights, "boxes": boxes, "detector": detector}
 
 
 def run_script(stage: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:

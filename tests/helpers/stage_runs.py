@@ -42,7 +42,7 @@ STAGES = {
         "--index {render_scenes} --weights {f} --normalization center --states {cache_states}",
     ),
     "pseudo_boxes": ("boxes.json", "--method lost --features {extract_features} --batch-size 1"),
-    "merge_boxes": ("boxes.json", "--boxes {pseudo_boxes}"),
+    "merge_boxes": ("boxes.json", "--shards {pseudo_boxes}"),
     "cache_detector_inputs": (
         "inputs.h5",
         "--index {render_scenes} --weights {f} --image-size 64 --batch-size 2",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,8 +14,8 @@ from bbr.backbones.build import build_backbone, save_backbone
 TINY_VIT = {"patch_size": 16, "img_size": 64, "embed_dim": 32, "depth": 2, "num_heads": 2}
 
 
-def write_tiny_vit(path: Path) -> Path:
-    """Such a network with random weights, as a file of ours."""
-    torch.manual_seed(0)
-    save_backbone(path, build_backbone(BackboneSpec("vit_tiny_patch16_224", TINY_VIT)), {})
+def write_tiny_vit(path: Path, seed: int = 0, **spec: Any) -> Path:
+    """Such a network with random weights, as a file of ours; `spec` as of `BackboneSpec`."""
+    torch.manual_seed(seed)
+    save_backbone(path, build_backbone(BackboneSpec("vit_tiny_patch16_224", TINY_VIT, **spec)), {})
     return path

@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 from small_runs import (
-    ARCHITECTURE,
     BACKBONE,
     ONE_THREAD,
     assert_refused,
@@ -16,8 +15,9 @@ from small_runs import (
     kill_when_there,
     make_index,
 )
+from tiny_vit import write_tiny_vit
 
-from bbr.backbones.build import load_backbone, save_backbone
+from bbr.backbones.build import load_backbone
 from bbr.detector.inputs_h5 import DetectorInputs
 from bbr.storage.json_files import read_json
 
@@ -32,11 +32,8 @@ def index(tmp_path_factory):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """The tiny backbone as a file of ours, another seed than BACKBONE's."""
-    torch.manual_seed(11)
-    backbone = load_backbone("random", ARCHITECTURE[1], json.loads(ARCHITECTURE[3]), "center")
-    path = tmp_path_factory.mktemp("weights") / "f.safetensors"
-    save_backbone(path, backbone, {"stage": "test"})
-    return path
+    folder = tmp_path_factory.mktemp("weights")
+    return write_tiny_vit(folder / "f.safetensors", seed=11, normalization="center")
 
 
 def arguments(index, output, backbone=BACKBONE, **changes):

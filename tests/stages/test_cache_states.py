@@ -12,15 +12,7 @@ import refine_backbone
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from small_runs import (
-    ARCHITECTURE,
-    ONE_THREAD,
-    command,
-    make_boxes,
-    make_detector,
-    make_index,
-    make_inputs,
-)
+from small_runs import ARCHITECTURE, ONE_THREAD, command, make_chain
 
 from bbr.backbones.build import load_backbone, save_backbone
 from bbr.backbones.features_h5 import FeatureFile
@@ -31,15 +23,7 @@ from bbr.detector.inputs_h5 import DetectorInputs
 def data(tmp_path_factory):
     """Squares of 64 pixels, f as a file, boxes, an h, and states of f's last block."""
     folder = tmp_path_factory.mktemp("data")
-    torch.manual_seed(0)
-    backbone = load_backbone("random", ARCHITECTURE[1], json.loads(ARCHITECTURE[3]))
-    weights = folder / "f.safetensors"
-    save_backbone(weights, backbone, {"stage": "test"})
-    index = make_index(folder)
-    boxes = make_boxes(index, folder / "boxes.json")
-    inputs = make_inputs(index, folder / "inputs.h5", "--weights", str(weights))
-    detector = make_detector(inputs, boxes, index, folder / "h.safetensors")
-    found = {"index": index, "weights": weights, "boxes": boxes, "detector": detector}
+    found = make_chain(folder)
     return found | {"states": run(cache_states, folder / "states.h5", found, last_blocks=1)}
 
 

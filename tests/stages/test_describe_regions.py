@@ -1,15 +1,14 @@
-"""describe_regions.py and merge_descriptions.py through their command lines."""
+"""describe_regions.py through its command line, and its shards joined."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import describe_regions
 import extract_heatmaps
-import merge_descriptions
+import merge_shards
 import pytest
 import render_scenes
 from captioner_data import tiny_captioner, write_published
@@ -102,23 +101,9 @@ def test_shards_are_parts_of_the_whole(folder: Path) -> None:
     for i, part in enumerate(parts):
         assert describe(folder, part, "--shard", f"{i}/2") == 0
     merged = folder / "wwbl" / "merged.json"
-    assert (
-        merge_descriptions.main(["--descriptions", *map(str, parts), "--output", str(merged)]) == 0
-    )
+    assert merge_shards.main(["--shards", *map(str, parts), "--output", str(merged)]) == 0
     assert load_index(merged).images == whole
     assert len(load_index(merged).info["provenance"]["sources"]) == 2
-
-
-def test_shards_are_merged_from_another_folder(folder: Path, tmp_path: Path, refused: Any) -> None:
-    whole, merged = folder / "wwbl" / "whole.json", tmp_path / "x" / "merged.json"
-    assert merge_descriptions.main(["--descriptions", str(whole), "--output", str(merged)]) == 0
-    index, before = load_index(merged), load_index(whole)
-    for image in index.images:
-        assert index.image_path(image).samefile(before.image_path(image))
-    (tmp_path / "moved.json").write_bytes(whole.read_bytes())
-    shards = ["--descriptions", whole, tmp_path / "moved.json"]
-    message = refused(merge_descriptions, *shards, output=tmp_path / "y" / "merged.json")
-    assert "name shards of one run" in message
 
 
 def test_unreadable_images_are_listed_or_refused(
@@ -139,21 +124,11 @@ def test_unreadable_images_are_listed_or_refused(
     assert [entry["reason"] for entry in index.info["skipped"]] == ["empty file"]
 
 
-def test_images_without_a_region_have_no_phrases(
-    folder: Path, tmp_path: Path, refused: object
-) -> None:
+def test_images_without_a_region_have_no_phrases(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "none.json"
     assert describe(folder, output, "--min-area", 0.9999, "--windows") == 0
     found = [image["phrases"] for image in load_index(output).images]
     assert found.count([]) > 0 or all(len(phrases) == 1 for phrases in found)
-    content = json.loads(output.read_text())
-    content.pop("content_sha256")
-    for image in content["images"]:
-        image["phrases"], image["regions"] = [], []
-    output.write_text(json.dumps(content))
-    merged = tmp_path / "merged.json"
-    message = refused(merge_descriptions, "--descriptions", output, output=merged)
-    assert "no image has a description" in message
 
 
 def test_a_published_captioner(folder: Path, tmp_path: Path) -> None:
@@ -175,8 +150,3 @@ def test_mistakes_are_told_in_one_line(folder: Path, tmp_path: Path, refused: ob
     )
     options = arguments(folder, output, "--captioner", folder / "clip.safetensors")[:-2]
     assert "holds no captioner" in refused(describe_regions, *options, output=output)
-    twice = folder / "wwbl" / "whole.json"
-    message = refused(
-        merge_descriptions, "--descriptions", twice, twice, output=folder / "wwbl" / "twice.json"
-    )
-    assert "is in both" in message

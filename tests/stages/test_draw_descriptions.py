@@ -9,7 +9,7 @@ from pathlib import Path
 
 import browser
 import draw_descriptions
-import list_descriptions
+import export_results
 import numpy as np
 import pytest
 import torch
@@ -70,11 +70,11 @@ def draw(folder: Path, output: Path, **changes: object) -> int:
 
 def test_the_list(made: Path, tmp_path: Path) -> None:
     options = command(
-        descriptions=made / "descriptions.json",
+        index=made / "descriptions.json",
         boxes=made / "boxes.json",
         output=tmp_path / "list.json",
     )
-    assert list_descriptions.main(options) == 0
+    assert export_results.main(options) == 0
     listed = json.loads((tmp_path / "list.json").read_text())
     assert [(r["image_id"], r["caption"], r["bbox"], r["score"]) for r in listed] == [
         (1, "a red mug", [9, 6, 30, 20], 0.75),

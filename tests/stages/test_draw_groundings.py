@@ -1,11 +1,11 @@
-"""draw_groundings.py and list_groundings.py on the command line."""
+"""draw_groundings.py on the command line, and export_results.py with heatmaps."""
 
 import io
 import json
 from pathlib import Path
 
 import draw_groundings
-import list_groundings
+import export_results
 import pytest
 import render_scenes
 import torch
@@ -70,7 +70,7 @@ def test_a_figure(files, tmp_path):
 def test_a_list(files, tmp_path):
     output = tmp_path / "grounding.json"
     options = [text for key, path in files.items() for text in (f"--{key}", str(path))]
-    assert list_groundings.main([*options, "--output", str(output)]) == 0
+    assert export_results.main([*options, "--output", str(output)]) == 0
     found = json.loads(output.read_text())
     phrases = index_phrases(load_index(files["index"]))
     assert [entry["phrase"] for entry in found] == [phrase.texts[0] for phrase in phrases]
@@ -104,4 +104,4 @@ def test_heatmaps_of_other_phrases(files, tmp_path, refused):
         draw_groundings, *options, *more, output=tmp_path / "a.png"
     )
     options = ["--index", files["index"], "--boxes", files["boxes"]]
-    assert "have no map" in refused(list_groundings, *options, *more, output=tmp_path / "a.json")
+    assert "have no map" in refused(export_results, *options, *more, output=tmp_path / "a.json")

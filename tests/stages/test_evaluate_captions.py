@@ -96,19 +96,13 @@ def write_matches(folder: Path) -> Path:
     return folder / "matches.json"
 
 
+def scored(folder: Path, *more: object) -> list[str]:
+    files = command(task="wwbl", index=folder / "index.json", matches=write_matches(folder))
+    return [*files, *map(str, more)]
+
+
 def score(folder: Path, output: Path, *more: object) -> dict[str, object]:
-    options = [
-        "--task",
-        "wwbl",
-        "--index",
-        folder / "index.json",
-        "--matches",
-        write_matches(folder),
-        "--output",
-        output,
-        *more,
-    ]
-    assert evaluate.main(list(map(str, options))) == 0
+    assert evaluate.main(scored(folder, *more, "--output", output)) == 0
     return json.loads(output.read_text())
 
 
@@ -207,23 +201,15 @@ def test_boxes_of_other_images_are_refused(folder: Path, refused: object) -> Non
     (folder / "b.json").write_text(
         json.dumps([{"image_id": 9, "phrase_id": 1, "bbox": [0, 0, 1, 1], "score": 1}])
     )
-    options = [
-        "--task",
-        "wwbl",
-        "--index",
-        folder / "index.json",
-        "--matches",
-        write_matches(folder),
-        "--boxes",
-        folder / "b.json",
-    ]
+    options = scored(folder, "--boxes", folder / "b.json")
     message = refused(evaluate, *options, output=folder / "m.json")
     assert "image ids that the index does not have (first: 9)" in message
 
 
 def test_listing_imports_no_torch() -> None:
     program = (
-        "import sys, evaluate, list_descriptions, draw_descriptions, merge_descriptions;"
+        "import sys, evaluate, export_results, draw_descriptions;"
+        "import bbr.captioning.described_shards;"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], cwd=STAGES, check=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import extract_heatmaps
 import heatmap_boxes
-import merge_heatmaps
+import merge_shards
 import numpy as np
 import predict_boxes
 import pytest
@@ -159,8 +159,8 @@ def test_shards_are_together_the_whole(files, tmp_path):
             )
             == 0
         )
-    options = ["--heatmaps", *map(str, parts), "--output", str(tmp_path / "all.h5")]
-    assert merge_heatmaps.main(options) == 0
+    options = ["--shards", *map(str, parts), "--output", str(tmp_path / "all.h5")]
+    assert merge_shards.main(options) == 0
     with HeatmapFile(files.maps) as whole, HeatmapFile(tmp_path / "all.h5") as merged:
         assert np.array_equal(whole.image_id, merged.image_id)
         assert np.array_equal(whole.phrase_id, merged.phrase_id)

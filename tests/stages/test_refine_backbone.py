@@ -9,37 +9,25 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from small_runs import (
-    ARCHITECTURE,
     ONE_THREAD,
     assert_refused,
     command,
     disagreement,
     kill_when_there,
-    make_boxes,
+    make_chain,
     make_detector,
-    make_index,
     make_inputs,
     run_script,
 )
 
-from bbr.backbones.build import load_backbone, save_backbone
+from bbr.backbones.build import load_backbone
 from bbr.refinement import batches
 from bbr.storage.json_files import read_json
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Scenes, f, boxes and an h trained on f."""
-    folder = tmp_path_factory.mktemp("data")
-    torch.manual_seed(0)
-    backbone = load_backbone("random", ARCHITECTURE[1], json.loads(ARCHITECTURE[3]))
-    weights = folder / "f.safetensors"
-    save_backbone(weights, backbone, {"stage": "test"})
-    index = make_index(folder)
-    inputs = make_inputs(index, folder / "inputs.h5", "--weights", str(weights))
-    boxes = make_boxes(index, folder / "boxes.json")
-    detector = make_detector(inputs, boxes, index, folder / "h.safetensors")
-    return {"index": index, "weights": weights, "boxes": boxes, "detector": detector}
+    return make_chain(tmp_path_factory.mktemp("data"))
 
 
 def arguments(data, output, **changes):

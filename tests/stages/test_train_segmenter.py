@@ -10,7 +10,6 @@ import pseudo_boxes
 import pytest
 import refine_backbone
 import torch
-import train_detector
 import train_segmenter
 from safetensors.torch import load_file
 from small_runs import (
@@ -19,6 +18,7 @@ from small_runs import (
     assert_refused,
     command,
     kill_when_there,
+    make_detector,
     make_index,
 )
 
@@ -135,21 +135,8 @@ def test_from_masks_to_a_refined_head(segmenter, boxes, index, folder):
     with DetectorInputs(inputs) as cached:
         assert (cached.grid, cached.shape) == ((16, 16), (1, 256, 1))
         assert cached.batch(torch.tensor([1])).shape == (1, 1, 256, 1)
-    options = command(
-        index=index,
-        inputs=inputs,
-        boxes=boxes,
-        output=h,
-        network="attention",
-        layout="spatial",
-        cell=4,
-        width=8,
-        num_boxes=2,
-        augmentation="flip_maps",
-        steps=2,
-        batch_size=4,
-    )
-    assert train_detector.main([*options, *ONE_THREAD]) == 0
+    options = command(cell=4, num_boxes=2, augmentation="flip_maps")
+    make_detector(inputs, boxes, index, h, *options)
     options = command(
         index=index,
         weights=segmenter,

@@ -99,9 +99,9 @@ rule merge_boxes:
                 config, w.dataset, w.backbone, w.method
             )
         ),
-        code=code("merge_boxes"),
+        code=code("merge_shards"),
     output:
-        boxes="results/{dataset}/{backbone}/{method}/boxes.json",
+        merged="results/{dataset}/{backbone}/{method}/boxes.json",
         meta="results/{dataset}/{backbone}/{method}/boxes.meta.json",
     log:
         "results/logs/{dataset}/{backbone}/{method}/merge_boxes.log",
@@ -119,5 +119,5 @@ rule merge_boxes:
         **growing(mem_mb=1000, runtime=10),
     shell:
         logged(
-            'python "$BBR_STAGES/merge_boxes.py" --boxes {input.boxes} --output {output.boxes}'
+            'python "$BBR_STAGES/merge_shards.py" --shards {input.shards} --output {output.merged}'
         )

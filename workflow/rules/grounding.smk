@@ -122,31 +122,24 @@ use rule extract_training_heatmaps as extract_training_heatmap_shard with:
         precision=config["precision"],
 
 
-rule merge_heatmaps:
-    """The heatmaps of all shards of a dataset."""
+use rule merge_boxes as merge_heatmaps with:
     input:
-        heatmaps=lambda w: datasets.of_shards(
+        shards=lambda w: datasets.of_shards(
             config,
             w.dataset,
             f"results/{w.dataset}/grounding/{w.drawn}/shards/{{shard}}.h5",
         ),
-        code=code("merge_heatmaps"),
+        code=code("merge_shards"),
     output:
-        heatmaps="results/{dataset}/grounding/{drawn}/heatmaps.h5",
+        merged="results/{dataset}/grounding/{drawn}/heatmaps.h5",
     log:
         "results/logs/{dataset}/grounding/{drawn}/merge_heatmaps.log",
     benchmark:
         "results/benchmarks/{dataset}/grounding/{drawn}/merge_heatmaps.tsv"
     wildcard_constraints:
         dataset=datasets.in_shards(config),
-    conda:
-        "../../envs/stages.yaml"
     resources:
         **growing(mem_mb=2000, runtime=120),
-    shell:
-        logged(
-            'python "$BBR_STAGES/merge_heatmaps.py" --heatmaps {input.heatmaps} --output {output.heatmaps}'
-        )
 
 
 # For a dataset in shards, the rule for a whole dataset could make the file too.

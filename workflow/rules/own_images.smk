@@ -70,7 +70,7 @@ rule list_own_groundings:
     """Where one's own phrases were found in one's own photographs."""
     input:
         unpack(lambda w: own_images.phrases(config)),
-        code=code("list_groundings"),
+        code=code("export_results"),
     output:
         grounding="results/mine/grounding.json",
     log:
@@ -83,7 +83,7 @@ rule list_own_groundings:
         **growing(mem_mb=2000, runtime=10),
     shell:
         logged(
-            'python "$BBR_STAGES/list_groundings.py" --index {input.index} --heatmaps {input.heatmaps}'
+            'python "$BBR_STAGES/export_results.py" --index {input.index} --heatmaps {input.heatmaps}'
             " --boxes {input.boxes} --output {output.grounding}"
         )
 
@@ -91,7 +91,7 @@ rule list_own_groundings:
 use rule list_descriptions as list_own_descriptions with:
     input:
         unpack(lambda w: own_images.descriptions(config)),
-        code=code("list_descriptions"),
+        code=code("export_results"),
     output:
         listed="results/mine/descriptions.json",
     log:

@@ -31,30 +31,23 @@ rule describe_regions:
         )
 
 
-rule merge_descriptions:
-    """The descriptions of all shards as one index, whose phrases they are."""
+# One index, whose phrases are the descriptions.
+use rule merge_boxes as merge_descriptions with:
     input:
-        descriptions=lambda w: datasets.of_shards(
+        shards=lambda w: datasets.of_shards(
             config,
             w.dataset,
             f"results/{w.dataset}/wwbl/descriptions.{{shard}}.json",
         ),
-        code=code("merge_descriptions"),
+        code=code("merge_shards"),
     output:
-        descriptions="results/{dataset}/wwbl/descriptions.json",
+        merged="results/{dataset}/wwbl/descriptions.json",
     log:
         "results/logs/{dataset}/wwbl/merge_descriptions.log",
     benchmark:
         "results/benchmarks/{dataset}/wwbl/merge_descriptions.tsv"
-    conda:
-        "../../envs/stages.yaml"
     resources:
         **growing(mem_mb=2000, runtime=30),
-    shell:
-        logged(
-            'python "$BBR_STAGES/merge_descriptions.py" --descriptions {input.descriptions}'
-            " --output {output.descriptions}"
-        )
 
 
 use rule extract_heatmaps as extract_caption_heatmaps with:
@@ -127,7 +120,7 @@ rule list_descriptions:
         descriptions="results/{dataset}/wwbl/descriptions.json",
         boxes="results/{dataset}/wwbl/{maps}/boxes.json",
         meta="results/{dataset}/wwbl/{maps}/boxes.meta.json",
-        code=code("list_descriptions"),
+        code=code("export_results"),
     output:
         listed="results/{dataset}/wwbl/{maps}/descriptions.json",
     log:
@@ -140,7 +133,7 @@ rule list_descriptions:
         **growing(mem_mb=2000, runtime=10),
     shell:
         logged(
-            'python "$BBR_STAGES/list_descriptions.py" --descriptions {input.descriptions}'
+            'python "$BBR_STAGES/export_results.py" --index {input.descriptions}'
             " --boxes {input.boxes} --output {output.listed}"
         )
 

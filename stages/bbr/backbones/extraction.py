@@ -1,9 +1,9 @@
-"""f's patch features of images at their native size, from their pixels or from kept states."""
+"""Images at their native size: f's patch features of pixels or of kept states, and such states."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from .frozen_states import FrozenStates, NativeState
 from .masked import Segmenter
 from .native_extraction import NativeImage, in_groups, require_few
 
+R = TypeVar("R")
+
 
 class Found(NamedTuple):
     """What is stored of an image; see `FeatureWriter.append`."""
@@ -26,6 +28,15 @@ class Found(NamedTuple):
     key: Tensor
     attention: Tensor | None
     mask: Tensor | None
+
+
+class Kept(NamedTuple):
+    """What is stored of an image for its last blocks; see `StateWriter.append`."""
+
+    image_id: int
+    size: tuple[int, int]
+    grid: tuple[int, int]
+    state: Tensor
 
 
 @torch.inference_mode()
@@ -46,6 +57,36 @@ def features_of_pixels(
             maps = backbone(torch.cat([image.pixels for image in group]))
         return _found(backbone, maps, group)
 
+    return _of_equal_pixels(images, backbone, batch, at_once)
+
+
+@torch.inference_mode()
+def states_of_pixels(
+    images: list[NativeImage],
+    backbone: Backbone,
+    last: int,
+    at_once: Callable[[int, int], int],
+    precision: str,
+) -> list[Kept]:
+    """What the `last` blocks read of images, which are seen together as by `features_of_pixels`."""
+
+    def batch(group: list[NativeImage]) -> Iterable[Kept]:
+        pixels = torch.cat([image.pixels for image in group])
+        with autocast(backbone.mean.device, precision):
+            states = backbone.frozen_forward(pixels, last).cpu()
+        grid = backbone.patch_grid(pixels)
+        for image, state in zip(group, states, strict=True):
+            yield Kept(image.image_id, image.size, grid, state)
+
+    return _of_equal_pixels(images, backbone, batch, at_once)
+
+
+def _of_equal_pixels(
+    images: list[NativeImage],
+    backbone: Backbone,
+    batch: Callable[[list[NativeImage]], Iterable[R]],
+    at_once: Callable[[int, int], int],
+) -> list[R]:
     def size(shape: tuple[int, ...]) -> int:
         rows, columns = (side // backbone.stride for side in shape[-2:])
         return at_once(rows, columns)

@@ -32,8 +32,7 @@ from torch import Tensor
 from ..command_line.memory import memory_limit
 from ..data.loading import groups_of_equal
 from ..errors import InputError
-from ..storage.atomic import atomic_path
-from ..storage.hdf5 import CheckedFile, GrowingFile, OutputFile, create_hdf5
+from ..storage.hdf5 import CheckedFile, GrowingFile, OutputFile, create_complete
 from .feature_maps import FeatureMaps
 from .stored_values import stored_mask, to_stored
 
@@ -141,15 +140,9 @@ def create_features(
         full_sizes: whether images may be larger than the network saw them.
         facet, block: what of the backbone the key is, see `BackboneSpec`.
     """
-    # The inner context ends first: only a closed HDF5 file is whole, so the rename comes after it.
-    with atomic_path(path) as temporary, create_hdf5(temporary) as file:
-        file.attrs["schema"] = SCHEMA
-        file.attrs["backbone"] = backbone
-        file.attrs["patch_size"] = patch_size
-        file.attrs["facet"], file.attrs["block"] = facet, block
-        file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+    about = {"backbone": backbone, "patch_size": patch_size, "facet": facet, "block": block}
+    with create_complete(path, SCHEMA, provenance, **about) as file:
         yield FeatureWriter(file, dim, heads, dtype, masks, full_sizes)
-        file.attrs["complete"] = True
 
 
 class FeatureFile(CheckedFile):

@@ -15,12 +15,13 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from torch import Tensor
 
-from ..command_line.cli import log
+from ..command_line.cli import log, progress
 from ..command_line.memory import memory_limit, naming
 from ..data.images import UnreadableImage
 from ..data.index import Index
 from ..data.loading import groups_of_equal, native_size_windows, to_tensor
 from ..errors import InputError
+from ..options import option
 from .base import Backbone
 
 WINDOW = 64  # images at most
@@ -170,12 +171,31 @@ def images_at_once(patches: int, stride: int, most: int, batch_pixels: int) -> i
     return max(1, min(most, min(batch_pixels, fit) // pixels))
 
 
+@dataclass(frozen=True)
+class StoredOptions:
+    """How what f makes of images at native size is stored, and how many it sees at once."""
+
+    dtype: str = option("float16", "of the stored values", choices=("float16", "float32"))
+    batch_size: int = option(32, "seen by f at once, at most", unit="images", min=1)
+    batch_pixels: int = option(2**23, "seen by f at once, at most", unit="px", min=1)
+    seed: int = option(0, "of --weights random", min=0)
+
+    def images_at_once(self, backbone: Backbone, rows: int, columns: int) -> int:
+        """How many images of a patch grid f sees at once."""
+        return images_at_once(rows * columns, backbone.stride, self.batch_size, self.batch_pixels)
+
+
 def while_writing(
     windows: Iterable[list[T]],
+    images: int,
     compute: Callable[[list[T]], list[R]],
     write: Callable[[R], None],
 ) -> None:
-    """Write what `compute` makes of each window, in order, in a thread beside the next window."""
+    """Write what `compute` makes of each window, in order, in a thread beside the next window.
+
+    Args:
+        windows: of `images` images in all, `WINDOW` in each; their progress is logged.
+    """
 
     def write_all(results: list[R]) -> None:
         for result in results:
@@ -183,7 +203,7 @@ def while_writing(
 
     with ThreadPoolExecutor(max_workers=1) as thread:
         writing = thread.submit(write_all, [])
-        for window in windows:
+        for window in progress(windows, -(-images // WINDOW), f"windows of {WINDOW} images"):
             results = compute(window)
             writing.result()
             writing = thread.submit(write_all, results)

@@ -32,8 +32,7 @@ from torch import Tensor
 
 from ..data.index import Index
 from ..errors import InputError
-from ..storage.atomic import atomic_path
-from ..storage.hdf5 import CheckedFile, GrowingFile, OutputFile, create_hdf5
+from ..storage.hdf5 import CheckedFile, GrowingFile, OutputFile, create_complete
 from .base import Backbone
 from .stored_values import to_stored
 
@@ -153,15 +152,16 @@ def create_states(
         index: that lists the images.
         dtype: `float16` or `float32`.
     """
-    with atomic_path(path) as temporary, create_hdf5(temporary) as file:
-        file.attrs["schema"] = SCHEMA
-        file.attrs["backbone"] = backbone.spec.architecture
-        file.attrs["last"] = last
-        file.attrs["frozen"] = frozen_digest(backbone, last)
-        file.attrs["images"] = images_digest(index)
-        file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+    with create_complete(
+        path,
+        SCHEMA,
+        provenance,
+        backbone=backbone.spec.architecture,
+        last=last,
+        frozen=frozen_digest(backbone, last),
+        images=images_digest(index),
+    ) as file:
         yield StateWriter(file, dtype)
-        file.attrs["complete"] = True
 
 
 class StateFile(CheckedFile):

@@ -1,1 +1,1 @@
-"""Images, boxes and phrases of a dataset: its index, reading, augmentation, shards."""
+"""Images, boxes and phrases of a dataset: its index, reading, augmentation."""

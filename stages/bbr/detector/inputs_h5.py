@@ -8,7 +8,6 @@ maps are (n, 1, H, W) and the grid is (H, W): each pixel is then a patch of one 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +17,10 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..storage.atomic import atomic_path
 from ..storage.hdf5 import (
     DAMAGE,
     OutputFile,
-    create_hdf5,
+    create_complete,
     open_unlocked,
     read_rows,
     why_unreadable,
@@ -51,17 +49,12 @@ def create_detector_inputs(
     The block fills `image_id` and `maps`; the file appears, complete, when it ends without an
     exception.
     """
-    with atomic_path(path) as temporary, create_hdf5(temporary) as file:
-        file.attrs["schema"] = SCHEMA
-        file.attrs["parts"] = parts
-        file.attrs["grid"] = grid
-        file.attrs["image_size"] = image_size
-        file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+    about = {"parts": parts, "grid": grid, "image_size": image_size}
+    with create_complete(path, SCHEMA, provenance, **about) as file:
         file.create_dataset("image_id", (count,), np.int64, fletcher32=True, chunks=(count,))
         stored = (1, *grid) if parts == "mask" else shape
         file.create_dataset("maps", (count, *stored), dtype, chunks=(1, *stored), fletcher32=True)
         yield file
-        file.attrs["complete"] = True
 
 
 class DetectorInputs:

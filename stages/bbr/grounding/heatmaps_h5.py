@@ -9,7 +9,6 @@ several sentences share a phrase id, the row is the mean of their maps. Reading 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from ..storage.atomic import atomic_path
-from ..storage.hdf5 import CheckedFile, OutputFile, create_hdf5, open_unlocked
+from ..storage.hdf5 import CheckedFile, OutputFile, create_complete, open_unlocked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,11 +124,8 @@ def create_heatmaps(
     Args:
         size: (H, W) of every map.
     """
-    with atomic_path(path) as temporary, create_hdf5(temporary) as file:
-        file.attrs["schema"] = SCHEMA
-        file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+    with create_complete(path, SCHEMA, provenance) as file:
         yield HeatmapWriter(file, size)
-        file.attrs["complete"] = True
 
 
 class HeatmapFile(CheckedFile):

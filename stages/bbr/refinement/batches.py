@@ -112,7 +112,10 @@ class RefinementBatches:
         generator: torch.Generator | None,
     ) -> Fixed:
         if self.native and self.targets is None:
-            return self._observe_crops(chosen, model, fabric, generator)
+            if isinstance(self.images, FrozenStates) or generator is None:
+                raise TypeError("crops are of images, and drawn by a generator")
+            crops = self.images.native_crops(self.positions[chosen], generator)
+            return model.precompute(fabric.to_device(crops), None)
         images = fabric.to_device(self.images.batch(self.positions[chosen]))
         if isinstance(self.images, FrozenStates):
             if self.targets is None:
@@ -123,18 +126,6 @@ class RefinementBatches:
         if generator is None:
             raise TypeError("images without targets are augmented, which takes a generator")
         return model.precompute(crop_and_flip(images, generator), None)
-
-    def _observe_crops(
-        self,
-        chosen: Tensor,
-        model: Refinement,
-        fabric: Fabric,
-        generator: torch.Generator | None,
-    ) -> Fixed:
-        if isinstance(self.images, FrozenStates) or generator is None:
-            raise TypeError("crops are of images, and drawn by a generator")
-        images = self.images.native_crops(self.positions[chosen], generator)
-        return model.precompute(fabric.to_device(images), None)
 
 
 class Selector:

@@ -6,16 +6,13 @@ j and k, or the arrow keys, move from one photograph to the next; without its sc
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, StrictUndefined
-
 from ..storage.boxes_json import Record
+from .page_shell import page_renderer
 
 
 @dataclass(frozen=True)
@@ -56,18 +53,10 @@ def box_page(
         left_out: files that could not be used: [{"file_name", "reason"}].
     """
     ordered = sorted(photographs, key=lambda shown: shown.certainty)
-    digest = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
-    page = _TEMPLATE.render(
-        title=title,
-        photographs=ordered,
-        names=names,
-        left_out=left_out,
-        style=_STYLE,
-        script=_SCRIPT,
-        digest=digest,
-        without=sum(shown.certainty < 0 for shown in ordered),
+    without = sum(shown.certainty < 0 for shown in ordered)
+    return _RENDER(
+        title=title, photographs=ordered, names=names, left_out=left_out, without=without
     )
-    return page.encode("utf-8", "replace")  # names of files may be no text
 
 
 def _link(path: str) -> str:
@@ -86,21 +75,17 @@ def _where(boxes: Sequence[Record]) -> str:
 
 
 _STYLE = """
-:root { color-scheme: light dark; font: 16px/1.45 system-ui, sans-serif; }
-body { margin: 0 auto; max-width: 72rem; padding: 1rem; }
-h1 { font-size: 1.5rem; margin: 0 0 .25rem; }
 ol { list-style: none; margin: 1.5rem 0; padding: 0; display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, var(--sets) * 21rem), 1fr)); }
 li.photograph { padding: .3rem; content-visibility: auto; contain-intrinsic-size: auto 24rem; }
-h2 { font-size: 1.05rem; margin: 0 0 .4rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.05rem; margin: 0 0 .4rem; }
 a:focus { outline: 3px solid; outline-offset: 2px; }
 .sets { display: flex; gap: 1rem; }
 figure { margin: 0; flex: 0 1 30rem; min-width: 0; }
 .picture { position: relative; }
 .picture img { display: block; width: 100%; height: auto; }
 .picture svg { position: absolute; inset: 0; width: 100%; height: 100%; }
-rect { fill: none; vector-effect: non-scaling-stroke; }
-.edge { stroke: black; stroke-width: 5px; }
+.edge { stroke: black; }
 .line { stroke: #ffd02f; stroke-width: 2.5px; }
 .more .line { stroke-dasharray: 6 5; }
 figcaption { font-size: .9rem; }
@@ -122,36 +107,24 @@ document.addEventListener("keydown", event => {
 });
 """
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline';\
- script-src 'sha256-{{ digest }}'">
-<title>{{ title }}</title>
-<style>{{ style | safe }}</style>
-</head>
-<body>
-<header>
-<h1>{{ title }}</h1>
-<p>{{ photographs | length }} photographs, from the least certain to the most certain
+_BLOCKS = """
+{% block introduction %}
+{{ photographs | length }} photographs, from the least certain to the most certain
 {%- if without %}; {{ without }} without a box come first{% endif %}. <kbd>j</kbd> and
-<kbd>k</kbd>, or the arrow keys, go to the next and back; <kbd>Enter</kbd> opens the photograph.</p>
-</header>
-<main>
+<kbd>k</kbd>, or the arrow keys, go to the next and back; <kbd>Enter</kbd> opens the photograph.
+{%- endblock %}
+{% block main %}
 <ol style="--sets: {{ names | length }}">
 {% for shown in photographs %}
 <li class="photograph">
-<h2><a href="{{ shown.file | address }}">{{ shown.name }}</a></h2>
+<h2><a href="{{ address(shown.file) }}">{{ shown.name }}</a></h2>
 <div class="sets">
 {% for name, boxes in zip(names, shown.boxes) %}
 <figure>
 {% if shown.thumbnail is not none %}
 <div class="picture">
 <img loading="lazy" alt="" width="{{ shown.size[1] }}" height="{{ shown.size[0] }}"
- src="{{ shown.thumbnail | address }}">
+ src="{{ address(shown.thumbnail) }}">
 <svg viewBox="0 0 {{ shown.size[1] }} {{ shown.size[0] }}" preserveAspectRatio="none"
  aria-hidden="true">
 {% for box in boxes | reverse %}
@@ -167,7 +140,7 @@ _PAGE = """<!DOCTYPE html>
 {% else %}
 <p>The photograph cannot be read.</p>
 {% endif %}
-<figcaption>{{ name }}: {{ boxes | where }}</figcaption>
+<figcaption>{{ name }}: {{ where(boxes) }}</figcaption>
 </figure>
 {% endfor %}
 </div>
@@ -182,20 +155,9 @@ _PAGE = """<!DOCTYPE html>
 {% endfor %}
 </ul>
 {% endif %}
-</main>
-<script>{{ script | safe }}</script>
-</body>
-</html>
+{% endblock %}
 """
 
-
-def _environment() -> Environment:
-    made = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    made.filters.update(address=_link, where=_where)
-    made.globals["zip"] = zip
-    return made
-
-
-_TEMPLATE = _environment().from_string(_PAGE)
+_RENDER = page_renderer(
+    _BLOCKS, style=_STYLE, images="'self' file:", script=_SCRIPT, address=_link, where=_where
+)

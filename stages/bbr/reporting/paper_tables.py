@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 Key = tuple[str, ...]
 
@@ -17,12 +17,11 @@ class Layout:
         columns: the labels that tell columns apart.
         heading: the head of the first column.
         name_row: the text of the first column, from the values of `rows`.
+        caption: what the numbers are.
         main: the `output` label of a cell's main number.
         bracketed: the `output` label of the number in brackets.
         fixed: labels that every score of this table has, and their values.
-        defaults: values of labels that may be left out.
         last_rows: rows that come after all others, such as controls.
-        caption: what the numbers are.
         decimals: of every number.
         shared: a label whose value ANY stands for every value of the other scores: what no
             training set changes is in the columns of all of them.
@@ -34,15 +33,19 @@ class Layout:
     columns: Key
     heading: str
     name_row: Callable[[Key], str]
-    main: str
-    bracketed: str
-    fixed: Mapping[str, str]
-    defaults: Mapping[str, str]
-    last_rows: tuple[Key, ...]
     caption: str
+    main: str = "map"
+    bracketed: str = "h"
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    last_rows: tuple[Key, ...] = ()
     decimals: int = 1
     shared: str = ""
     before: Callable[[Key], Key | None] = lambda row: None
+
+    @property
+    def defaults(self) -> Mapping[str, str]:
+        """Values of labels that may be left out."""
+        return {"cad": "no", "output": self.main, "seed": ""}
 
 
 ANY = "any"
@@ -82,9 +85,7 @@ LAYOUTS = {
         heading="model",
         name_row=name_discovery_row,
         main="method",
-        bracketed="h",
         fixed={"metric": "corloc"},
-        defaults={"cad": "no", "output": "method", "seed": ""},
         last_rows=(("Centre box", "no"), ("Whole image", "no"), ("LOST, random-init f", "no")),
         caption="CorLoc in percent; in brackets that of the boxes of h. "
         "Several seeds: mean ± standard deviation.",
@@ -96,9 +97,7 @@ LAYOUTS = {
         heading="ablation",
         name_row=" ".join,
         main="method",
-        bracketed="h",
         fixed={"metric": "corloc"},
-        defaults={"output": "method", "seed": ""},
         last_rows=((NOT_REFINED,),),
         caption="CorLoc in percent of f^h, by heuristic and dataset. "
         "Several seeds: mean ± standard deviation.",
@@ -109,11 +108,7 @@ LAYOUTS = {
         columns=("train", "test"),
         heading="model",
         name_row=_name_grounding_row,
-        main="map",
-        bracketed="h",
         fixed={"metric": "pointing_game"},
-        defaults={"output": "map", "seed": ""},
-        last_rows=(),
         caption="Pointing game in percent, by training set and test set. Methods that are not "
         "trained have the same number for each training set. Several seeds: mean ± standard "
         "deviation.",
@@ -126,11 +121,7 @@ LAYOUTS = {
         columns=("test",),
         heading="training set, model",
         name_row=", ".join,
-        main="map",
-        bracketed="h",
         fixed={"metric": "bbox_accuracy"},
-        defaults={"output": "map", "seed": ""},
-        last_rows=(),
         caption="Bounding box accuracy in percent, by test set; in brackets that of the boxes of "
         "h. Several seeds: mean ± standard deviation.",
         decimals=2,
@@ -142,11 +133,6 @@ LAYOUTS = {
         columns=("metric", "test"),
         heading="training set, model",
         name_row=", ".join,
-        main="map",
-        bracketed="h",
-        fixed={},
-        defaults={"output": "map", "seed": ""},
-        last_rows=(),
         caption='"What is where by looking": pointing game and bounding box accuracy in percent of '
         "captions that were found without a question, by test set. Several seeds: mean ± standard "
         "deviation.",
@@ -158,11 +144,6 @@ LAYOUTS = {
         columns=("metric", "test"),
         heading="ablation",
         name_row=" ".join,
-        main="map",
-        bracketed="h",
-        fixed={},
-        defaults={"output": "map", "seed": ""},
-        last_rows=(),
         caption="Pointing game and bounding box accuracy in percent of g^h, by test set. Several "
         "seeds: mean ± standard deviation.",
         decimals=2,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import h5py
 import numpy as np
 
 from ..errors import InputError
-from .atomic import PatientFile
+from .atomic import PatientFile, atomic_path
 
 # Since HDF5 1.10 headers have checksums, as our datasets do, so that a damaged file is refused and
 # never misread.
@@ -63,6 +64,24 @@ def create_hdf5(path: Path | str) -> Iterator[OutputFile]:
     finally:
         # Even in place of another exception, which then is a consequence.
         file.check()
+
+
+@contextlib.contextmanager
+def create_complete(
+    path: Path | str, schema: str, provenance: dict[str, Any], **attributes: Any
+) -> Iterator[OutputFile]:
+    """A file for `CheckedFile`; it appears, complete, when the block ends without an exception.
+
+    Raises:
+        OSError: a write failed.
+    """
+    # The inner context ends first: only a closed HDF5 file is whole, so the rename comes after it.
+    with atomic_path(path) as temporary, create_hdf5(temporary) as file:
+        written = json.dumps(provenance, sort_keys=True)
+        for name, value in {"schema": schema, **attributes, "provenance": written}.items():
+            file.attrs[name] = value
+        yield file
+        file.attrs["complete"] = True
 
 
 class GrowingFile:

@@ -30,7 +30,7 @@ LARGE = (
 COUNTING = [
     "evaluate",
     "compare_metrics",
-    "merge_boxes",
+    "merge_shards",
     "tabulate_metrics",
     "tabulate_runtime",
     "propose_regions",

@@ -254,42 +254,15 @@ def write_coco(folder, images, annotations=()):
 
 class TestCoco:
     def test_ids_boxes_and_crowds_are_kept(self, tmp_path):
-        path = write_coco(
-            tmp_path,
-            [{"id": 900, "file_name": "z.jpg", "width": 20, "height": 10, "license": 3}],
-            [
-                {
-                    "id": 5,
-                    "image_id": 900,
-                    "category_id": 18,
-                    "bbox": [1.25, 2, 3, 4.5],
-                    "area": 9.5,
-                    "iscrowd": 0,
-                    "segmentation": [[1, 2, 3, 4, 5, 6]],
-                },
-                {"id": 6, "image_id": 900, "category_id": 18, "bbox": [0, 0, 9, 9], "iscrowd": 1},
-            ],
-        )
+        image = {"id": 900, "file_name": "z.jpg", "width": 20, "height": 10}
+        dog = {"image_id": 900, "category_id": 18}
+        one = dog | {"id": 5, "bbox": [1.25, 2, 3, 4.5], "area": 9.5, "iscrowd": 0}
+        crowd = dog | {"id": 6, "bbox": [0, 0, 9, 9], "iscrowd": 1}
+        annotations = [one | {"segmentation": [[1, 2, 3, 4, 5, 6]]}, crowd]
+        path = write_coco(tmp_path, [image | {"license": 3}], annotations)
         listing = read_coco(path, tmp_path)
-        assert listing.images == [{"id": 900, "file_name": "z.jpg", "width": 20, "height": 10}]
-        assert listing.annotations == [
-            {
-                "id": 5,
-                "image_id": 900,
-                "category_id": 18,
-                "bbox": [1.25, 2, 3, 4.5],
-                "area": 9.5,
-                "iscrowd": 0,
-            },
-            {
-                "id": 6,
-                "image_id": 900,
-                "category_id": 18,
-                "bbox": [0, 0, 9, 9],
-                "iscrowd": 1,
-                "area": 81,
-            },
-        ]
+        assert listing.images == [image]
+        assert listing.annotations == [one, crowd | {"area": 81}]
         assert listing.categories == [{"id": 18, "name": "dog", "supercategory": "animal"}]
 
     def test_rounding_is_of_corners_half_to_even(self, tmp_path):

@@ -33,7 +33,7 @@ def boxes_of_shards(
     """The boxes of all shards of a dataset, and what lies beside them."""
     folder = f"results/{dataset}/{backbone}/{method}"
     boxes = of_shards(config, dataset, f"{folder}/shards/{{shard}}.json")
-    return {"boxes": boxes, "meta": meta_files(boxes)}
+    return {"shards": boxes, "meta": meta_files(boxes)}
 
 
 def meta_files(boxes: Iterable[str]) -> list[str]:

@@ -16,7 +16,7 @@ def test_features_and_boxes_of_all_shards() -> None:
         "results/a/vit/features/1.h5",
     ]
     assert proposals.boxes_of_shards(CONFIG, "b", "vit", "lost") == {
-        "boxes": ["results/b/vit/lost/shards/0.json"],
+        "shards": ["results/b/vit/lost/shards/0.json"],
         "meta": ["results/b/vit/lost/shards/0.meta.json"],
     }
 

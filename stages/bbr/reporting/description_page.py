@@ -8,7 +8,6 @@ from the keyboard and without any script.
 from __future__ import annotations
 
 import base64
-import html
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib import colormaps
 from PIL import Image
+
+from .page_shell import page_renderer
 
 _JPEG_QUALITY = 85
 # As in the figures: colours that differ in lightness for every eye.
@@ -60,68 +61,7 @@ class Photograph:
 
 def description_page(photographs: Iterable[Photograph], title: str) -> bytes:
     """The page, UTF-8. It forbids itself whatever is not in it: other hosts, files and scripts."""
-    sections = "\n".join(_section(number, shown) for number, shown in enumerate(photographs, 1))
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{html.escape(title)}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<header>
-<h1>{html.escape(title)}</h1>
-<p>Point at a caption, or choose it, to see where it is: bright in the heatmap, and in the box. From
-the keyboard: Tab to a photograph, then the arrow keys.</p>
-</header>
-<main>
-{sections}
-</main>
-</body>
-</html>
-""".encode()
-
-
-def _section(number: int, shown: Photograph) -> str:
-    height, width = shown.size
-    name = html.escape(shown.name)
-    rows = "\n".join(_row(number, i, caption, shown) for i, caption in enumerate(shown.captions, 1))
-    listed = (
-        f"""<fieldset><legend>Captions</legend>
-<ul>
-<li><label><input type="radio" name="p{number}" checked>
-<span>the photograph alone</span></label></li>
-{rows}
-</ul>
-</fieldset>"""
-        if shown.captions
-        else "<p>No region of this photograph was described.</p>"
-    )
-    return f"""<section aria-labelledby="h{number}">
-<h2 id="h{number}">{name}</h2>
-<div class="pair" style="--ratio: {width} / {height}">
-<img alt="{name}" width="{width}" height="{height}" src="{_jpeg(shown.pixels)}">
-{listed}
-</div>
-</section>"""
-
-
-def _row(number: int, position: int, caption: Caption, shown: Photograph) -> str:
-    """A radio button, and what lies over the photograph while it is looked at."""
-    height, width = shown.size
-    boxes = "".join(
-        f'<rect class="{edge}" x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}"/>'
-        for x, y, w, h in caption.boxes.tolist()
-        for edge in ("edge", "line")
-    )
-    return f"""<li><label><input type="radio" name="p{number}" value="{position}">
-<span>{html.escape(caption.text)} <small>{_where(caption)}</small></span></label>
-<svg class="found" viewBox="0 0 {width} {height}" preserveAspectRatio="none" aria-hidden="true">
-<image width="{width}" height="{height}" preserveAspectRatio="none" href="{_png(caption.heatmap)}"/>
-{boxes}</svg></li>"""
+    return _RENDER(title=title, photographs=photographs)
 
 
 def _where(caption: Caption) -> str:
@@ -155,10 +95,8 @@ def _data_uri(image: Image.Image, kind: str, **options: object) -> str:
 # The overlay lies in the list item, so that no more than the item's state is needed to show it, and
 # has the place of the photograph, which is the top left corner of the pair.
 _STYLE = """
-:root { color-scheme: light dark; --share: 60%; font: 16px/1.45 system-ui, sans-serif; }
-body { margin: 0 auto; max-width: 72rem; padding: 1rem; }
-h1 { font-size: 1.5rem; margin: 0 0 .25rem; }
-h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; overflow-wrap: anywhere; }
+:root { --share: 60%; }
+h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 .pair { position: relative; display: flex; gap: 1rem; align-items: flex-start; }
 .pair > img { width: var(--share); height: auto; aspect-ratio: var(--ratio); flex: none; }
 fieldset { border: 0; margin: 0; padding: 0; min-width: 0; flex: 1; }
@@ -172,8 +110,7 @@ small { display: block; opacity: .8; }
 .found { position: absolute; left: 0; top: 0; width: var(--share); height: auto;
   aspect-ratio: var(--ratio); visibility: hidden; pointer-events: none; }
 .found image { opacity: .55; }
-.found rect { fill: none; vector-effect: non-scaling-stroke; }
-.edge { stroke: white; stroke-width: 5px; }
+.edge { stroke: white; }
 .line { stroke: black; stroke-width: 2px; }
 li:hover > .found, label:has(:checked) + .found, label:focus-within + .found {
   visibility: visible; }
@@ -183,3 +120,50 @@ ul:has(li:hover) > li:not(:hover) > .found { visibility: hidden; }
   .pair { flex-direction: column; }
 }
 """
+
+_BLOCKS = """
+{% block introduction %}
+Point at a caption, or choose it, to see where it is: bright in the heatmap, and in the box. From
+the keyboard: Tab to a photograph, then the arrow keys.
+{%- endblock %}
+{% block main %}
+{% for shown in photographs %}
+{% set number = loop.index %}
+{% set height, width = shown.size %}
+<section aria-labelledby="h{{ number }}">
+<h2 id="h{{ number }}">{{ shown.name }}</h2>
+<div class="pair" style="--ratio: {{ width }} / {{ height }}">
+<img alt="{{ shown.name }}" width="{{ width }}" height="{{ height }}"
+ src="{{ jpeg(shown.pixels) }}">
+{% if shown.captions %}
+<fieldset><legend>Captions</legend>
+<ul>
+<li><label><input type="radio" name="p{{ number }}" checked>
+<span>the photograph alone</span></label></li>
+{% for caption in shown.captions %}
+<li><label><input type="radio" name="p{{ number }}" value="{{ loop.index }}">
+<span>{{ caption.text }} <small>{{ where(caption) }}</small></span></label>
+<svg class="found" viewBox="0 0 {{ width }} {{ height }}" preserveAspectRatio="none"
+ aria-hidden="true">
+<image width="{{ width }}" height="{{ height }}" preserveAspectRatio="none"
+ href="{{ png(caption.heatmap) }}"/>
+{% for box in caption.boxes.tolist() %}
+{% for edge in ("edge", "line") %}
+<rect class="{{ edge }}" x="{{ box[0] }}" y="{{ box[1] }}" width="{{ box[2] }}"\
+ height="{{ box[3] }}"/>
+{% endfor %}
+{% endfor %}
+</svg></li>
+{% endfor %}
+</ul>
+</fieldset>
+{% else %}
+<p>No region of this photograph was described.</p>
+{% endif %}
+</div>
+</section>
+{% endfor %}
+{% endblock %}
+"""
+
+_RENDER = page_renderer(_BLOCKS, style=_STYLE, images="data:", where=_where, jpeg=_jpeg, png=_png)
