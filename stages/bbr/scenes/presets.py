@@ -12,7 +12,7 @@ class SceneStyle:
     Attributes:
         name: the preset's name; it also seeds the stream, so two presets never share a scene.
         size: image side, pixels, 32..1024.
-        count_weights: relative frequency of 1, 2, 3, ... objects in an image; empty for none at all.
+        count_weights: relative frequency of 1, 2, 3, ... objects in an image; empty for none.
         min_area, max_area: an object's complete box as a fraction of the image's area.
         small_bias: exponent on the uniform draw between them; above 1 favours small objects.
         max_side: longest side of a complete box, as a fraction of the image's side.

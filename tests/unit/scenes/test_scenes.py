@@ -290,3 +290,10 @@ def test_rate(capsys):
     with capsys.disabled():
         print(f"\nscenes: {count / seconds:.0f} images/s")
     assert count / seconds > 60
+
+
+def test_walls_alone_have_no_objects():
+    style = PRESETS["background"]
+    scene = render_scene(style, scene_rng(style, 0, 1))
+    assert (scene.objects, scene.mentions, scene.captions) == ([], [], [])
+    assert scene.image.std() > 0
