@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MAX_MODULE, MAX_STAGE, MAX_FUNCTION = 300, 150, 50
+MAX_MODULE, MAX_STAGE, MAX_FUNCTION, MAX_RULES = 300, 150, 50, 200
 FILES = sorted(
     path
     for folder in ("stages", "workflow", "benchmarks")
@@ -49,6 +49,13 @@ def test_there_are_files() -> None:
 def test_nothing_is_too_long(path: Path) -> None:
     most = MAX_STAGE if path.parent == ROOT / "stages" else MAX_MODULE
     assert list(too_long(path.read_text(encoding="utf-8"), most)) == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "workflow/rules").glob("*.smk")), ids=lambda path: path.name
+)
+def test_no_file_of_rules_is_too_long(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_RULES
 
 
 def test_the_formatter_formats_everything() -> None:
