@@ -47,9 +47,10 @@ class RefinementBatches:
         self.batch_size, self.seed, self.native = batch_size, seed, native
         self._kept: Fixed | None = None
 
-    def split(self, fraction: float) -> tuple[RefinementBatches, RefinementBatches]:
-        """Those to train on, and `fraction` of them that is set aside, which is not augmented."""
-        rest, aside = hold_out(len(self.positions), fraction, self.seed)
+    def split(self, selection: SelectionOptions) -> tuple[RefinementBatches, RefinementBatches]:
+        """Those to train on, and those that are set aside, which are not augmented."""
+        share, most = selection.select_fraction, selection.select_max_images
+        rest, aside = hold_out(len(self.positions), share, self.seed, most)
         shared = (self.batch_size, self.seed)
         targets = None if self.targets is None else self.targets[rest]
         unused = torch.zeros(len(aside), 4)  # boxes to be learned, which here none are
@@ -64,7 +65,7 @@ class RefinementBatches:
         """What is trained on, and what compares states on the images that are set aside."""
         if selection.select == "last":
             return self, None
-        rest, aside = self.split(selection.select_fraction)
+        rest, aside = self.split(selection)
         return rest, Selector(selection, aside)
 
     def cache_features(self, model: Refinement, fabric: Fabric, steps: int) -> None:

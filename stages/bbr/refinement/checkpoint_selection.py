@@ -39,6 +39,9 @@ class SelectionOptions:
     select_fraction: float = option(
         0.1, "share of the images that is set aside for it", above=0, below=1
     )
+    select_max_images: int = option(
+        200, "set aside at most, since all of them are looked at each time", min=1, later=True
+    )
     select_min_agreement: float = option(
         0.3,
         "mean IoU of h's and f's boxes below which h is not trusted, and f is kept",
@@ -51,15 +54,18 @@ class SelectionOptions:
         return self.select == "agreement" and (step % self.select_every == 0 or step == steps)
 
 
-def hold_out(count: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+def hold_out(
+    count: int, fraction: float, seed: int, most: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Split `count` images: (n,) those to train on and (m,) those set aside, ascending int64.
 
-    m is `fraction` of the count, rounded, and at least 1.
+    m is `fraction` of the count, rounded, at least 1 and not above `most`.
 
     Raises:
         InputError: nothing is left to train on.
     """
     aside = max(1, round(fraction * count))
+    aside = aside if most is None else min(aside, most)
     if aside >= count:
         raise InputError(
             f"--select-fraction {fraction}: sets aside {aside} of {count} images and leaves none to"

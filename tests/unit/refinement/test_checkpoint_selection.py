@@ -23,6 +23,12 @@ def test_every_image_is_either_trained_on_or_set_aside(count, fraction, aside):
     assert rest.tolist() == sorted(rest.tolist())
 
 
+def test_no_more_than_the_most_are_set_aside():
+    rest, held = hold_out(5000, 0.2, seed=0, most=200)
+    assert (len(rest), len(held)) == (4800, 200)
+    assert len(hold_out(500, 0.2, seed=0, most=200)[1]) == 100
+
+
 def test_the_seed_says_which():
     draws = [hold_out(100, 0.1, seed)[1].tolist() for seed in (0, 0, 1)]
     assert draws[0] == draws[1] != draws[2]
