@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import bbr.command_line.fast_import
 
@@ -26,7 +27,7 @@ from bbr.heuristics.registry import Heuristic
 from bbr.options import option, recorded
 from bbr.storage.boxes_json import write_boxes
 from bbr.storage.provenance import provenance
-from bbr.storage.rle import Rle, encode_mask
+from bbr.storage.rle import encode_mask
 
 
 @dataclass(frozen=True)
@@ -60,22 +61,24 @@ def run(*, heuristic: Heuristic, files: Files, amounts: Amounts, device: DeviceO
         raise InputError(f"--masks: {heuristic.method} has none; {', '.join(WITH_MASKS)} have")
     place = choose_device(device.device)
     method, options = heuristic.method, heuristic.options
-    found: dict[int, list[Proposal]] = {}
+    found: dict[int, list[tuple[list[float], dict[str, Any]]]] = {}
     with FeatureFile(files.features) as file:
         order, skipped = file.image_id.tolist(), file.skipped
+        both = zip(file.image_size, file.full_size.tolist(), strict=True)
+        sizes = dict(zip(order, both, strict=True))
         batches = file.batches(amounts.batch_size, place)
         for batch in cli.progress(batches, None, "batches of images"):
             with naming(partial(_described, batch)):
                 proposed = propose_scored(batch, method, options, amounts.max_boxes)
-            found.update(zip(batch.image_ids, proposed, strict=True))
-        boxes = file.enlarge({i: [each.box for each in found[i]] for i in order})
-        sizes = zip(file.image_size, file.full_size.tolist(), strict=True)
-        records = [
-            {"image_id": i, "category_id": 1, "bbox": _xywh(box), "score": each.score}
-            | (_segmentation(each, seen, size) if amounts.masks else {})
-            for i, (seen, size) in zip(order, sizes, strict=True)
-            for box, each in zip(boxes[i].tolist(), found[i], strict=True)
-        ]
+            for i, proposals in zip(batch.image_ids, proposed, strict=True):
+                shown = sizes[i] if amounts.masks else None
+                found[i] = [(each.box, _beside_box(each, shown)) for each in proposals]
+        boxes = file.enlarge({i: [box for box, _ in found[i]] for i in order})
+    records = [
+        {"image_id": i, "category_id": 1, "bbox": _xywh(box), **beside}
+        for i in order
+        for box, (_, beside) in zip(boxes[i].tolist(), found[i], strict=True)
+    ]
     parameters = {"method": method, **recorded(options), "max_boxes": amounts.max_boxes}
     parameters |= {"masks": True} if amounts.masks else {}
     inputs = {"features": files.features}
@@ -90,11 +93,17 @@ def _described(batch: FeatureMaps) -> str:
     return f"image {batch.image_ids[0]} ({width}×{height} pixels, {patches} patches){others}"
 
 
-def _segmentation(proposal: Proposal, seen: np.ndarray, size: list[int]) -> dict[str, Rle]:
-    """The mask of a proposal at the size of its image, if there is one."""
-    if proposal.mask is None:
-        return {}
-    return {"segmentation": encode_mask(proposal.mask.in_image(seen, (size[0], size[1])))}
+def _beside_box(proposal: Proposal, sizes: tuple[np.ndarray, list[int]] | None) -> dict[str, Any]:
+    """Score and mask; the latter at once, since masks as they come are large.
+
+    Args:
+        sizes: of the image as the network saw it, and of the image; None where no mask is wanted.
+    """
+    if sizes is None or proposal.mask is None:
+        return {"score": proposal.score}
+    seen, (height, width) = sizes
+    mask = proposal.mask.in_image(seen, (height, width))
+    return {"score": proposal.score, "segmentation": encode_mask(mask)}
 
 
 def _xywh(box: list[float]) -> list[float]:
