@@ -11,8 +11,10 @@ import torch
 from literal import lost_box, tokencut_box
 
 from bbr.backbones.features_h5 import FeatureFile
+from bbr.data.index import load_index
 from bbr.storage.atomic import sha256
 from bbr.storage.boxes_json import boxes_by_image, meta_path, read_boxes, read_meta, top_boxes
+from bbr.storage.rle import decode_mask
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +103,28 @@ class TestBoxes:
             "max_boxes": 1,
         }
         assert made["inputs"] == {"features": sha256(features)}
+
+    @pytest.mark.parametrize("method", ["lost", "tokencut"])
+    def test_masks_are_those_of_their_boxes(self, scenes, features, tmp_path, method):
+        plain = propose(features, tmp_path / "a.json", "--max-boxes", 2, method=method)
+        found = propose(features, tmp_path / "b.json", "--max-boxes", 2, "--masks", method=method)
+        index = load_index(scenes)
+        sizes = {image["id"]: index.image_size(image) for image in index.images}
+        for box in found:
+            mask = decode_mask(box.pop("segmentation"))
+            assert mask.shape == sizes[box["image_id"]]
+            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            x, y, width, height = box["bbox"]
+            drawn = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+            assert drawn == pytest.approx([x, y, x + width, y + height], abs=0.5)
+        assert found == plain
+        assert read_meta(tmp_path / "b.json")["provenance"]["parameters"]["masks"] is True
+        assert "masks" not in read_meta(tmp_path / "a.json")["provenance"]["parameters"]
+
+    def test_a_method_without_masks_is_refused(self, features, tmp_path, capsys):
+        options = ["--method", "center", "--features", str(features), "--masks"]
+        assert pseudo_boxes.main([*options, "--output", str(tmp_path / "b.json")]) == 1
+        assert "--masks: center has none" in capsys.readouterr().err
 
     def test_same_bytes_again_in_other_processes(self, features, tmp_path, run_stage):
         contents = set()
