@@ -155,6 +155,9 @@ class TestYolo:
         monkeypatch.setattr(os, "link", refuse)
         export(found, "coco")
         assert link.resolve() == (found / "photos/a.jpg").resolve()
+        monkeypatch.undo()
+        export(found, "coco")
+        assert not link.is_symlink()  # and not left as another export had it
 
     def test_another_file_of_the_same_name_is_not_replaced(self, found, capsys):
         own = export(found, "yolo") / "images/a.jpg"

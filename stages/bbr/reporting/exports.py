@@ -93,10 +93,10 @@ def _link(link: Path, target: str) -> None:
         InputError: another file has the link's place.
     """
     link.parent.mkdir(parents=True, exist_ok=True)
+    if link.is_symlink():
+        link.unlink()  # of an export before the photographs were moved, or by an older version
     if link.exists() and os.path.samefile(link, target):
         return
-    if link.is_symlink():
-        link.unlink()  # of an export before the photographs were moved
     try:
         os.link(target, link)
     except FileExistsError:
