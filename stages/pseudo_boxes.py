@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import bbr.command_line.fast_import
 
@@ -60,20 +61,21 @@ def run(*, heuristic: Heuristic, files: Files, amounts: Amounts, device: DeviceO
         raise InputError(f"--masks: {heuristic.method} has none; {', '.join(WITH_MASKS)} have")
     place = choose_device(device.device)
     method, options = heuristic.method, heuristic.options
-    found: dict[int, list[Proposal]] = {}
+    found: dict[int, list[Found]] = {}
     with FeatureFile(files.features) as file:
         order, skipped = file.image_id.tolist(), file.skipped
+        sizes = dict(zip(order, file.full_size.tolist(), strict=True))
         batches = file.batches(amounts.batch_size, place)
         for batch in cli.progress(batches, None, "batches of images"):
             with naming(partial(_described, batch)):
                 proposed = propose_scored(batch, method, options, amounts.max_boxes)
-            found.update(zip(batch.image_ids, proposed, strict=True))
+            # As run lengths: masks of cells, of all images, would take gigabytes.
+            for i, seen, several in zip(batch.image_ids, batch.sizes, proposed, strict=True):
+                found[i] = [_found(each, seen, sizes[i], amounts.masks) for each in several]
         boxes = file.enlarge({i: [each.box for each in found[i]] for i in order})
-        sizes = zip(file.image_size, file.full_size.tolist(), strict=True)
         records = [
-            {"image_id": i, "category_id": 1, "bbox": _xywh(box), "score": each.score}
-            | (_segmentation(each, seen, size) if amounts.masks else {})
-            for i, (seen, size) in zip(order, sizes, strict=True)
+            {"image_id": i, "category_id": 1, "bbox": _xywh(box), "score": each.score} | each.mask
+            for i in order
             for box, each in zip(boxes[i].tolist(), found[i], strict=True)
         ]
     parameters = {"method": method, **recorded(options), "max_boxes": amounts.max_boxes}
@@ -90,11 +92,20 @@ def _described(batch: FeatureMaps) -> str:
     return f"image {batch.image_ids[0]} ({width}×{height} pixels, {patches} patches){others}"
 
 
-def _segmentation(proposal: Proposal, seen: np.ndarray, size: list[int]) -> dict[str, Rle]:
-    """The mask of a proposal at the size of its image, if there is one."""
-    if proposal.mask is None:
-        return {}
-    return {"segmentation": encode_mask(proposal.mask.in_image(seen, (size[0], size[1])))}
+class Found(NamedTuple):
+    """What is kept of a proposal; `mask` is what it adds to a record, perhaps nothing."""
+
+    box: list[float]
+    score: float
+    mask: dict[str, Rle]
+
+
+def _found(proposal: Proposal, seen: np.ndarray, size: list[int], masks: bool) -> Found:
+    """What is kept of it; its mask at the size of its image."""
+    box, score, mask = proposal
+    if mask is None or not masks:
+        return Found(box, score, {})
+    return Found(box, score, {"segmentation": encode_mask(mask.in_image(seen, (size[0], size[1])))})
 
 
 def _xywh(box: list[float]) -> list[float]:
