@@ -26,7 +26,7 @@ from bbr.reporting.verdict import verdict
 from bbr.storage.atomic import write_bytes
 from bbr.storage.boxes_json import Record, box_xyxy, read_boxes, require_known_images, top_boxes
 from bbr.storage.provenance import read_provenance
-from bbr.storage.rle import decode_mask
+from bbr.storage.rle import decode_mask, is_rle
 
 log = logging.getLogger("bbr")
 
@@ -103,7 +103,8 @@ def _tile(image: dict[str, Any], dataset: Index, top: list[dict[int, Record]]) -
     records = [best.get(image["id"]) for best in top]
     drawn = [None if record is None else box_xyxy(record) for record in records]
     for record, colour in zip(records, PALETTE, strict=False):
-        if record is not None and "segmentation" in record:
+        # Boxes made elsewhere may have polygons.
+        if record is not None and is_rle(record.get("segmentation")):
             pixels = tint(pixels, decode_mask(record["segmentation"]), colour)
     title = Path(image["file_name"]).name
     return Tile(pixels, title, dataset.boxes_xyxy(image["id"]), drawn)

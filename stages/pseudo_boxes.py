@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import bbr.command_line.fast_import
 
@@ -27,7 +27,7 @@ from bbr.heuristics.registry import Heuristic
 from bbr.options import option, recorded
 from bbr.storage.boxes_json import write_boxes
 from bbr.storage.provenance import provenance
-from bbr.storage.rle import encode_mask
+from bbr.storage.rle import Rle, encode_mask
 
 
 @dataclass(frozen=True)
@@ -61,24 +61,23 @@ def run(*, heuristic: Heuristic, files: Files, amounts: Amounts, device: DeviceO
         raise InputError(f"--masks: {heuristic.method} has none; {', '.join(WITH_MASKS)} have")
     place = choose_device(device.device)
     method, options = heuristic.method, heuristic.options
-    found: dict[int, list[tuple[list[float], dict[str, Any]]]] = {}
+    found: dict[int, list[Found]] = {}
     with FeatureFile(files.features) as file:
         order, skipped = file.image_id.tolist(), file.skipped
-        both = zip(file.image_size, file.full_size.tolist(), strict=True)
-        sizes = dict(zip(order, both, strict=True))
+        sizes = dict(zip(order, file.full_size.tolist(), strict=True))
         batches = file.batches(amounts.batch_size, place)
         for batch in cli.progress(batches, None, "batches of images"):
             with naming(partial(_described, batch)):
                 proposed = propose_scored(batch, method, options, amounts.max_boxes)
-            for i, proposals in zip(batch.image_ids, proposed, strict=True):
-                shown = sizes[i] if amounts.masks else None
-                found[i] = [(each.box, _beside_box(each, shown)) for each in proposals]
-        boxes = file.enlarge({i: [box for box, _ in found[i]] for i in order})
-    records = [
-        {"image_id": i, "category_id": 1, "bbox": _xywh(box), **beside}
-        for i in order
-        for box, (_, beside) in zip(boxes[i].tolist(), found[i], strict=True)
-    ]
+            # As run lengths: masks of cells, of all images, would take gigabytes.
+            for i, seen, several in zip(batch.image_ids, batch.sizes, proposed, strict=True):
+                found[i] = [_found(each, seen, sizes[i], amounts.masks) for each in several]
+        boxes = file.enlarge({i: [each.box for each in found[i]] for i in order})
+        records = [
+            {"image_id": i, "category_id": 1, "bbox": _xywh(box), "score": each.score} | each.mask
+            for i in order
+            for box, each in zip(boxes[i].tolist(), found[i], strict=True)
+        ]
     parameters = {"method": method, **recorded(options), "max_boxes": amounts.max_boxes}
     parameters |= {"masks": True} if amounts.masks else {}
     inputs = {"features": files.features}
@@ -93,17 +92,20 @@ def _described(batch: FeatureMaps) -> str:
     return f"image {batch.image_ids[0]} ({width}×{height} pixels, {patches} patches){others}"
 
 
-def _beside_box(proposal: Proposal, sizes: tuple[np.ndarray, list[int]] | None) -> dict[str, Any]:
-    """Score and mask; the latter at once, since masks as they come are large.
+class Found(NamedTuple):
+    """What is kept of a proposal; `mask` is what it adds to a record, perhaps nothing."""
 
-    Args:
-        sizes: of the image as the network saw it, and of the image; None where no mask is wanted.
-    """
-    if sizes is None or proposal.mask is None:
-        return {"score": proposal.score}
-    seen, (height, width) = sizes
-    mask = proposal.mask.in_image(seen, (height, width))
-    return {"score": proposal.score, "segmentation": encode_mask(mask)}
+    box: list[float]
+    score: float
+    mask: dict[str, Rle]
+
+
+def _found(proposal: Proposal, seen: np.ndarray, size: list[int], masks: bool) -> Found:
+    """What is kept of it; its mask at the size of its image."""
+    box, score, mask = proposal
+    if mask is None or not masks:
+        return Found(box, score, {})
+    return Found(box, score, {"segmentation": encode_mask(mask.in_image(seen, (size[0], size[1])))})
 
 
 def _xywh(box: list[float]) -> list[float]:

@@ -128,6 +128,9 @@ def test_masks_are_tinted(dataset, capsys):
     rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
     ratio = len(range(columns[0], columns[-1])) / len(range(rows[0], rows[-1]))
     assert ratio == pytest.approx(2, rel=0.1)  # 20 by 10 pixels
+    record["segmentation"] = [[1, 1, 5, 1, 5, 5]]  # of boxes made elsewhere, and not drawn
+    (dataset / "one.json").write_text(json.dumps([record]))
+    assert draw(dataset, "--count", "1", boxes=("one.json",)) == 0
     record["segmentation"] = encode_mask(mask[:50])
     (dataset / "one.json").write_text(json.dumps([record]))
     assert draw(dataset, "--count", "1", boxes=("one.json",)) == 1

@@ -197,3 +197,30 @@ class TestMasks:
         assert self.score(masked, task) is None
         told = capsys.readouterr().err
         assert re.fullmatch(r".* error: .*an object of image 2 has no mask.*\n", told)
+
+    @pytest.mark.parametrize("task", ["mask_iou", "mask_ap"])
+    @pytest.mark.parametrize(
+        ("damage", "told"),
+        [
+            ({"image_id": 9}, "image ids that the index does not have"),
+            ({"segmentation": {"size": [4, 8], "counts": "Y1"}}, "image 1: a mask's run lengths"),
+        ],
+    )
+    def test_wrong_boxes_are_one_line(self, masked, capsys, task, damage, told):
+        records = json.loads((masked / "boxes.json").read_text())
+        records[0] |= damage
+        (masked / "boxes.json").write_text(json.dumps(records))
+        assert self.score(masked, task) is None
+        assert re.fullmatch(rf".* error: .*{told}.*\n", capsys.readouterr().err)
+
+    @pytest.mark.parametrize("task", ["mask_iou", "mask_ap"])
+    def test_crowds_are_no_objects(self, masked, capsys, task):
+        content = json.loads((masked / "index.json").read_text())
+        content["annotations"][0]["iscrowd"] = 1
+        (masked / "index.json").write_text(json.dumps(content))
+        found = self.score(masked, task)
+        assert found["correct"] == 0
+        content["annotations"][1]["iscrowd"] = 1
+        (masked / "index.json").write_text(json.dumps(content))
+        assert self.score(masked, task) is None
+        assert "no ground-truth boxes" in capsys.readouterr().err

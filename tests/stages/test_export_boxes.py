@@ -74,10 +74,25 @@ class TestCoco:
         write_boxes(found / "boxes.json", masked, {})
         coco = COCO(str(export(found, "coco") / "annotations.json"))
         (polygon,) = coco.anns[1]["segmentation"]
-        assert len(polygon) <= 2 * 8  # the corners of an L, some of them cut
-        back = coco.annToMask(coco.anns[1]).astype(bool)
-        # Polygons run through the middles of pixels: they may lose those of two edges.
-        assert np.count_nonzero(back & mask) / np.count_nonzero(back | mask) > 0.85
+        assert len(polygon) <= 2 * 8  # the corners of an L, one of them perhaps twice
+        assert coco.anns[1]["area"] == mask.sum()
+        assert (coco.annToMask(coco.anns[1]) == mask).all()
+
+    def test_the_thinnest_masks_are_polygons_too(self, found):
+        mask = np.zeros((48, 64), dtype=bool)
+        mask[6, 4:20] = mask[9:20, 5] = mask[40, 60] = True
+        masked = [{**BOXES[0], "segmentation": encode_mask(mask)}, *BOXES[1:]]
+        write_boxes(found / "boxes.json", masked, {})
+        coco = COCO(str(export(found, "coco") / "annotations.json"))
+        assert len(coco.anns[1]["segmentation"]) == 3
+        assert (coco.annToMask(coco.anns[1]) == mask).all()
+
+    def test_polygons_of_boxes_made_elsewhere_are_left_out(self, found):
+        records = [{**BOXES[0], "segmentation": [[1, 1, 5, 1, 5, 5]]}, *BOXES[1:]]
+        (found / "boxes.json").write_text(json.dumps(records))
+        (found / "boxes.meta.json").unlink()
+        coco = COCO(str(export(found, "coco") / "annotations.json"))
+        assert coco.anns[1]["segmentation"][0][:2] == BOXES[0]["bbox"][:2]
 
     def test_cocoeval_with_its_defaults(self, found):
         """The boxes as results, against themselves as truth."""
@@ -140,6 +155,9 @@ class TestYolo:
         monkeypatch.setattr(os, "link", refuse)
         export(found, "coco")
         assert link.resolve() == (found / "photos/a.jpg").resolve()
+        monkeypatch.undo()
+        export(found, "coco")
+        assert not link.is_symlink()  # and not left as another export had it
 
     def test_another_file_of_the_same_name_is_not_replaced(self, found, capsys):
         own = export(found, "yolo") / "images/a.jpg"

@@ -1,6 +1,7 @@
 """pseudo_boxes.py on the command line."""
 
 import json
+import weakref
 
 import extract_features
 import h5py
@@ -12,6 +13,7 @@ from literal import lost_box, tokencut_box
 
 from bbr.backbones.features_h5 import FeatureFile
 from bbr.data.index import load_index
+from bbr.heuristics.multi_box import propose_scored
 from bbr.storage.atomic import sha256
 from bbr.storage.boxes_json import boxes_by_image, meta_path, read_boxes, read_meta, top_boxes
 from bbr.storage.rle import decode_mask
@@ -65,6 +67,26 @@ class TestBoxes:
         assert len(several) > len(one)
         top = top_boxes(several)
         assert [top[box["image_id"]]["bbox"] for box in one] == [box["bbox"] for box in one]
+
+    @pytest.mark.parametrize("more", [(), ("--masks",)])
+    def test_masks_of_cells_go_with_their_batch(self, features, tmp_path, monkeypatch, more):
+        """They would take gigabytes, if those of all images stayed."""
+        masks, write = [], pseudo_boxes.write_boxes
+
+        def proposed(*arguments):
+            found = propose_scored(*arguments)
+            masks.extend(weakref.ref(each.mask) for several in found for each in several)
+            return found
+
+        def written(path, records, *others):
+            assert [("segmentation" in record) for record in records] == [bool(more)] * 20
+            assert sum(mask() is not None for mask in masks) <= 4  # of the last batch
+            write(path, records, *others)
+
+        monkeypatch.setattr(pseudo_boxes, "propose_scored", proposed)
+        monkeypatch.setattr(pseudo_boxes, "write_boxes", written)
+        propose(features, tmp_path / "b.json", "--batch-size", 4, *more)
+        assert len(masks) == 20
 
     def test_one_box_an_image_in_the_order_of_the_features(self, features, tmp_path):
         boxes = propose(features, tmp_path / "b.json")

@@ -68,10 +68,10 @@ def ap_outcomes(index: Index, boxes: Path, kind: str = "bbox") -> tuple[Outcomes
     """
     _require_ground_truth(index)
     records = read_boxes(boxes)
-    if kind == "segm":
-        _require_masks(index, records, boxes)
     image_ids = sorted(image["id"] for image in index.images)
     require_known_images(records, set(image_ids), boxes)
+    if kind == "segm":
+        _require_masks(index, records, boxes)
     found = average_precision(index, records, kind)
     outcomes = {
         "image_id": image_ids,
@@ -92,12 +92,13 @@ def mask_outcomes(index: Index, boxes: Path) -> tuple[Outcomes, dict[str, Any]]:
     Raises:
         InputError: there is no ground truth of masks, or boxes are of other images or have none.
     """
+    _require_ground_truth(index)
     records = read_boxes(boxes)
     image_ids = [image["id"] for image in index.images]
     require_known_images(records, set(image_ids), boxes)
     _require_masks(index, records, boxes)
     top, all_of = top_boxes(records), boxes_by_image(records)
-    truths = boxes_by_image(index.annotations)
+    truths = boxes_by_image(each for each in index.annotations if not each.get("iscrowd"))
     ious, measures = [], []
     for image in index.images:
         objects = _masks(truths.get(image["id"], []))
@@ -120,7 +121,7 @@ def _masks(records: Iterable[Mapping[str, Any]]) -> list[np.ndarray]:
 
 
 def _require_masks(index: Index, records: list[Record], boxes: Path) -> None:
-    """Check that every object and every box has a mask, and of its image's size."""
+    """Check that every object and every box has a whole mask, and of its image's size."""
     sizes = {image["id"]: list(index.image_size(image)) for image in index.images}
     for what, owner in ((index.annotations, "the index"), (records, boxes)):
         for record in what:
@@ -130,6 +131,10 @@ def _require_masks(index: Index, records: list[Record], boxes: Path) -> None:
                     f"{owner}: an object of image {record['image_id']} has no mask of its image's"
                     " size; make it with --masks"
                 )
+            try:
+                decode_mask(mask)
+            except InputError as error:
+                raise InputError(f"{owner}: image {record['image_id']}: {error}") from error
 
 
 # Tasks of images: each gives the outcomes, and scores besides the share of those that are correct.

@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..storage.atomic import write_bytes
 from ..storage.boxes_json import Record, boxes_by_image
 from ..storage.json_files import encode_json
-from ..storage.rle import decode_mask
+from ..storage.rle import decode_mask, is_rle
 
 UNNAMED = "object"
 
@@ -93,10 +93,10 @@ def _link(link: Path, target: str) -> None:
         InputError: another file has the link's place.
     """
     link.parent.mkdir(parents=True, exist_ok=True)
+    if link.is_symlink():
+        link.unlink()  # of an export before the photographs were moved, or by an older version
     if link.exists() and os.path.samefile(link, target):
         return
-    if link.is_symlink():
-        link.unlink()  # of an export before the photographs were moved
     try:
         os.link(target, link)
     except FileExistsError:
@@ -131,9 +131,8 @@ def _coco(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:
             "image_id": box["image_id"],
             "category_id": box["category_id"],
             "bbox": box["bbox"],
-            "area": box["bbox"][2] * box["bbox"][3],
+            **_extent(box),
             "iscrowd": 0,
-            "segmentation": _outlines(box),
             "score": box["score"],
         }
         for i, box in enumerate(labelled.boxes, 1)
@@ -150,14 +149,24 @@ def _coco(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:
     yield "annotations.json", encode_json(content)
 
 
-def _outlines(box: Record) -> list[list[float]]:
-    """Polygons around a box's mask, since tools take run lengths for crowds; or the box itself."""
-    if "segmentation" in box:
-        mask = decode_mask(box["segmentation"]).astype(np.uint8)
-        contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        return [contour.ravel().tolist() for contour in contours if len(contour) > 2]
+def _extent(box: Record) -> dict[str, Any]:
+    """Area and polygons: of the box's mask, or of the box itself.
+
+    Polygons, since tools take run lengths for crowds.
+
+    Holes of the mask are filled, since a list of polygons has none.
+    """
+    if is_rle(box.get("segmentation")):
+        # Contours go through the middles of pixels, polygons along their edges: of pixels doubled,
+        # the edge beside a middle is (c + 1) // 2.
+        mask = decode_mask(box["segmentation"])
+        doubled = mask.repeat(2, axis=0).repeat(2, axis=1).astype(np.uint8)
+        contours, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        outlines = [((contour + 1) // 2).ravel().tolist() for contour in contours]
+        return {"area": int(np.count_nonzero(mask)), "segmentation": outlines}
     x, y, width, height = box["bbox"]
-    return [[x, y, x + width, y, x + width, y + height, x, y + height]]
+    outline = [x, y, x + width, y, x + width, y + height, x, y + height]
+    return {"area": width * height, "segmentation": [outline]}
 
 
 def _yolo(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -244,11 +244,14 @@ def read_long_form(
 
     try:
         frame = pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False, encoding="utf-8")
+        if not isinstance(frame.index, pd.RangeIndex):  # pandas took what came first for names
+            raise ValueError("lines are longer than the header")
         frame = frame.astype(dict(needed))
     except (KeyError, ValueError) as error:  # as pandas' own errors are
         columns = ", ".join(f"`{name}`" for name in needed)
         raise InputError(
-            f"{path}: not {what}: a line lacks {columns}, or has no number there"
+            f"{path}: not {what}: a line lacks {columns}, has no number there, or more than the"
+            " header names"
         ) from error
     if frame.empty:
         raise InputError(f"{path}: not {what}: it has no line")

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
+
 Rle = dict[str, Any]
 
 
@@ -21,13 +23,35 @@ def decode_mask(rle: Rle) -> np.ndarray:
     """(H, W) bool.
 
     Raises:
-        ValueError: it is no such record.
+        InputError: it is no such record, or a damaged one.
     """
     from pycocotools import mask as coco
 
-    if not is_rle(rle):
-        raise ValueError("not a mask of run lengths")
+    # Of damaged run lengths pycocotools makes any mask, or compares them without an end.
+    if not is_rle(rle) or _pixels(rle["counts"]) != rle["size"][0] * rle["size"][1]:
+        raise InputError("a mask's run lengths are not those of a mask of its size; make it again")
     return coco.decode(rle).astype(bool)
+
+
+def _pixels(counts: str) -> int | None:
+    """How many pixels run lengths cover; None where the text holds no run lengths.
+
+    A number is written in groups of five bits, the lowest first; a sixth says that more follow, and
+    from the fourth number on it is the difference to the last but one.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for character in counts:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            return None
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (bits & 16 and 1) << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return None if shift or min(runs, default=-1) < 0 else sum(runs)
 
 
 def is_rle(given: Any) -> bool:

@@ -8,7 +8,14 @@ import pytest
 
 from bbr.errors import InputError
 from bbr.reporting.paper_tables import LAYOUTS, NOT_REFINED
-from bbr.reporting.tables import Score, Table, encode_csv, encode_markdown, paper_table
+from bbr.reporting.tables import (
+    Score,
+    Table,
+    encode_csv,
+    encode_markdown,
+    paper_table,
+    read_published,
+)
 
 
 def score(value, source="m.json", **labels):
@@ -267,3 +274,22 @@ def test_the_published_tables_fit_their_layouts(name):
     table = paper_table(LAYOUTS[name], [scores[-1]], scores)
     assert "published" in {row[-1] for row in table.rows}
     assert table.rows[-1][-1] == "measured"
+
+
+def test_published_labels_are_what_the_file_says(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text('method,dataset,value\nNA,,61.9\n"a, ""b""",null,1\n', "utf-8-sig")
+    assert [(score.labels, score.value) for score in read_published(path)] == [
+        ({"method": "NA", "dataset": ""}, 61.9),
+        ({"method": 'a, "b"', "dataset": "null"}, 1.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    "lines", ["LOST,VOC07\n", "LOST,VOC07,\n", "more,LOST,VOC07,61.9\n", "LOST,VOC07,61.9,1\n", ""]
+)
+def test_lines_that_the_header_does_not_fit(tmp_path, lines):
+    """pandas takes what stands before for names of lines."""
+    (tmp_path / "p.csv").write_text(f"method,dataset,value\n{lines}")
+    with pytest.raises(InputError, match="not a table of published numbers"):
+        read_published(tmp_path / "p.csv")

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from bbr.errors import InputError
 from bbr.storage.rle import decode_mask, encode_mask, is_rle
 
 
@@ -20,5 +21,24 @@ def test_there_and_back():
 )
 def test_what_is_no_mask(given):
     assert not is_rle(given)
-    with pytest.raises(ValueError, match="not a mask"):
+    with pytest.raises(InputError, match="not those of a mask of its size"):
         decode_mask(given)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (40, 60), (301, 7)])
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 1])
+def test_run_lengths_of_every_kind(size, share):
+    mask = np.random.default_rng(0).random(size) < share
+    assert (decode_mask(encode_mask(mask)) == mask).all()
+
+
+@pytest.mark.parametrize("damage", ["", "zzz{{{", "é", "0", "o", "PPPP", "5"])
+def test_damaged_run_lengths_are_refused(damage):
+    """pycocotools compares some of them without an end."""
+    mask = np.zeros((40, 60), dtype=bool)
+    mask[5:25, 5:25] = True
+    whole = encode_mask(mask)
+    for counts in (damage, whole["counts"] + damage, whole["counts"][:3] + damage):
+        if counts != whole["counts"]:
+            with pytest.raises(InputError, match="not those of a mask of its size"):
+                decode_mask({**whole, "counts": counts})

@@ -104,7 +104,8 @@ def index_options(config: Config, dataset: str) -> str:
 def scene_options(config: Config, dataset: str) -> str:
     """The options by which scenes are rendered."""
     section = without(config["datasets"][dataset], *_NOT_OPTIONS, "format")
-    return options(section, {"masks": config["masks"]})
+    # A dataset may have masks that are asked for nowhere else.
+    return options(section, {"masks": config["masks"] or section.get("masks", False)})
 
 
 def indexes_of_pool(config: Config, dataset: str) -> list[str]:

@@ -12,6 +12,7 @@ from ..variants import WHOLE_TRAINING, shared_variant, trainings
 from .proposals import WITH_MASKS
 
 MASK_TASKS = ("mask_iou", "mask_ap")
+_LAYOUTS_WITH_MASKS = ("scenes", "pool")  # a pool may be of scenes; indexing keeps boxes alone
 
 
 def table4(config: Config) -> list[str]:
@@ -28,11 +29,18 @@ def masks(config: Config) -> list[str]:
     """How well masks cover objects: of Table 4's methods that have any, on f and on f^h.
 
     Raises:
-        SystemExit: boxes are made without them.
+        SystemExit: boxes are made without them, or a dataset has none to measure them by.
     """
     if not config["masks"]:
         sys.exit("results/masks.csv needs masks with the boxes: add --config masks=true")
     table = config["tables"]["table4"]
+    for name in table["datasets"]:
+        layout = config["datasets"][name]["format"]
+        if layout not in _LAYOUTS_WITH_MASKS:
+            sys.exit(
+                f"results/masks.csv: {name} ({layout}) has no masks of its objects, as scenes have;"
+                " name other datasets in tables.table4.datasets"
+            )
     methods = [method for method in table["methods"] if method in WITH_MASKS]
     places = [
         f"results/{t.dataset}/{backbone}/{t.method}"

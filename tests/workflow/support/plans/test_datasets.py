@@ -57,6 +57,9 @@ def test_an_index_is_made_from_the_data_or_from_receipts() -> None:
         "--format coco --source data/c --annotations data/c.json"
     )
     assert datasets.scene_options(CONFIG, "a") == "--preset p --count 4"
+    masked = {"datasets": {"a": {**CONFIG["datasets"]["a"], "masks": True}}}
+    for config in (CONFIG | masked, CONFIG | {"masks": True}):
+        assert datasets.scene_options(config, "a") == "--preset p --count 4 --masks"
     assert datasets.index_memory(CONFIG, "b") < datasets.index_memory(CONFIG, "c")
 
 

@@ -31,6 +31,9 @@ def test_masks_of_f_and_of_each_f_h() -> None:
     assert discovery_tables.masks(config | {"masks": True}) == [
         f"{folder}/{task}.json" for folder in folders for task in tasks
     ]
+    config["tables"]["table4"]["datasets"] = ["a", "b"]
+    with pytest.raises(SystemExit, match=r"b \(voc\) has no masks"):
+        discovery_tables.masks(config | {"masks": True})
 
 
 def test_cad_on_the_boxes_of_a_baseline() -> None:
