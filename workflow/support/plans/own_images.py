@@ -19,6 +19,11 @@ from ..sections import Config, refinement_section
 from . import datasets
 
 EXPORTS = ("coco", "yolo", "labelme")
+_SMALL_CAD = "tf_efficientnet_lite0"
+_CAD_WARNING = (
+    "cad=true: boxes of photographs were worse by this small CAD than without it"
+    " (docs/results-discovery.md#cad-on-photographs); the paper's is in workflow/configs/paper.yaml"
+)
 _MIN_IMAGES = 50  # of which a fifth is set aside, to tell whether f^h fell apart
 
 
@@ -70,6 +75,8 @@ def announce(config: Config, jobs: Iterable[Any], cores: int | None) -> None:
     if record.is_file():
         names = estimate.names_in(json.loads(record.read_bytes()))
         print(estimate.line(config, names, cores), file=sys.stderr, flush=True)
+    if config["refine_cad"] and config["cad"]["training"]["network"] == _SMALL_CAD:
+        print(_CAD_WARNING, file=sys.stderr, flush=True)
 
 
 def conclude(jobs: Iterable[Any]) -> None:

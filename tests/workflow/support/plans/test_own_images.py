@@ -112,3 +112,26 @@ def test_how_long_it_will_take_is_said_where_features_are_to_be_made(
     assert capsys.readouterr().err == ""
     own_images.announce(config, [job], 2)
     assert capsys.readouterr().err == "1 photograph\n"
+    config["cad"]["training"]["network"] = "tf_efficientnet_lite0"
+    own_images.announce(config | {"refine_cad": True}, [job], 2)
+    assert "worse by this small CAD" in capsys.readouterr().err
+    config["cad"]["training"]["network"] = "resnet50"
+    own_images.announce(config | {"refine_cad": True}, [job], 2)
+    assert capsys.readouterr().err == "1 photograph\n"
+
+
+def test_a_run_ends_with_where_its_results_lie(capsys: pytest.CaptureFixture[str]) -> None:
+    boxes = SimpleNamespace(output=["results/mine/boxes.json", "results/mine/boxes.meta.json"])
+    table = SimpleNamespace(output=["results/table4.csv"])
+    own_images.conclude([table])
+    assert capsys.readouterr().err == ""
+    own_images.conclude([table, boxes])
+    assert capsys.readouterr().err == "your photographs: results/mine/boxes.json\n"
+
+
+def test_exports_that_there_are() -> None:
+    config = small_configuration() | {"images": "photos", "class_names": None}
+    config["datasets"]["mine"] = {"format": "folder", "source": "photos", "shards": 1}
+    assert own_images.exported(config, "yolo")["boxes"] == "results/mine/boxes.json"
+    with pytest.raises(SystemExit, match="one of coco, yolo, labelme"):
+        own_images.exported(config, "yolov5")
