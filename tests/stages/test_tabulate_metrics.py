@@ -157,8 +157,8 @@ def test_bad_metrics_are_one_line(tmp_path, write, capsys, table, content, messa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("method,cad\nLOST,no\n", "lacks `value`, or has no number"),
-        ("value\nmany\n", "lacks `value`, or has no number"),
+        ("method,cad\nLOST,no\n", "lacks `value`, has no number there"),
+        ("value\nmany\n", "lacks `value`, has no number there"),
         ("value\n1\n", "metric is None"),
     ],
 )

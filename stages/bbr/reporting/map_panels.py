@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from ..data.index import Index
 from ..errors import InputError
 from ..heuristics.registry import heuristic_options
 from ..heuristics.saliency import method_maps
+from ..options import described
 from ..storage.boxes_json import box_xyxy, read_boxes, require_known_images, top_boxes
 from ..storage.metrics_json import parse_labels
 from .map_figures import Cell, Column
@@ -59,11 +60,11 @@ def parse_panel(words: Sequence[str]) -> Panel:
 
 
 def _typed(method: str, texts: dict[str, str]) -> dict[str, Any]:
-    """Options of a method as the types that its defaults have."""
-    defaults = {f.name: f.default for f in fields(heuristic_options(method, {}))}
+    """Options of a method as the types that they are said to have."""
+    kinds = {each.name: each.kind for each in described(type(heuristic_options(method, {})))}
     typed: dict[str, Any] = {}
     for name, text in texts.items():
-        kind: type = type(defaults.get(name, ""))
+        kind = kinds.get(name, str)
         try:
             typed[name] = text == "True" if kind is bool else kind(text)
         except ValueError:
