@@ -70,11 +70,14 @@ def draw(folder, *more, output="figure.png", **changes):
 
 def test_png_and_pdf(dataset):
     assert draw(dataset, "--count", "2", "--width", "2.5", k_patches=3) == 0
-    # A share of the patches: its default, 100, is a whole number, and the option is none.
-    assert draw(dataset, "--count", "2", k_patches=0.2) == 0
     with Image.open(dataset / "figure.png") as figure:
         assert figure.width == 750
     assert (dataset / "figure.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_options_have_the_types_that_they_are_said_to_have(dataset):
+    """k_patches may be a share of the patches, though its default is a whole number."""
+    assert draw(dataset, "--count", "2", k_patches=0.2) == 0
 
 
 def test_same_bytes_each_time_and_another_seed_other_images(dataset):
