@@ -97,16 +97,18 @@ def mask_outcomes(index: Index, boxes: Path) -> tuple[Outcomes, dict[str, Any]]:
     image_ids = [image["id"] for image in index.images]
     require_known_images(records, set(image_ids), boxes)
     _require_masks(index, records, boxes)
-    top, all_of = top_boxes(records), boxes_by_image(records)
+    top, boxes_of = top_boxes(records), boxes_by_image(records)
     truths = boxes_by_image(each for each in index.annotations if not each.get("iscrowd"))
     ious, measures = [], []
     for image in index.images:
         objects = _masks(truths.get(image["id"], []))
-        best = top.get(image["id"])
-        ious.append(best_mask_iou(None if best is None else _masks([best])[0], objects))
+        own = boxes_of.get(image["id"], [])
+        found = _masks(own)
+        best = found[own.index(top[image["id"]])] if own else None
+        ious.append(best_mask_iou(best, objects))
         nothing = np.zeros(index.image_size(image), dtype=bool)
-        found = np.any([nothing, *_masks(all_of.get(image["id"], []))], axis=0)
-        measures.append(saliency(found, np.any([nothing, *objects], axis=0)))
+        union = np.any([nothing, *found], axis=0)
+        measures.append(saliency(union, np.any([nothing, *objects], axis=0)))
     interval = bootstrap_interval(ious)
     scores = {
         "score": 100 * float(np.mean(ious)),

@@ -1,21 +1,25 @@
-"""Masks as COCO has them in results: run lengths, in a text."""
+"""Masks as COCO has them in results: run lengths, in a text.
+
+Whatever reads boxes imports this: NumPy and pycocotools are imported where masks are.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Rle = dict[str, Any]
 
 
 def encode_mask(mask: np.ndarray) -> Rle:
     """A mask (H, W) bool as {"size": [H, W], "counts"}, which pycocotools reads."""
-    from pycocotools import mask as coco  # here, since few stages read masks
+    from pycocotools import mask as coco
 
-    encoded = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
+    encoded = coco.encode(mask.astype("uint8", order="F"))
     return {"size": list(mask.shape), "counts": encoded["counts"].decode("ascii")}
 
 

@@ -44,11 +44,20 @@ def masks(config: Config) -> list[str]:
     methods = [method for method in table["methods"] if method in WITH_MASKS]
     places = [
         f"results/{t.dataset}/{backbone}/{t.method}"
+        for t, backbone in before_and_after(config, methods)
+    ]
+    return [f"{place}/{task}.json" for place in dict.fromkeys(places) for task in MASK_TASKS]
+
+
+def before_and_after(config: Config, methods: list[str]) -> list[tuple[Training, str]]:
+    """Table 4's trainings of these methods, each with f and with f^h."""
+    table = config["tables"]["table4"]
+    return [
+        (t, backbone)
         for t in trainings(config, table["datasets"], methods, table["variant"])
         for own in [backbone_of(config, table, t.method)]
         for backbone in (own, refined_backbone(own, t))
     ]
-    return [f"{place}/{task}.json" for place in dict.fromkeys(places) for task in MASK_TASKS]
 
 
 def _compared(config: Config) -> list[str]:
@@ -64,10 +73,10 @@ def _compared(config: Config) -> list[str]:
         places.append(f"{t.dataset}/{refined_backbone(own, t)}/{t.method}")
         read = refined_backbone(own, t) if config["discovery"]["brackets"] == "f^h" else own
         places.append(f"{t.dataset}/{read}/{detector_boxes(t)}")
-    for t in trainings(config, table["datasets"], cad_methods(table), table["variant"]):
-        own = backbone_of(config, table, t.method)
-        for learned_from in (own, refined_backbone(own, t)):
-            places.append(f"{t.dataset}/{learned_from}/{cad_boxes(t.method, t.seed)}")
+    places += [
+        f"{t.dataset}/{learned_from}/{cad_boxes(t.method, t.seed)}"
+        for t, learned_from in before_and_after(config, cad_methods(table))
+    ]
     places += [
         f"{dataset}/{table['baselines'][method]}/{cad_boxes(method, seed)}"
         for dataset in table["datasets"]

@@ -11,6 +11,7 @@ from ..given_files import without
 from ..sections import METHOD_KEYS, Config, backbone_of, heuristic
 from ..variants import trainings
 from . import datasets, grounding
+from .discovery_tables import before_and_after
 from .proposals import meta_files
 
 
@@ -23,12 +24,11 @@ def sheet_of_table4(config: Config) -> str:
 
 def risk_coverage(config: Config) -> dict[str, list[str]]:
     """Metrics and boxes of Table 4's methods, on f and on the first seed's f^h."""
-    table, folders = config["tables"]["table4"], []
-    for t in trainings(config, table["datasets"], table["methods"], table["variant"]):
-        if t.seed == config["seeds"][0]:
-            own = backbone_of(config, table, t.method)
-            for backbone in (own, refined_backbone(own, t)):
-                folders.append(f"results/{t.dataset}/{backbone}/{t.method}")
+    folders = [
+        f"results/{t.dataset}/{backbone}/{t.method}"
+        for t, backbone in before_and_after(config, config["tables"]["table4"]["methods"])
+        if t.seed == config["seeds"][0]
+    ]
     boxes = [f"{folder}/boxes.json" for folder in folders]
     metrics = [f"{folder}/metrics.json" for folder in folders]
     return {"metrics": metrics, "boxes": boxes, "meta": meta_files(boxes)}

@@ -13,6 +13,7 @@ from support.plans import own_images
 from workflow_copies import Repository
 
 from bbr.command_line.parser import build_parser, parse
+from bbr.reporting.exports import FORMATS
 
 
 def test_without_photographs_the_run_ends_with_a_line_that_asks_for_them() -> None:
@@ -135,3 +136,4 @@ def test_exports_that_there_are() -> None:
     assert own_images.exported(config, "yolo")["boxes"] == "results/mine/boxes.json"
     with pytest.raises(SystemExit, match="one of coco, yolo, labelme"):
         own_images.exported(config, "yolov5")
+    assert tuple(FORMATS) == own_images.EXPORTS
