@@ -2,6 +2,7 @@
 
 Images of one padded size go through the network together; memory does not grow with their number.
 With --states, from cache_states.py, only the blocks that are left run, and no image is read.
+With --reuse, images that have not changed since the output was last written are not seen again.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from bbr.backbones.extraction import (
 )
 from bbr.backbones.features_h5 import FeatureWriter, create_features
 from bbr.backbones.frozen_states import FrozenStates, StateOptions, as_inputs
+from bbr.backbones.known_features import InOrder, KnownFeatures, ReuseOptions, content, recipe
 from bbr.backbones.masked import Segmenter
 from bbr.backbones.native_extraction import WINDOW, NativeImages, StoredOptions, while_writing
 from bbr.backbones.options import BackboneOptions
 from bbr.command_line import cli
 from bbr.command_line.devices import choose_device, device_name
 from bbr.command_line.run_options import ComputeOptions, SkipOptions
-from bbr.data.index import ShardOptions, load_index
+from bbr.data.index import Index, ShardOptions, load_index
 from bbr.options import all_recorded, option
 from bbr.storage.provenance import provenance
 
@@ -48,6 +50,7 @@ def run(
     files: Files,
     backbone: BackboneOptions,
     kept: StateOptions,
+    known: ReuseOptions,
     part: ShardOptions,
     storage: StoredOptions,
     skips: SkipOptions,
@@ -67,26 +70,32 @@ def run(
     parameters = all_recorded(backbone.recorded(f), part, stored, compute)
     inputs = {"index": files.index, "weights": backbone.file, **as_inputs(kept.states)}
     record = provenance("extract_features", parameters, inputs, device_name(place))
-    full_sizes = {i["id"]: (i["height"], i["width"]) for i in images} if dataset.max_side else {}
-    write = partial(_write, full_sizes=full_sizes)
-    with _create(files.output, f, storage.dtype, record, bool(full_sizes)) as writer:
+    made_by = recipe(record, dataset.max_side, known.reuse) if known.reuse else ""
+    with (
+        KnownFeatures(files.output, made_by) as before,
+        _create(files.output, f, storage.dtype, record, dataset, made_by) as writer,
+    ):
+        positions, unknown = before.split(images)
+        write = partial(_write, writer, {image["id"]: image for image in images})
+        in_order = InOrder([image["id"] for image in images], positions, before.row, write)
         at_once = partial(storage.images_at_once, f)
         options = {"backbone": f, "at_once": at_once, "precision": compute.precision}
         if states is None:
-            source = NativeImages(dataset, images, f, skips.max_skipped)
+            source = NativeImages(dataset, unknown, f, skips.max_skipped)
             observe = partial(features_of_pixels, **options)
-            while_writing(source.windows(WINDOW), len(images), observe, partial(write, writer))
+            while_writing(source.windows(WINDOW), len(unknown), observe, in_order.write)
             skipped = source.skipped
         else:
-            skipped = skipped_before(states, images, dataset, skips.max_skipped)
+            skipped = skipped_before(states, unknown, dataset, skips.max_skipped)
             observe = partial(features_of_states, last=states.last, **options)
-            windows = states.windows(images, WINDOW)
-            while_writing(windows, len(images), observe, partial(write, writer))
+            windows = states.windows(unknown, WINDOW)
+            while_writing(windows, len(unknown), observe, in_order.write)
+        in_order.finish()
         writer.note_skipped(skipped)
 
 
 def _create(
-    path: Path, f: Backbone, dtype: str, record: dict[str, Any], full_sizes: bool
+    path: Path, f: Backbone, dtype: str, record: dict[str, Any], dataset: Index, made_by: str
 ) -> AbstractContextManager[FeatureWriter]:
     return create_features(
         path,
@@ -97,14 +106,18 @@ def _create(
         dtype=dtype,
         provenance=record,
         masks=isinstance(f, Segmenter),
-        full_sizes=full_sizes,
+        full_sizes=bool(dataset.max_side),
         facet=f.spec.facet,
         block=f.spec.block,
+        recipe=made_by,
     )
 
 
-def _write(writer: FeatureWriter, found: Found, full_sizes: dict[int, tuple[int, int]]) -> None:
-    writer.append(*found, full_size=full_sizes.get(found.image_id))
+def _write(writer: FeatureWriter, images: dict[int, dict[str, Any]], found: Found) -> None:
+    """Write a row; `full_size` and `content` are stored where the file has them."""
+    image = images[found.image_id]
+    full_size = (image["height"], image["width"]) if "height" in image else None
+    writer.append(*found, full_size=full_size, content=content(image))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import zlib
+from pathlib import Path
 
 import extract_features
 import h5py
@@ -17,6 +19,8 @@ from bbr.backbones.options import BackboneOptions
 from bbr.data.images import read_rgb
 from bbr.data.index import load_index
 from bbr.storage.atomic import sha256
+
+ROOT = Path(__file__).parents[2]
 
 
 def images_of(path):
@@ -142,6 +146,98 @@ class TestFeatures:
         found = images_of(extract(scenes, tmp_path / "f.h5", backbone=backbone))
         size, grid, key, attention = found[1]
         assert (size, grid, key.shape, attention) == ((64, 64), (4, 4), (16, 256), None)
+
+
+class TestReuse:
+    """With --reuse, images that are as they were are not seen again."""
+
+    @pytest.fixture
+    def code(self, tmp_path):
+        path = tmp_path / "code.json"
+        path.write_text("{}")
+        return path
+
+    @pytest.fixture
+    def again(self, extract, photos, tmp_path, code, capsys):
+        """Index the photographs as they are now, extract, and say what was done."""
+
+        def call(*more, **options):
+            images = []
+            for number, path in enumerate(sorted(photos.parent.glob("*.[jp][pn]g")), 1):
+                with Image.open(path) as image:
+                    size = {"width": image.width, "height": image.height}
+                crc32 = zlib.crc32(path.read_bytes())
+                images.append({"id": number, "file_name": path.name, "crc32": crc32, **size})
+            photos.write_text(json.dumps({"images": images}))
+            capsys.readouterr()
+            output = extract(photos, tmp_path / "f.h5", "--reuse", code, *more, **options)
+            (tmp_path / "fresh.h5").unlink(missing_ok=True)
+            fresh = extract(photos, tmp_path / "fresh.h5", "--reuse", code, *more, **options)
+            found, expected = images_of(output), images_of(fresh)
+            assert list(found) == list(expected) == [image["id"] for image in images]
+            for image_id, (size, grid, key, attention) in expected.items():
+                assert found[image_id][:2] == (size, grid)
+                # One unit in float16's last place, near 1: batches may be of other sizes.
+                torch.testing.assert_close(found[image_id][2], key, atol=1e-3, rtol=1e-3)
+                torch.testing.assert_close(found[image_id][3], attention, atol=1e-3, rtol=1e-3)
+            return capsys.readouterr().err
+
+        return call
+
+    def test_one_more_in_the_middle(self, again, photos):
+        assert "as they were" not in again()
+        Image.new("RGB", (40, 30), "blue").save(photos.parent / "ink.png")
+        assert "4 of 5 images are as they were" in again()
+        assert "5 of 5 images are as they were" in again()
+
+    def test_removed_replaced_and_renamed(self, again, photos):
+        again()
+        (photos.parent / "dot.png").unlink()
+        assert "3 of 3 images are as they were" in again()
+        Image.new("RGB", (50, 40), "blue").save(photos.parent / "rgb.png")
+        assert "2 of 3 images are as they were" in again()
+        (photos.parent / "grey.png").rename(photos.parent / "zebra.png")
+        assert "2 of 3 images are as they were" in again()
+
+    @pytest.mark.parametrize("changed", ["facet", "code", "dtype"])
+    def test_nothing_where_anything_else_has_changed(self, again, code, changed):
+        again()
+        if changed == "code":
+            code.write_text('{"a.py": "1"}')
+        more = {"facet": ("--facet", "value"), "dtype": ("--dtype", "float32")}
+        assert "0 of 4 images are as they were" in again(*more.get(changed, ()))
+
+    def test_a_damaged_file_is_made_anew(self, again, tmp_path):
+        again()
+        (tmp_path / "f.h5").write_bytes(b"no HDF5")
+        assert "all features are computed anew: features" in again()
+
+    def test_damage_that_shows_late_is_told(
+        self, again, photos, code, tmp_path, tiny_backbone, capsys
+    ):
+        again()
+        content = bytearray((tmp_path / "f.h5").read_bytes())
+        with h5py.File(tmp_path / "f.h5") as file:
+            place = file["key"].id.get_chunk_info(0).byte_offset
+        content[place] ^= 1
+        (tmp_path / "f.h5").write_bytes(content)
+        options = ["--index", photos, *tiny_backbone, "--reuse", code, "--output"]
+        assert extract_features.main([*map(str, options), str(tmp_path / "f.h5")]) == 1
+        assert "delete it" in capsys.readouterr().err
+
+    def test_without_checksums_nothing_is_known(self, extract, photos, tmp_path, code, capsys):
+        for _ in range(2):
+            extract(photos, tmp_path / "f.h5", "--reuse", code)
+        assert "0 of 4 images are as they were" in capsys.readouterr().err
+
+    def test_masks_of_a_segmenter_stay_to_the_byte(self, extract, scenes, tmp_path, code):
+        masks = []
+        segmenter = ["--weights", ROOT / "workflow/resources/scenes_move.safetensors"]
+        for _ in range(2):
+            extract(scenes, tmp_path / "f.h5", "--reuse", code, backbone=segmenter)
+            with h5py.File(tmp_path / "f.h5") as file:
+                masks.append(file["mask"][:].tobytes())
+        assert masks[0] == masks[1]
 
 
 class TestUnreadableImages:

@@ -52,3 +52,19 @@ def test_a_change_is_found_and_followed(done: Repository, tmp_path: Path) -> Non
     assert "draw_own_boxes" in planned
     shutil.rmtree(changed.root / "photos/sub")
     assert changed.planned(TARGET, *OPTIONS) == planned
+
+
+def test_photographs_that_are_as_they_were_are_not_seen_again(
+    pristine: Repository, tmp_path: Path
+) -> None:
+    copy = pristine.copy(tmp_path)
+    log = copy.root / "results/logs/mine/efficientnet_lite0/extract_features.0.log"
+    features = "results/mine/efficientnet_lite0/features/0.h5"
+    options = ("--cores", "1", "--config", "images=photos", "backbone=efficientnet_lite0")
+    for i, name in enumerate(("a.png", "c.png")):
+        _photo(copy.root / "photos" / name, i)
+    copy.snakemake(features, *options)
+    assert "as they were" not in log.read_text()
+    _photo(copy.root / "photos/b.png", 9)
+    copy.snakemake(features, *options)
+    assert "2 of 3 images are as they were" in log.read_text()

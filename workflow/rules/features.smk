@@ -22,13 +22,25 @@ rule extract_features:
         seed=lambda w: backbones.initial_seed(config, w.backbone),
         options=options(config["discovery"]["features"]),
         shard=shard,
+        reuse=lambda w, input: own_images.reuse(w.dataset, input.code),
         precision=config["precision"],
     shell:
         with_precision(
             'python "$BBR_STAGES/extract_features.py" --index {input.index} {params.files}'
             " {params.backbone} {params.seed} {params.options} --shard {params.shard}"
-            " --output {output.features}"
+            " {params.reuse} --output {output.features}"
         )
+
+
+use rule extract_features as extract_own_features with:
+    # Photographs that have not changed are taken from the file as it was.
+    output:
+        features=update("results/{dataset}/{backbone}/features/{shard}.h5"),
+    wildcard_constraints:
+        dataset=configuration.MINE,
+
+
+ruleorder: extract_own_features > extract_features
 
 
 rule cache_states:

@@ -22,11 +22,8 @@ _LOOKED_AT = 200  # photographs whose headers are read, at most
 
 def will_extract(jobs: Iterable[Any], backbone: str) -> bool:
     """Whether features of the user's own photographs are among the jobs that are to run."""
-    return any(
-        job.rule.name == "extract_features"
-        and (job.wildcards.dataset, job.wildcards.backbone) == (MINE, backbone)
-        for job in jobs
-    )
+    own = (job for job in jobs if job.rule.name == "extract_own_features")
+    return any(job.wildcards.backbone == backbone for job in own)
 
 
 def line(config: Config, names: Sequence[str], cores: int | None) -> str:

@@ -2,10 +2,11 @@
 
     attributes      schema "bbr-features/1", backbone, patch_size (pixels), provenance (JSON),
                     facet and block (what /key is, `BackboneSpec`; key and -1 where they are not),
-                    complete (true, written last)
+                    recipe (see `known_features`, or empty), complete (true, written last)
     /image_id       (n,)       int64
     /image_size     (n, 2)     int32    height, width in pixels, unpadded, as the network saw it
     /full_size      (n, 2)     int32    likewise of the file, where larger images are shrunk
+    /content        (n,)       S64      what tells an image from others, where there is a recipe
     /grid           (n, 2)     int32    patch rows, columns
     /offset         (n+1,)     int64    rows of image i are offset[i]:offset[i+1]
     /key            (T, d)     float16 or float32, row-major over each grid
@@ -55,8 +56,11 @@ class FeatureWriter(GrowingFile):
         dtype: str,
         masks: bool = False,
         full_sizes: bool = False,
+        contents: bool = False,
     ) -> None:
         super().__init__(file)
+        if contents:
+            self.create("content", "S64", (), rows=1024)
         if full_sizes:
             self.create("full_size", np.int32, (2,), rows=1024)
         for name, (kind, shape) in _PER_IMAGE.items():
@@ -81,10 +85,11 @@ class FeatureWriter(GrowingFile):
         cls_attention: Tensor | None,
         mask: Tensor | None = None,
         full_size: tuple[int, int] | None = None,
+        content: str = "",
     ) -> None:
         """Add one image: size in pixels (height, width), grid (h, w), key (h·w, d),
-        cls_attention (heads, h·w) or None, mask (height, width) in [0, 1] or None; and the size of
-        its file, where that is stored: if None the same.
+        cls_attention (heads, h·w) or None, mask (height, width) in [0, 1] or None; and, where they
+        are stored, the size of its file, if None the same, and its content.
 
         Raises:
             InputError: a value is not finite, or too large for the file's type.
@@ -95,6 +100,8 @@ class FeatureWriter(GrowingFile):
         self.append_rows("grid", np.array([grid]))
         if "full_size" in self.datasets:
             self.append_rows("full_size", np.array([full_size or image_size]))
+        if "content" in self.datasets:
+            self.append_rows("content", np.array([content], "S64"))
         dtype = self.datasets["key"].dtype
         self.append_rows("key", to_stored(key, dtype, f"key of image {image_id}"))
         if cls_attention is not None:
@@ -127,6 +134,7 @@ def create_features(
     full_sizes: bool = False,
     facet: str = "key",
     block: int = -1,
+    recipe: str = "",
 ) -> Iterator[FeatureWriter]:
     """Write a features file; it appears, complete, when the block ends without an exception.
 
@@ -139,10 +147,13 @@ def create_features(
         masks: whether each image comes with a segmenter's mask.
         full_sizes: whether images may be larger than the network saw them.
         facet, block: what of the backbone the key is, see `BackboneSpec`.
+        recipe: see `known_features`; without, nothing is said of what the images hold.
     """
     about = {"backbone": backbone, "patch_size": patch_size, "facet": facet, "block": block}
+    if recipe:
+        about["recipe"] = recipe
     with create_complete(path, SCHEMA, provenance, **about) as file:
-        yield FeatureWriter(file, dim, heads, dtype, masks, full_sizes)
+        yield FeatureWriter(file, dim, heads, dtype, masks, full_sizes, bool(recipe))
 
 
 class FeatureFile(CheckedFile):
@@ -166,6 +177,8 @@ class FeatureFile(CheckedFile):
         self.patch_size = float(attributes["patch_size"])
         self.facet = str(attributes.get("facet", "key"))
         self.block = int(attributes.get("block", -1))
+        self.recipe = str(attributes.get("recipe", ""))
+        self.content: list[str] = self._read("content").astype(str).tolist() if self.recipe else []
         self.skipped: list[dict[str, Any]] = json.loads(attributes.get("skipped", "[]"))
         self.image_id, self.image_size, self.grid, self.offset = (
             self._read(name) for name in ("image_id", "image_size", "grid", "offset")
@@ -181,6 +194,7 @@ class FeatureFile(CheckedFile):
             self.image_id.shape == (count,)
             and self.image_size.shape == self.full_size.shape == self.grid.shape == (count, 2)
             and self.patch_size > 0
+            and len(self.content) == (count if self.recipe else 0)
             and self.offset.shape == (count + 1,)
             and self.offset[0] == 0
             and (np.diff(self.offset) == rows).all()

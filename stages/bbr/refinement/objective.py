@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 TARGETS = ("f", "current", "h")
 STATISTICS = ("running", "batch")
-REGULARIZERS = ("cls", "tokens", "keys", "mask", "none")
+REGULARIZERS = ("cls", "tokens", "keys", "mean_key", "mask", "none")
 
 
 @dataclass(frozen=True)
@@ -279,8 +279,8 @@ def _keep_statistics(network: nn.Module) -> None:
 
 
 def regularized(maps: FeatureMaps, on: str) -> Tensor:
-    """The output that L_f compares: [CLS], all tokens, the keys or the mask, float32; empty for
-    `none`.
+    """The output that L_f compares: [CLS], all tokens, the keys, their mean over an image's patches
+    or the mask, float32; empty for `none`.
 
     Raises:
         InputError: a mask is wanted of a backbone that has none.
@@ -293,5 +293,7 @@ def regularized(maps: FeatureMaps, on: str) -> Tensor:
         return maps.key.new_zeros(len(maps.key), 0, dtype=torch.float32)
     if on == "keys":
         return maps.key.float()
+    if on == "mean_key":
+        return maps.key.float().mean(dim=1, keepdim=True)
     assert maps.tokens is not None, "a network gives tokens"
     return (maps.tokens if on == "tokens" else maps.tokens[:, :1]).float()

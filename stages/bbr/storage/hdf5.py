@@ -20,6 +20,8 @@ from .atomic import PatientFile, atomic_path
 _LAYOUT_VERSION = "v110"
 # Holds the last, half-filled chunk of each dataset, which else is written anew for every image.
 _CHUNK_CACHE_BYTES = 2**26
+# One image after the other reads a chunk once: those of features have 3 MB.
+_READ_CACHE_BYTES = 2**23
 
 # What h5py raises on a damaged file, depending on the place of the damage.
 DAMAGE = (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError)
@@ -136,7 +138,7 @@ def open_unlocked(path: Path | str) -> h5py.File:
 
     None is needed: a file of ours is complete once it has its name.
     """
-    return h5py.File(path, "r", locking=False)
+    return h5py.File(path, "r", locking=False, rdcc_nbytes=_READ_CACHE_BYTES)
 
 
 def why_unreadable(error: BaseException) -> str:

@@ -72,8 +72,8 @@ def test_photographs_of_a_record() -> None:
 @pytest.mark.parametrize(
     ("rule", "dataset", "backbone", "expected"),
     [
-        ("extract_features", "mine", "f", True),
-        ("extract_features", "mine", "f+mine", False),
+        ("extract_own_features", "mine", "f", True),
+        ("extract_own_features", "mine", "f+mine", False),
         ("extract_features", "a", "f", False),
         ("pseudo_boxes", "mine", "f", False),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,17 @@ def fewest_images(config: Config, dataset: str) -> str:
     It stands before the configured options, of which `min_images` then has the last word.
     """
     return options({"min_images": _MIN_IMAGES}) if dataset == MINE else ""
+
+
+def reuse(dataset: str, code: Sequence[str]) -> str:
+    """The option by which photographs that are as they were are not seen again.
+
+    Not of any other dataset: tables are to have the same bytes whatever was computed before.
+
+    Args:
+        code: the record of the stage's code; empty where code is not tracked.
+    """
+    return options({"reuse": code}) if dataset == MINE and code else ""
 
 
 def exported(config: Config, layout: str) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def test_how_long_it_will_take_is_said_where_features_are_to_be_made(
     config = small_configuration() | {"images": "photos", "threads": 1}
     config["datasets"]["mine"] = {"format": "folder", "source": "photos", "shards": 1}
     wildcards = SimpleNamespace(dataset="mine", backbone="vit")
-    job = SimpleNamespace(rule=SimpleNamespace(name="extract_features"), wildcards=wildcards)
+    job = SimpleNamespace(rule=SimpleNamespace(name="extract_own_features"), wildcards=wildcards)
     own_images.announce(config, [job], 2)  # nothing is known of the folder
     (tmp_path / "results/sources").mkdir(parents=True)
     (tmp_path / "results/sources/mine.json").write_text('{"files": {"image/a.jpg": ""}}')
