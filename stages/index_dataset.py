@@ -92,6 +92,7 @@ def run(*, files: Files, reading: Reading) -> Index:
         image_list=files.image_list,
         round_boxes=reading.round_boxes,
         inclusive_boxes=reading.inclusive_boxes,
+        masks=reading.masks,
     )
     listing = with_files_found(listing.only(listing.images[: reading.limit]))
     if reading.texts_per_image is not None:

@@ -6,10 +6,11 @@ Reads any features.h5 of the documented layout, wherever it was made.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import bbr.command_line.fast_import
 
@@ -21,6 +22,8 @@ from bbr.command_line import cli
 from bbr.command_line.devices import choose_device, device_name
 from bbr.command_line.memory import naming
 from bbr.command_line.run_options import DeviceOptions
+from bbr.data.images import read_indexed
+from bbr.data.index import load_index
 from bbr.errors import InputError
 from bbr.heuristics.multi_box import SEVERAL, WITH_MASKS, Proposal, propose_scored
 from bbr.heuristics.registry import Heuristic
@@ -36,6 +39,7 @@ class Files:
 
     features: Path = option(help="features.h5")
     output: Path = option(help="boxes.json")
+    index: Path | None = option(None, "index.json of the images, for --sharpen")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,9 @@ class Amounts:
     batch_size: int = option(32, "read at once", unit="images", min=1)
     masks: bool = option(
         False, "with each box the mask that it was drawn around, as COCO's run lengths", later=True
+    )
+    sharpen: bool = option(
+        False, "edges of masks follow those of the image, by a guided filter", later=True
     )
 
 
@@ -59,9 +66,10 @@ def run(*, heuristic: Heuristic, files: Files, amounts: Amounts, device: DeviceO
     """
     if amounts.masks and heuristic.method not in WITH_MASKS:
         raise InputError(f"--masks: {heuristic.method} has none; {', '.join(WITH_MASKS)} have")
+    photographs = _photographs(files, amounts)
     place = choose_device(device.device)
     method, options = heuristic.method, heuristic.options
-    found: dict[int, list[Found]] = {}
+    found: dict[int, list[tuple[list[float], dict[str, Any]]]] = {}
     with FeatureFile(files.features) as file:
         order, skipped = file.image_id.tolist(), file.skipped
         sizes = dict(zip(order, file.full_size.tolist(), strict=True))
@@ -71,16 +79,20 @@ def run(*, heuristic: Heuristic, files: Files, amounts: Amounts, device: DeviceO
                 proposed = propose_scored(batch, method, options, amounts.max_boxes)
             # As run lengths: masks of cells, of all images, would take gigabytes.
             for i, seen, several in zip(batch.image_ids, batch.sizes, proposed, strict=True):
-                found[i] = [_found(each, seen, sizes[i], amounts.masks) for each in several]
-        boxes = file.enlarge({i: [each.box for each in found[i]] for i in order})
+                masks = _masks(several, seen, sizes[i], photographs(i)) if amounts.masks else {}
+                found[i] = [
+                    (each.box, {"score": each.score} | masks.get(place, {}))
+                    for place, each in enumerate(several)
+                ]
+        boxes = file.enlarge({i: [box for box, _ in found[i]] for i in order})
         records = [
-            {"image_id": i, "category_id": 1, "bbox": _xywh(box), "score": each.score} | each.mask
+            {"image_id": i, "category_id": 1, "bbox": _xywh(box)} | more
             for i in order
-            for box, each in zip(boxes[i].tolist(), found[i], strict=True)
+            for box, (_, more) in zip(boxes[i].tolist(), found[i], strict=True)
         ]
     parameters = {"method": method, **recorded(options), "max_boxes": amounts.max_boxes}
-    parameters |= {"masks": True} if amounts.masks else {}
-    inputs = {"features": files.features}
+    parameters |= {name: True for name in ("masks", "sharpen") if getattr(amounts, name)}
+    inputs = {"features": files.features, "index": files.index}
     record = provenance("pseudo_boxes", parameters, inputs, device_name(place))
     write_boxes(files.output, records, record, skipped)
 
@@ -92,20 +104,36 @@ def _described(batch: FeatureMaps) -> str:
     return f"image {batch.image_ids[0]} ({width}×{height} pixels, {patches} patches){others}"
 
 
-class Found(NamedTuple):
-    """What is kept of a proposal; `mask` is what it adds to a record, perhaps nothing."""
+def _photographs(files: Files, amounts: Amounts) -> Callable[[int], np.ndarray | None]:
+    """The pixels (H, W, 3) uint8 of an image by its id; None where masks are not to follow them.
 
-    box: list[float]
-    score: float
-    mask: dict[str, Rle]
+    Raises:
+        InputError: they are, but there are no masks, or it is not said where the images are.
+    """
+    if not amounts.sharpen:
+        return lambda image_id: None
+    if not amounts.masks or files.index is None:
+        raise InputError("--sharpen: needs --masks, and the images: add --index index.json")
+    index = load_index(files.index)
+    images = {image["id"]: image for image in index.images}
+    return lambda image_id: read_indexed(index.image_path(images[image_id]), images[image_id])
 
 
-def _found(proposal: Proposal, seen: np.ndarray, size: list[int], masks: bool) -> Found:
-    """What is kept of it; its mask at the size of its image."""
-    box, score, mask = proposal
-    if mask is None or not masks:
-        return Found(box, score, {})
-    return Found(box, score, {"segmentation": encode_mask(mask.in_image(seen, (size[0], size[1])))})
+def _masks(
+    proposals: list[Proposal], seen: np.ndarray, size: list[int], pixels: np.ndarray | None
+) -> dict[int, dict[str, Rle]]:
+    """What masks add to the records of an image's boxes, by their place; at the image's size."""
+    found = {}
+    for place, proposal in enumerate(proposals):
+        if proposal.mask is not None:
+            mask = proposal.mask.in_image(seen, (size[0], size[1]))
+            if pixels is not None:
+                # OpenCV takes a tenth of a second to import.
+                from bbr.heuristics.mask_edges import follow_edges
+
+                mask = follow_edges(mask, pixels, proposal.mask.cell.mean() * size[0] / seen[0])
+            found[place] = {"segmentation": encode_mask(mask)}
+    return found
 
 
 def _xywh(box: list[float]) -> list[float]:

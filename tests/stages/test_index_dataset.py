@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import index_dataset
+import numpy as np
 import pytest
 from PIL import Image
 
 from bbr.data.index import load_index
+from bbr.storage.rle import decode_mask
 
 STAGE = Path(index_dataset.__file__)
 
@@ -99,6 +101,44 @@ def test_voc(tmp_path):
     assert got.info["image_root"] == "VOC2007/JPEGImages"
     assert got.info["provenance"]["parameters"]["image_set"] == "trainval"
     assert set(got.info["provenance"]["inputs"]) == {"image_set"}
+
+
+def test_masks_of_coco_lie_in_the_upright_image(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned clockwise by a quarter
+    for name, more in (("a.jpg", {}), ("b.jpg", {"exif": exif})):
+        Image.new("RGB", (30, 20)).save(tmp_path / name, **more)
+    images = [
+        {"id": number, "file_name": name, "width": 30, "height": 20}
+        for number, name in enumerate(("a.jpg", "b.jpg"), 1)
+    ]
+    corner = [[0, 0, 10, 0, 10, 5, 0, 5]]
+    objects = [
+        {"id": i, "image_id": image_id, "category_id": 1, "bbox": [0, 0, 10, 5], **mask}
+        for i, (image_id, mask) in enumerate(
+            [(1, {"segmentation": corner}), (2, {"segmentation": corner}), (1, {})], 1
+        )
+    ]
+    objects[2]["segmentation"] = {"size": [2, 2], "counts": [4]}
+    annotations = tmp_path / "instances.json"
+    annotations.write_text(
+        json.dumps({"images": images, "annotations": objects, "categories": [{"id": 1}]})
+    )
+    arguments = ["--format", "coco", "--source", tmp_path, "--annotations", annotations]
+    assert index(*arguments, "--masks", "--output", tmp_path / "masks.json") == 0
+    got = load_index(tmp_path / "masks.json")
+    first, second, third = got.annotations
+    for annotation, size in ((first, (20, 30)), (second, (30, 20))):
+        left, top, width, height = map(int, annotation["bbox"])
+        expected = np.zeros(size, bool)
+        expected[top : top + height, left : left + width] = True
+        assert (decode_mask(annotation["segmentation"]) == expected).all()
+    assert second["bbox"] == [15, 0, 5, 10]
+    assert "segmentation" not in third
+    assert got.info["notes"]["object whose mask is not of its image, or empty"] == 1
+    assert index(*arguments, "--output", tmp_path / "plain.json") == 0
+    plain = load_index(tmp_path / "plain.json").annotations
+    assert not any("segmentation" in annotation for annotation in plain)
 
 
 def test_coco_with_every_option(photos, tmp_path):

@@ -143,6 +143,28 @@ class TestBoxes:
         assert read_meta(tmp_path / "b.json")["provenance"]["parameters"]["masks"] is True
         assert "masks" not in read_meta(tmp_path / "a.json")["provenance"]["parameters"]
 
+    def test_masks_that_follow_edges_are_of_the_same_boxes(self, scenes, features, tmp_path):
+        plain = propose(features, tmp_path / "a.json", "--masks")
+        more = ("--masks", "--sharpen", "--index", scenes)
+        sharp = propose(features, tmp_path / "b.json", *more)
+        changed = 0
+        for one, other in zip(plain, sharp, strict=True):
+            before, after = (decode_mask(each.pop("segmentation")) for each in (one, other))
+            assert before.shape == after.shape
+            assert after.any()
+            changed += (before != after).any()
+        assert changed > len(plain) / 2
+        assert plain == sharp
+        made = read_meta(tmp_path / "b.json")["provenance"]
+        assert made["parameters"]["sharpen"] is True
+        assert made["inputs"]["index"] == sha256(scenes)
+
+    @pytest.mark.parametrize("more", [("--masks",), ("--index", "i.json")])
+    def test_edges_need_masks_and_images(self, features, tmp_path, capsys, more):
+        options = ["--method", "lost", "--features", str(features), "--sharpen", *more]
+        assert pseudo_boxes.main([*options, "--output", str(tmp_path / "b.json")]) == 1
+        assert "--sharpen: needs --masks, and the images" in capsys.readouterr().err
+
     def test_a_method_without_masks_is_refused(self, features, tmp_path, capsys):
         options = ["--method", "center", "--features", str(features), "--masks"]
         assert pseudo_boxes.main([*options, "--output", str(tmp_path / "b.json")]) == 1

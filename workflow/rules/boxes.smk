@@ -1,6 +1,7 @@
 rule pseudo_boxes:
     """Boxes that a heuristic proposes, for one shard of a dataset."""
     input:
+        unpack(lambda w: proposals.images_of_masks(config, w.dataset, w.method)),
         features="results/{dataset}/{backbone}/features/{shard}.h5",
         code=code("pseudo_boxes"),
     output:
@@ -20,10 +21,11 @@ rule pseudo_boxes:
     params:
         options=lambda w: sections.heuristic_options(config, w.backbone, w.method),
         amounts=lambda w: proposals.amounts(config, w.dataset, w.method),
+        files=file_options("index"),
     shell:
         with_device(
             'python "$BBR_STAGES/pseudo_boxes.py" --method {wildcards.method} {params.options}'
-            " {params.amounts} --features {input.features} --output {output.boxes}"
+            " {params.amounts} {params.files} --features {input.features} --output {output.boxes}"
         )
 
 

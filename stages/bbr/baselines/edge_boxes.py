@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from ..command_line.cli import existing_file
+from ..data.opencv import ximgproc
 from ..errors import InputError
-from .opencv import ximgproc
 
 # (H, W, 3) uint8 RGB to strength and orientation, both (H, W) float32.
 EdgeDetector = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]

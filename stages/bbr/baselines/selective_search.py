@@ -11,7 +11,7 @@ import ctypes
 import cv2
 import numpy as np
 
-from .opencv import ximgproc
+from ..data.opencv import ximgproc
 
 
 def selective_search(image: np.ndarray, seed: int = 0, pixels: str = "bytes") -> np.ndarray:

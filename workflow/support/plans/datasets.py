@@ -98,14 +98,19 @@ def index_options(config: Config, dataset: str) -> str:
     """The options by which the index is made, but for its files among the inputs."""
     section = {**config["datasets"][dataset], **source_paths(config, dataset)}
     named = () if receipts(config, dataset) else SOURCE_KINDS
-    return options(without(section, *_NOT_OPTIONS, *named))
+    masks = _masks(config, dataset) if section["format"] == "coco" else {}
+    return options(without(section, *_NOT_OPTIONS, *named), masks)
+
+
+def _masks(config: Config, dataset: str) -> dict[str, bool]:
+    """Whether objects have masks; a dataset may have some that are asked for nowhere else."""
+    return {"masks": config["masks"] or config["datasets"][dataset].get("masks", False)}
 
 
 def scene_options(config: Config, dataset: str) -> str:
     """The options by which scenes are rendered."""
     section = without(config["datasets"][dataset], *_NOT_OPTIONS, "format")
-    # A dataset may have masks that are asked for nowhere else.
-    return options(section, {"masks": config["masks"] or section.get("masks", False)})
+    return options(section, _masks(config, dataset))
 
 
 def indexes_of_pool(config: Config, dataset: str) -> list[str]:

@@ -12,7 +12,7 @@ from ..variants import WHOLE_TRAINING, shared_variant, trainings
 from .proposals import WITH_MASKS
 
 MASK_TASKS = ("mask_iou", "mask_ap")
-_LAYOUTS_WITH_MASKS = ("scenes", "pool")  # a pool may be of scenes; indexing keeps boxes alone
+_LAYOUTS_WITH_MASKS = ("scenes", "coco", "pool")  # a pool may be of these
 
 
 def table4(config: Config) -> list[str]:
@@ -38,8 +38,8 @@ def masks(config: Config) -> list[str]:
         layout = config["datasets"][name]["format"]
         if layout not in _LAYOUTS_WITH_MASKS:
             sys.exit(
-                f"results/masks.csv: {name} ({layout}) has no masks of its objects, as scenes have;"
-                " name other datasets in tables.table4.datasets"
+                f"results/masks.csv: {name} ({layout}) has no masks of its objects, as scenes and"
+                " COCO have; name other datasets in tables.table4.datasets"
             )
     methods = [method for method in table["methods"] if method in WITH_MASKS]
     places = [

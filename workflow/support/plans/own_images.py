@@ -77,6 +77,8 @@ def announce(config: Config, jobs: Iterable[Any], cores: int | None) -> None:
         print(estimate.line(config, names, cores), file=sys.stderr, flush=True)
     if config["refine_cad"] and config["cad"]["training"]["network"] == _SMALL_CAD:
         print(_CAD_WARNING, file=sys.stderr, flush=True)
+    if config["refine_cad"] and config["masks"]:
+        print("masks=true: boxes of CAD have none", file=sys.stderr, flush=True)
 
 
 def conclude(jobs: Iterable[Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ..artifacts import PIXELS
 from ..command_line import options
@@ -11,6 +12,7 @@ from ..configuration import MINE
 from ..given_files import optional_file, without
 from ..references import LAYER
 from ..sections import Config, heuristic
+from . import datasets
 from .datasets import of_shards
 
 WITH_MASKS = ("lost", "tokencut", "found", "move")  # of the heuristics
@@ -54,4 +56,13 @@ def region_options(config: Config, method: str) -> str:
 def amounts(config: Config, dataset: str, method: str) -> str:
     """How many boxes of an image, several of the user's own photographs alone, and their masks."""
     several = config["max_boxes"] if dataset == MINE else 1
-    return options({"max_boxes": several, "masks": config["masks"] and method in WITH_MASKS})
+    masks = config["masks"] and method in WITH_MASKS
+    sharpen = masks and config["sharpen_masks"]
+    return options({"max_boxes": several, "masks": masks, "sharpen": sharpen})
+
+
+def images_of_masks(config: Config, dataset: str, method: str) -> dict[str, Any]:
+    """The index and the images whose edges masks are to follow, or nothing."""
+    if not (config["masks"] and config["sharpen_masks"] and method in WITH_MASKS):
+        return {}
+    return datasets.files(config, dataset)

@@ -21,6 +21,7 @@ def read_coco(
     round_boxes: bool = False,
     image_list: Path | str | None = None,
     captions: Path | str | None = None,
+    masks: bool = False,
 ) -> Listing:
     """A dataset in COCO's instances format; ids are its own, crowds are kept as such.
 
@@ -34,6 +35,7 @@ def read_coco(
         image_list: a text file of file names, one a line (folders before a name are ignored);
             only these images are taken, in the order of `annotations`.
         captions: `captions_*.json` of the same images, which then carry `captions`.
+        masks: keep each object's "segmentation", as it stands there.
 
     Raises:
         InputError: a file is missing or malformed, or the list names unknown images.
@@ -45,7 +47,7 @@ def read_coco(
     listing = Listing(
         root,
         [_pick(image, "id", "file_name", "width", "height") for image in index.images],
-        [_coco_annotation(annotation, round_boxes) for annotation in index.annotations],
+        [_coco_annotation(each, round_boxes, masks) for each in index.annotations],
         [_pick(category, "id", "name", "supercategory") for category in index.categories],
         {"annotations": path},
         notes=notes,
@@ -63,8 +65,9 @@ def _pick(item: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: item[key] for key in keys if key in item}
 
 
-def _coco_annotation(annotation: dict[str, Any], round_boxes: bool) -> dict[str, Any]:
-    kept = _pick(annotation, "id", "image_id", "category_id", "bbox", "area")
+def _coco_annotation(annotation: dict[str, Any], round_boxes: bool, masks: bool) -> dict[str, Any]:
+    keys = ("id", "image_id", "category_id", "bbox", "area")
+    kept = _pick(annotation, *keys, *(("segmentation",) if masks else ()))
     kept["iscrowd"] = int(bool(annotation.get("iscrowd")))
     x, y, width, height = kept["bbox"]
     kept.setdefault("area", width * height)

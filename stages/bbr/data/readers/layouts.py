@@ -34,6 +34,7 @@ def read_layout(
     image_list: Path | None = None,
     round_boxes: bool = False,
     inclusive_boxes: bool = False,
+    masks: bool = False,
 ) -> Listing:
     """What a dataset says of itself; each layout passes over options that it does not have.
 
@@ -53,4 +54,4 @@ def read_layout(
         return read_visual_genome(annotations, source, image_data, image_list)
     if layout == "referit":
         return read_referit(annotations, source, image_list)
-    return read_coco(annotations, source, round_boxes, image_list, captions)
+    return read_coco(annotations, source, round_boxes, image_list, captions, masks)

@@ -13,6 +13,7 @@ from ...errors import InputError
 from ..images import Look, UnreadableImage, checksum, look_at
 from .frames import fits, is_doubtful, is_turned, turn_box
 from .listing import Listing, encode_name
+from .masks import read_mask
 
 _BATCH = 1024
 
@@ -82,10 +83,26 @@ def _upright(
         if look.bits not in (None, 16)
     ]
     annotations = [
-        {**a, "bbox": turn_box(a["bbox"], looks[a["image_id"]])} if a["image_id"] in turned else a
-        for a in kept.annotations
+        _in_upright(a, looks[a["image_id"]], a["image_id"] in turned) for a in kept.annotations
     ]
+    for annotation in annotations:
+        if annotation.get("segmentation", ...) is None:
+            del annotation["segmentation"]
+            what = "object whose mask is not of its image, or empty"
+            notes.append({"image_id": annotation["image_id"], "what": what})
     return replace(kept, annotations=annotations, notes=kept.notes + notes)
+
+
+def _in_upright(annotation: dict[str, Any], look: Look, turned: bool) -> dict[str, Any]:
+    """The annotation with box and mask, if it has one, as they lie in the upright image."""
+    placed = dict(annotation)
+    if turned:
+        placed["bbox"] = turn_box(annotation["bbox"], look)
+    if "segmentation" in annotation:
+        size = look.stored_size if turned else (look.height, look.width)
+        orientation = look.orientation if turned else 1
+        placed["segmentation"] = read_mask(annotation["segmentation"], size, orientation)
+    return placed
 
 
 def _look_at_all(listing: Listing, threads: int) -> Iterator[tuple[Look, int] | UnreadableImage]:

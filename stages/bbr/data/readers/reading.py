@@ -25,6 +25,7 @@ class Reading:
         only=("voc", "flickr30k"),
     )
     round_boxes: bool = option(False, "round box corners to integers", only=("coco",))
+    masks: bool = option(False, "keep masks of objects, as run lengths", only=("coco",), later=True)
     inclusive_boxes: bool = option(
         False,
         "boxes end at their last pixels, as WWbL's code has them, not one beyond",

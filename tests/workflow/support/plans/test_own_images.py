@@ -116,6 +116,8 @@ def test_how_long_it_will_take_is_said_where_features_are_to_be_made(
     config["cad"]["training"]["network"] = "tf_efficientnet_lite0"
     own_images.announce(config | {"refine_cad": True}, [job], 2)
     assert "worse by this small CAD" in capsys.readouterr().err
+    own_images.announce(config | {"refine_cad": True, "masks": True}, [job], 2)
+    assert capsys.readouterr().err.endswith("\nmasks=true: boxes of CAD have none\n")
     config["cad"]["training"]["network"] = "resnet50"
     own_images.announce(config | {"refine_cad": True}, [job], 2)
     assert capsys.readouterr().err == "1 photograph\n"

@@ -10,7 +10,7 @@ from ..errors import InputError
 
 
 def ximgproc() -> ModuleType:
-    """The module with selective search and EdgeBoxes.
+    """The module with selective search, EdgeBoxes and the guided filter.
 
     Raises:
         InputError: the OpenCV that is installed has none.
