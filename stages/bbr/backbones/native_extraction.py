@@ -194,7 +194,7 @@ def while_writing(
     """Write what `compute` makes of each window, in order, in a thread beside the next window.
 
     Args:
-        windows: of `images` images in all, `WINDOW` in each; their progress is logged.
+        windows: of `images` images in all; their progress is logged.
     """
 
     def write_all(results: list[R]) -> None:
@@ -203,7 +203,7 @@ def while_writing(
 
     with ThreadPoolExecutor(max_workers=1) as thread:
         writing = thread.submit(write_all, [])
-        for window in progress(windows, -(-images // WINDOW), f"windows of {WINDOW} images"):
+        for window in progress(windows, images, "images", len):
             results = compute(window)
             writing.result()
             writing = thread.submit(write_all, results)

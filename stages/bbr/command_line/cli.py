@@ -140,22 +140,32 @@ def limit_threads(threads: int | None) -> threadpool_limits:
     return threadpool_limits(threads)
 
 
-def progress(items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
+def progress(
+    items: Iterable[T], total: int | None, what: str, size: Callable[[T], int] = lambda item: 1
+) -> Iterator[T]:
     """Iterate with a bar on a terminal, and with a plain line each tenth of the way in a log.
 
     With an unknown total the log gets a line at 1, 2, 4, 8, ... items.
+
+    Args:
+        size: how many of what is counted an item is.
     """
     if sys.stderr.isatty():
         from tqdm import tqdm  # a third of the start of a stage that counts and prints
 
-        yield from tqdm(items, total=total, desc=what, leave=False)
+        with tqdm(total=total, desc=what, leave=False) as bar:
+            for item in items:
+                yield item
+                bar.update(size(item))
         return
-    for count, item in enumerate(items, 1):
+    count = 0
+    for item in items:
         yield item
+        before, count = count, count + size(item)
         if total is None:
-            if count & (count - 1) == 0:
+            if count.bit_length() > before.bit_length():
                 log.info("%s: %d", what, count)
-        elif 10 * count // total > 10 * (count - 1) // total:
+        elif 10 * count // total > 10 * before // total:
             log.info("%s: %d of %d", what, count, total)
 
 
