@@ -103,6 +103,12 @@ STAGES = {
         "--index {render_scenes} --boxes {merge_boxes} --thumbnails {folder}/thumbnails",
     ),
     "draw_risk_coverage": ("risk.png", "--metrics {evaluate} --boxes {merge_boxes}"),
+    "sweep_facets": (
+        "swept.h5",
+        "--index {render_scenes} --weights {f} --label dataset=d backbone=b --methods"
+        ' {{"center":{{}},"lost":{{"k_patches":[4]}}}}',
+    ),
+    "tabulate_facets": ("facets.csv", "--index {render_scenes} --boxes {sweep_facets}"),
     "draw_boxes": ("sheet.png", "--index {render_scenes} --boxes {merge_boxes} --count 6"),
     "propose_regions": ("boxes.json", "--method edge_boxes --index {render_scenes}"),
     "discover_objects": (

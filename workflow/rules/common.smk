@@ -37,6 +37,7 @@ from support.plans import (
     detectors,
     discovery_tables,
     embedded_weights,
+    facets,
     fetching,
     figures,
     grounding,

@@ -153,7 +153,8 @@ def _option_schema(each: Described, filled: bool) -> Schema:
 def _value_schema(each: Described) -> Schema:
     about = each.option
     if about.choices:
-        return {"enum": ["none" if choice is None else choice for choice in about.choices]}
+        named = {"enum": ["none" if choice is None else choice for choice in about.choices]}
+        return {"type": "array", "items": named, "minItems": 1} if each.amount else named
     kind = _TYPES.get(each.kind, "string")
     bounds = {
         "minimum": about.min,

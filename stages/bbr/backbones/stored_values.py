@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import InputError
+from .feature_maps import FeatureMaps
 
 
 def to_stored(values: Tensor, dtype: np.dtype, what: str) -> np.ndarray:
@@ -26,6 +29,13 @@ def to_stored(values: Tensor, dtype: np.dtype, what: str) -> np.ndarray:
             f"{what} is not finite as {dtype}; use --dtype float32, or check the weights"
         )
     return stored.numpy()
+
+
+def maps_as_stored(maps: FeatureMaps, dtype: str) -> FeatureMaps:
+    """The keys and [CLS] attention of maps as they would be read from a file of this type."""
+    kind = getattr(torch, dtype)
+    attention = None if maps.cls_attention is None else maps.cls_attention.to(kind).float()
+    return replace(maps, key=maps.key.to(kind).float(), cls_attention=attention)
 
 
 def stored_mask(mask: Tensor) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -30,11 +31,7 @@ class TransformerBackbone(Backbone):
         self.dim = network.embed_dim
         self.plane_channels = network.embed_dim
         self.heads = network.blocks[-1].attn.num_heads
-        if not -self.depth <= spec.block < self.depth:
-            raise InputError(
-                f"block {spec.block} does not exist: {spec.architecture} has {self.depth} blocks,"
-                " from 0 on, and -1 is the last"
-            )
+        self.in_order([spec.block])
         self._read = spec.block % self.depth
         self.reach = self.depth - self._read
 
@@ -62,33 +59,87 @@ class TransformerBackbone(Backbone):
     def trainable_forward(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
         """See `Backbone.trainable_forward`."""
         network, read = self.network, self._read
+        block, prefix = network.blocks[read], network.num_prefix_tokens
         before = self._run(network.blocks[self._first(last) : read], state, grid)
-        query, key, value = self._attention_inputs(network.blocks[read], before)
+        parts = self._attention_inputs(block, before)
+        query, _, value = (_side_by_side(part) for part in parts)
         after = self._run(network.blocks[read : read + 1], before, grid)
         tokens = network.norm(self._run(network.blocks[read + 1 :], after, grid))
-        prefix = network.num_prefix_tokens
-        placed = self._placed(key, grid)
-        attention = (query[:, :, :1] @ placed.transpose(-2, -1)) * query.shape[-1] ** -0.5
-        facets = {
-            "key": lambda: _side_by_side(key),
-            "key_without_bias": lambda: _side_by_side(
-                self._key_without_bias(network.blocks[read], before)
-            ),
-            "query": lambda: _side_by_side(query),
-            "value": lambda: _side_by_side(value),
-            "token": lambda: network.norm(after),
-        }
-        read_key = facets[self.spec.facet]()
-        parts = (_side_by_side(query), read_key, _side_by_side(value))
+        read_key = self._facet(self.spec.facet, block, before, after, parts)
         return FeatureMaps(
             key=self._normalize(read_key[:, prefix:]),
-            query=parts[0][:, prefix:],
-            value=parts[2][:, prefix:],
-            cls_parts=torch.stack([part[:, :1] for part in parts], dim=1),
-            cls_attention=attention.softmax(dim=-1)[:, :, 0, prefix:],
+            query=query[:, prefix:],
+            value=value[:, prefix:],
+            cls_parts=torch.stack([part[:, :1] for part in (query, read_key, value)], dim=1),
+            cls_attention=self._cls_attention(parts, grid),
             tokens=torch.cat((tokens[:, :1], tokens[:, prefix:]), dim=1),
             grid=grid,
         )
+
+    def in_order(self, blocks: Iterable[int]) -> list[int]:
+        """Blocks, numbered as in the specification, as an image goes through them.
+
+        Raises:
+            InputError: there is no such block.
+        """
+        absent = [block for block in blocks if not -self.depth <= block < self.depth]
+        if absent:
+            raise InputError(
+                f"block {absent[0]} does not exist: {self.spec.architecture} has {self.depth}"
+                " blocks, from 0 on, and -1 is the last"
+            )
+        return sorted(blocks, key=lambda block: block % self.depth)
+
+    def facets_of_blocks(
+        self, pixels: Tensor, blocks: Sequence[int], facets: Sequence[str]
+    ) -> Iterator[tuple[int, str, FeatureMaps]]:
+        """Every facet of every block in one pass: (block, facet, maps of key and [CLS] attention).
+
+        Args:
+            pixels: (B, 3, H', W'), prepared.
+            blocks: see `in_order`, in which they come.
+
+        Raises:
+            InputError: there is no such block.
+        """
+        waiting = self.in_order(blocks)
+        grid, prefix = self.patch_grid(pixels), self.network.num_prefix_tokens
+        before = self.frozen_forward(pixels, self.depth)
+        for number, block in enumerate(self.network.blocks):
+            after = self._run(self.network.blocks[number : number + 1], before, grid)
+            parts = self._attention_inputs(block, before)
+            while waiting and waiting[0] % self.depth == number:
+                name, attention = waiting.pop(0), self._cls_attention(parts, grid)
+                for facet in facets:
+                    read = self._facet(facet, block, before, after, parts)[:, prefix:]
+                    yield name, facet, FeatureMaps(self._normalize(read), grid, attention)
+            before = after
+
+    def _facet(
+        self,
+        facet: str,
+        block: nn.Module,
+        before: Tensor,
+        after: Tensor,
+        parts: tuple[Tensor, Tensor, Tensor],
+    ) -> Tensor:
+        """What heuristics read of a block, prefix tokens included: (B, 1 + N, d).
+
+        Args:
+            before, after: tokens that go into the block and come out of it.
+            parts: its queries, keys and values.
+        """
+        if facet == "token":
+            return self.network.norm(after)
+        if facet == "key_without_bias":
+            return _side_by_side(self._key_without_bias(block, before))
+        return _side_by_side(parts[("query", "key", "value").index(facet)])
+
+    def _cls_attention(self, parts: tuple[Tensor, Tensor, Tensor], grid: tuple[int, int]) -> Tensor:
+        """(B, heads, N) of [CLS] to the patches."""
+        query, placed = parts[0], self._placed(parts[1], grid)
+        attention = (query[:, :, :1] @ placed.transpose(-2, -1)) * query.shape[-1] ** -0.5
+        return attention.softmax(dim=-1)[:, :, 0, self.network.num_prefix_tokens :]
 
     def trainable(self, last: int) -> nn.ModuleList:
         """See `Backbone.trainable`."""

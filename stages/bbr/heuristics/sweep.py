@@ -1,0 +1,86 @@
+"""Heuristics with every choice of their options: which of them are tried, and the boxes of each."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..backbones.base import FACETS
+from ..backbones.feature_maps import FeatureMaps
+from ..errors import InputError
+from ..options import option
+from .registry import heuristic_options, propose_boxes
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A heuristic with its options, as they are given: those that are not have their defaults."""
+
+    method: str
+    given: dict[str, Any]
+
+    @property
+    def options(self) -> Any:
+        """What `propose_boxes` takes.
+
+        Raises:
+            InputError: the method is unknown, has no such option, or a value is out of range.
+        """
+        return heuristic_options(self.method, self.given)
+
+    @property
+    def name(self) -> str:
+        """The options in words, as `threshold=0.2`; "defaults" where none is given."""
+        return " ".join(f"{key}={value:g}" for key, value in self.given.items()) or "defaults"
+
+
+def parse_methods(text: str) -> dict[str, dict[str, list[Any]]]:
+    """`--methods`: a JSON object of methods, of each its options, of each a list of values.
+
+    Raises:
+        InputError: it is not one.
+    """
+    example = """such as '{"tokencut": {"threshold": [0.1, 0.2]}, "found": {}}'"""
+    try:
+        value = json.loads(text)
+        if not all(isinstance(each, list) for some in value.values() for each in some.values()):
+            raise ValueError("options without lists of values")
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"--methods: no JSON object of methods ({error}); {example}") from error
+    return value
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """What is swept."""
+
+    methods: dict[str, dict[str, list[Any]]] = option(
+        help="JSON of heuristics, their options, and the values of each", parse=parse_methods
+    )
+    facets: tuple[str, ...] = option(FACETS, "of a block", choices=FACETS)
+    blocks: tuple[int, ...] = option((-1,), "-1 is the last, 0 the first")
+
+    def settings(self) -> list[Setting]:
+        """Each heuristic with each choice of its options.
+
+        Raises:
+            InputError: one is unknown, or a value is out of range.
+        """
+        found = [
+            Setting(method, dict(zip(options, values, strict=True)))
+            for method, options in self.methods.items()
+            for values in itertools.product(*options.values())
+        ]
+        for setting in found:
+            _ = setting.options
+        return found
+
+
+def boxes_of_settings(batch: FeatureMaps, settings: list[Setting]) -> np.ndarray:
+    """The box of each image by each setting: (B, settings, 4) float64 xyxy in image pixels."""
+    boxes = [propose_boxes(batch, each.method, each.options) for each in settings]
+    return np.stack(boxes, axis=1)
