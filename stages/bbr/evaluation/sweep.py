@@ -56,12 +56,13 @@ def swept_corloc(index: Index, swept: SweptBoxes, path: Path) -> list[Swept]:
     absent = [label for label in ("dataset", "backbone") if label not in swept.labels]
     if absent:
         raise InputError(f"{path}: has no label {absent[0]}; sweep with --label {absent[0]}=...")
-    place = {name: str(swept.labels[name]) for name in ("dataset", "backbone")}
+    dataset, backbone = (str(swept.labels[name]) for name in ("dataset", "backbone"))
     found = []
     for setting, boxes in zip(swept.settings, swept.boxes.transpose(1, 0, 2), strict=True):
         correct = best_ious(dict(zip(ids, boxes, strict=True)), truth) >= IOU_THRESHOLD
         low, high = bootstrap_interval(correct)
-        interval = (100 * low, 100 * high)
-        score = 100 * float(np.mean(correct))
-        found.append(Swept(**place, **setting, images=len(truth), score=score, interval=interval))
+        score, interval = 100 * float(np.mean(correct)), (100 * low, 100 * high)
+        found.append(
+            Swept(dataset, backbone, **setting, images=len(truth), score=score, interval=interval)
+        )
     return found
