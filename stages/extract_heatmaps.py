@@ -1,4 +1,5 @@
-"""Heatmaps of an index's phrases: those of g or g^h, or CLIP's relevancy (row GAE of the tables).
+"""Heatmaps of an index's phrases: of g or g^h, or of CLIP alone: its relevancy (row GAE of the
+tables), or how like the text its patches are (MaskCLIP, GEM).
 
 A phrase id's sentences are averaged into one map. With --texts training the maps are of what g is
 trained on: captions where an image has any, else its phrases.
@@ -15,6 +16,7 @@ import bbr.command_line.fast_import
 
 import torch
 
+from bbr.clip.dense import METHODS
 from bbr.clip.network import ClipOptions, to_unit
 from bbr.command_line import cli
 from bbr.command_line.devices import autocast, choose_device, device_name
@@ -34,7 +36,7 @@ from bbr.grounding.texts import TEXTS, WORDS, by_image, entries, kept_words
 from bbr.options import all_recorded, option, recorded
 from bbr.storage.provenance import provenance
 
-SOURCES = ("g", "relevancy")
+SOURCES = ("g", "relevancy", *METHODS)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def run(
         InputError: the index has no phrases, an image cannot be read, or weights do not fit.
     """
     if (maps.source == "g") != (files.weights is not None):
-        raise InputError("--source g needs --weights FILE, and --source relevancy takes none")
+        raise InputError("--source g needs --weights FILE, and any other source takes none")
     place = choose_device(compute.device)
     network = clip.load().to(place)
     grounder = load_grounder(files.weights).to(place) if files.weights is not None else None
@@ -102,7 +104,7 @@ def run(
         for batch in cli.progress(batches, len(batches), "batches of images"):
             pixels = images.batch([group[0].position for group in batch]).to(place)
             with autocast(place, compute.precision):
-                draw = choose_mapper(grounder, network, to_unit(pixels), (side, side))
+                draw = choose_mapper(grounder, network, to_unit(pixels), (side, side), maps.source)
                 drawn = draw_entries(batch, network, draw, maps.batch_size, maps.bare)
             for entry, heatmap in zip((e for g in batch for e in g), drawn, strict=True):
                 peak = find_peak(heatmap, dataset.image_size(dataset.images[entry.position]))

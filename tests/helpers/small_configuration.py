@@ -111,7 +111,13 @@ def small_configuration() -> dict[str, Any]:
             "undescribed": "miss",
         },
         "tables": {
-            "table1": {"train": ["a"], "test": ["b"], "variant": "default", "published": "p1.csv"},
+            "table1": {
+                "train": ["a"],
+                "test": ["b"],
+                "untrained": ["gae", "gem"],
+                "variant": "default",
+                "published": "p1.csv",
+            },
             "table2": {"train": ["a"], "test": ["b"], "variant": "default", "published": None},
             "table3": {"train": ["a"], "test": ["b"], "variant": "default"},
             "table4": {

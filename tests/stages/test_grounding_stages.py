@@ -189,8 +189,9 @@ def test_a_map_is_the_mean_over_the_sentences(files):
     np.testing.assert_allclose(stored, torch.stack(maps).mean(dim=0).numpy(), atol=1e-3)
 
 
-def test_relevancy_spans_its_range(files, tmp_path):
-    assert files.extract(tmp_path / "maps.h5", "--source", "relevancy") == 0
+@pytest.mark.parametrize("source", ["relevancy", "maskclip", "gem"])
+def test_maps_of_clip_alone_span_their_range(files, tmp_path, source):
+    assert files.extract(tmp_path / "maps.h5", "--source", source) == 0
     with HeatmapFile(tmp_path / "maps.h5") as file:
         maps = file.read(np.arange(3))
     assert maps.min() >= 0

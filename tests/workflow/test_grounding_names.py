@@ -26,6 +26,8 @@ def test_names_are_taken_apart_as_they_were_put_together() -> None:
     ("wildcard", "name", "matches"),
     [
         ("maps", "gae", True),
+        ("maps", "maskclip", True),
+        ("maps", "gem", True),
         ("maps", "g.vg-2", True),
         ("maps", "gh.coco.no_reg.3", True),
         ("maps", "h.coco.no_reg.3", False),

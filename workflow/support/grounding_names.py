@@ -1,6 +1,7 @@
 """Names of phrase grounding's artifacts, below results/{dataset}/grounding/.
 
-{maps}    what draws heatmaps: gae (CLIP's relevancy), g.{trained on}, or g^h as gh.{taught}
+{maps}    what draws heatmaps: CLIP alone, by relevancy (gae), maskclip or gem; g.{trained on}, or
+          g^h as gh.{taught}
 {drawn}   {maps}, or training: what g draws of its own training texts
 {scored}  what is scored: {maps}, the boxes of h on g's maps as h.{taught}, on those of g^h as
           hgh.{taught}, a classifier's maps as td, random or center
@@ -16,7 +17,8 @@ from typing import NamedTuple
 
 from .artifacts import Training, one_of
 
-GAE = "gae"
+# CLIP alone, and what extract_heatmaps.py calls its source
+UNTRAINED = {"gae": "relevancy", "maskclip": "maskclip", "gem": "gem"}
 TD = "td"
 CONTROLS = ("random", "center")
 BRACKETED = ("h", "hgh")
@@ -28,7 +30,7 @@ _STUDIED = ("minmax", "absolute")  # cubehelix hardly differs from minmax
 class Scored(NamedTuple):
     """What a name of maps or boxes says.
 
-    kind: gae, td, random, center, g, gh, h or hgh.
+    kind: gae, maskclip, gem, td, random, center, g, gh, h or hgh.
     dataset: the one that g was trained on; none of what is no g.
     training: how h was trained, which refined g or whose boxes they are; none of g itself.
     """
@@ -65,7 +67,7 @@ def wildcard_patterns(datasets: Iterable[str], variants: Iterable[str]) -> dict[
     """The regular expression of each wildcard, from the names that are configured."""
     dataset, variant = one_of(datasets), one_of(variants)
     taught = rf"(?:{dataset})\.(?:{variant})\.\d+"
-    maps = rf"{GAE}|g\.(?:{dataset})|gh\.{taught}"
+    maps = rf"{'|'.join(UNTRAINED)}|g\.(?:{dataset})|gh\.{taught}"
     return {
         "taught": taught,
         "threshold": one_of(THRESHOLDS),

@@ -60,11 +60,17 @@ def relevancy_maps(clip: Clip, images: Tensor, texts: Tensor, size: tuple[int, i
     Raises:
         InputError: the image tower has neither [CLS] nor attention pooling.
     """
-    relevancy = patch_relevancy(clip, images, texts).unsqueeze(1)
+    return spread(clip, patch_relevancy(clip, images, texts), size)
+
+
+def spread(clip: Clip, patches: Tensor, size: tuple[int, int]) -> Tensor:
+    """Values of patches (B, h, w) as maps (B, H, W) in [0, 1], each from 0 to 1, or with `bilinear`
+    resizing nearly so; one value throughout becomes 0."""
+    values = patches.unsqueeze(1)
     if clip.resizing == "bicubic":
-        return _min_max(functional.interpolate(relevancy, size, mode="bilinear").squeeze(1))
+        return _min_max(functional.interpolate(values, size, mode="bilinear").squeeze(1))
     # WWbL's code scales maps at the size of CLIP's images, and brings them to g's thereafter.
-    maps = _min_max(functional.interpolate(relevancy, clip.size, mode="bilinear").squeeze(1))
+    maps = _min_max(functional.interpolate(values, clip.size, mode="bilinear").squeeze(1))
     resized = functional.interpolate(maps.unsqueeze(1), size, mode="bilinear", align_corners=True)
     return resized.squeeze(1)
 
@@ -82,7 +88,7 @@ def patch_relevancy(clip: Clip, images: Tensor, texts: Tensor) -> Tensor:
         similarity = (clip.encode_images(images) * texts.detach()).sum()
         (gradient,) = torch.autograd.grad(similarity, record.leaf)
     with torch.no_grad():
-        query, key, value = _parts(site.module, record.input)
+        query, key, value = attention_parts(site.module, record.input)
         # Only the output of the first query, [CLS], goes on from here.
         query = query[:, :, :1]
         attention = (query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])).softmax(dim=-1)
@@ -144,7 +150,7 @@ def _last_attention(tower: nn.Module) -> _Site:
 
 
 def _checked(site: _Site) -> _Site:
-    """The site, where `_parts` says all that its module does."""
+    """The site, where `attention_parts` says all that its module does."""
     module = site.module
     known = isinstance(module, nn.MultiheadAttention | Attention | AttentionPoolLatent)
     if isinstance(module, nn.MultiheadAttention):
@@ -164,7 +170,7 @@ def _extras(module: nn.Module) -> list[nn.Module | None]:
     return [getattr(module, name, None) for name in ("norm", "gate")]
 
 
-def _parts(module: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def attention_parts(module: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Query, key and value: (B, heads, N, D / heads) each."""
     heads = module.num_heads
     if isinstance(module, nn.MultiheadAttention):

@@ -1,4 +1,4 @@
-"""Maps of the phrases of images: by g, or CLIP's relevancy."""
+"""Maps of the phrases of images: by g, or by CLIP alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..clip.dense import METHODS, dense_maps
 from ..clip.network import Clip, prompt
 from ..clip.relevancy import relevancy_maps
 from ..clip.small_network import WordTokenizer
@@ -50,9 +51,19 @@ def name_unknown_words(clip: Clip, groups: list[list[Entry]]) -> None:
 
 
 def choose_mapper(
-    grounder: Grounder | None, clip: Clip, images: Tensor, size: tuple[int, int]
+    grounder: Grounder | None,
+    clip: Clip,
+    images: Tensor,
+    size: tuple[int, int],
+    source: str = "relevancy",
 ) -> Mapper:
-    """What makes the maps of pairs of a batch; g's trunk runs once for each image."""
+    """What makes the maps of pairs of a batch; g's trunk runs once for each image.
+
+    Args:
+        source: of maps without g: `relevancy`, or one of `dense.METHODS`.
+    """
+    if grounder is None and source in METHODS:
+        return lambda owner, texts: dense_maps(clip, images[owner], texts, size, source)
     if grounder is None:
         return lambda owner, texts: relevancy_maps(clip, images[owner], texts, size)
     planes = grounder.encode(images)

@@ -13,7 +13,7 @@ from .. import given_files
 from ..artifacts import GROUNDING, Training
 from ..command_line import options
 from ..given_files import given_file, optional_file, without, without_file
-from ..grounding_names import CONTROLS, GAE, split_scored, split_task
+from ..grounding_names import CONTROLS, UNTRAINED, split_scored, split_task
 from ..sections import Config, grounding_section
 from ..variants import grounding_trainings
 from . import datasets
@@ -53,16 +53,16 @@ def grounder_file(config: Config, dataset: str) -> str:
 
 
 def map_source(config: Config, maps: str) -> str | list[str]:
-    """The weights that draw heatmaps; none for CLIP's relevancy."""
+    """The weights that draw heatmaps; none for CLIP alone."""
     kind, dataset, training = split_scored(maps)
     if training is not None:
         return f"{training.folder(GROUNDING)}/refined.safetensors"
-    return [] if kind == GAE else grounder_file(config, dataset)
+    return [] if kind in UNTRAINED else grounder_file(config, dataset)
 
 
 def map_source_options(maps: str) -> str:
     """How extract_heatmaps.py is told what kind they are."""
-    return options({"source": "relevancy" if maps == GAE else "g"})
+    return options({"source": UNTRAINED.get(maps, "g")})
 
 
 def heatmap_options(config: Config) -> str:

@@ -55,6 +55,8 @@ def phrase_labels(config: Config, dataset: str, name: str, task: str) -> dict[st
         "center": ("Center", "Center"),
         "td": ("TD", config["grounding"]["classifier"]["label"]),
         "gae": ("GAE", "CLIP"),
+        "maskclip": ("MaskCLIP", "CLIP"),
+        "gem": ("GEM", "CLIP"),
         "g": ("WWbL", own),
         "gh": ("Ours", own),
         "h": ("Ours", own),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..grounding_names import CONTROLS, GAE, TASKS, TD, study_tasks
+from ..grounding_names import CONTROLS, TASKS, TD, study_tasks
 from ..sections import Config
 from ..variants import grounding_trainings
 
@@ -18,7 +18,7 @@ def scores(datasets: Iterable[str], scored: Iterable[str], task: str) -> list[st
 def table1(config: Config) -> list[str]:
     """The pointing game of controls, a classifier, CLIP, g and g^h on every test set."""
     table = config["tables"]["table1"]
-    scored = [*CONTROLS, TD, GAE]
+    scored = [*CONTROLS, TD, *table["untrained"]]
     scored += [f"g.{dataset}" for dataset in table["train"]]
     scored += _refined(config, table["train"], table["variant"])
     return scores(table["test"], scored, "pointing_game")

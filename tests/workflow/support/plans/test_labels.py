@@ -27,6 +27,9 @@ def test_boxes(dataset: str, backbone: str, boxes: str, expected: dict[str, obje
 
 
 def test_phrases_and_captions() -> None:
+    for name, method in (("maskclip", "MaskCLIP"), ("gem", "GEM")):
+        found = labels.phrase_labels(CONFIG, "b", name, "pointing_game")
+        assert (found["method"], found["backbone"], found["output"]) == (method, "CLIP", "map")
     assert labels.phrase_labels(CONFIG, "b", "gae", "pointing_game") == {
         "test": "b",
         "train": "any",

@@ -17,6 +17,7 @@ def test_tables_of_scores() -> None:
             "center",
             "td",
             "gae",
+            "gem",
             "g.a",
             "gh.a.default.0",
             "gh.a.default.1",
