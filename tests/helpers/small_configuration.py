@@ -16,6 +16,7 @@ def small_configuration() -> dict[str, Any]:
         "seeds": [0, 1],
         "max_boxes": 3,
         "masks": False,
+        "sharpen_masks": False,
         "memory_mb": None,
         "images": None,
         "refine": False,

@@ -35,3 +35,16 @@ def test_methods_on_pixels() -> None:
     assert proposals.amounts(masked, "a", "lost") == "--max-boxes 1 --masks"
     assert proposals.amounts(masked, "a", "center") == "--max-boxes 1"
     assert proposals.WITH_MASKS == multi_box.WITH_MASKS
+
+
+def test_images_are_read_where_masks_follow_their_edges() -> None:
+    sharp = CONFIG | {"masks": True, "sharpen_masks": True}
+    assert proposals.amounts(sharp, "b", "lost") == "--max-boxes 1 --masks --sharpen"
+    assert proposals.images_of_masks(sharp, "b", "lost")["index"] == "results/b/index.json"
+    for config, method in (
+        (sharp, "dino_seg"),
+        (sharp | {"masks": False}, "lost"),
+        (CONFIG, "lost"),
+    ):
+        assert "--sharpen" not in proposals.amounts(config, "b", method)
+        assert proposals.images_of_masks(config, "b", method) == {}
