@@ -34,7 +34,8 @@ def method_name(config: Config, backbone: str, method: str) -> str:
     if section.get(LAYER) is not None:
         return f"{section['label']}+"
     if "model" in section and section["model"] is None:
-        return f"{section['label']} (gradient edges)"
+        edges = {"hed": "HED edges, supervised"}.get(section.get("edges"), "gradient edges")
+        return f"{section['label']} ({edges})"
     return section["label"]
 
 

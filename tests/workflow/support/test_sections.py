@@ -19,6 +19,9 @@ def test_a_backbone_changes_a_heuristic_and_so_does_what_is_refined_from_it() ->
 def test_names_in_tables() -> None:
     names = {m: sections.method_name(CONFIG, "vit", m) for m in ("lost", "edges", "ddt")}
     assert names == {"lost": "LOST", "edges": "Edges (gradient edges)", "ddt": "DDT+"}
+    learned = {**CONFIG["heuristics"]["edges"], "edges": "hed"}
+    config = CONFIG | {"heuristics": {**CONFIG["heuristics"], "edges": learned}}
+    assert sections.method_name(config, "vit", "edges") == "Edges (HED edges, supervised)"
 
 
 def test_a_variant_wins_over_a_method_and_that_over_the_section() -> None:
