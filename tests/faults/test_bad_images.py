@@ -108,7 +108,7 @@ def test_odd_names_of_files_and_folders(runs, table, stage, tmp_path):
         found, wanted = meanings(folder), meanings(expected)
         assert found.keys() == wanted.keys()
         # These show or hold the names.
-        shows = ("draw_boxes", "list_groundings", "describe_regions")
+        shows = ("draw_boxes", "cluster_boxes", "list_groundings", "describe_regions")
         if stage not in ("index_dataset", "pool_indexes", *shows):
             assert found == wanted
         table.note("blanks, newlines, quotes and Unicode in names", stage, "same result")

@@ -19,6 +19,8 @@ def small_configuration() -> dict[str, Any]:
         "sharpen_masks": False,
         "memory_mb": None,
         "images": None,
+        "clusters": None,
+        "cluster_backbone": "cnn",
         "refine": False,
         "refine_cad": False,
         "phrases": None,

@@ -98,6 +98,11 @@ STAGES = {
         "boxes.json",
         "--index {render_scenes} --boxes {merge_boxes} --min-score 0.2",
     ),
+    "cluster_boxes": (
+        "clusters.json",
+        "--index {render_scenes} --boxes {merge_boxes} --features {extract_features} --clusters 3"
+        " --count 4 --sheets {folder}/sheets",
+    ),
     "draw_box_page": (
         "page.html",
         "--index {render_scenes} --boxes {merge_boxes} --thumbnails {folder}/thumbnails",

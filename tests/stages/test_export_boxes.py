@@ -231,6 +231,66 @@ class TestChoices:
         assert len(coco["categories"]) == 1
 
 
+class TestClusters:
+    """Categories are clusters: of 4, boxes are of 1 and 3."""
+
+    def test_all_have_a_name_in_every_form(self, found):
+        names = found / "names.txt"
+        names.write_text("# mine\n3: no\n2:\n", encoding="utf-8")  # not false, and nothing
+        options = ("--clusters", 4, "--names", names)
+        expected = ["cluster 1", "cluster 2", "no", "cluster 4"]
+        coco = COCO(str(export(found, "coco", *options) / "annotations.json"))
+        assert [category["name"] for category in coco.loadCats([1, 2, 3, 4])] == expected
+        data = yaml.safe_load((export(found, "yolo", *options) / "data.yaml").read_text())
+        assert data["names"] == dict(enumerate(expected))
+        shapes = json.loads((export(found, "labelme", *options) / "a.json").read_text())["shapes"]
+        assert [shape["label"] for shape in shapes] == ["cluster 1", "no"]
+
+    def test_one_without_a_name_has_its_number_all_the_same(self, found):
+        folder = export(found, "coco", "--clusters", 3, "--min-score", 0.7)
+        coco = json.loads((folder / "annotations.json").read_text())
+        assert [c["name"] for c in coco["categories"]] == ["cluster 1", "cluster 2", "cluster 3"]
+        assert len(coco["annotations"]) == 1
+
+    def test_those_of_one_name_are_one_class(self, found):
+        names = found / "names.yaml"
+        names.write_text("1: cat\n2: dog\n3: ' cat '\n", encoding="utf-8")
+        options = ("--clusters", 3, "--names", names)
+        coco = json.loads((export(found, "coco", *options) / "annotations.json").read_text())
+        assert [(c["id"], c["name"]) for c in coco["categories"]] == [(1, "cat"), (2, "dog")]
+        assert [a["category_id"] for a in coco["annotations"]] == [1, 1, 1]
+        folder = export(found, "yolo", *options)
+        assert yaml.safe_load((folder / "data.yaml").read_text())["names"] == {0: "cat", 1: "dog"}
+        assert (folder / "labels/sub/b c.txt").read_text().startswith("0 ")
+
+    def test_without_clusters_there_is_one_class(self, found, capsys):
+        write_boxes(found / "boxes.json", BOXES[:1], {})
+        options = ("--clusters", 1, "--names", _names(found))
+        coco = json.loads((export(found, "coco", *options) / "annotations.json").read_text())
+        assert [(c["id"], c["name"]) for c in coco["categories"]] == [(1, "cat")]
+        coco = json.loads((export(found, "coco", "--clusters", 1) / "annotations.json").read_text())
+        assert [(c["id"], c["name"]) for c in coco["categories"]] == [(1, "object")]
+        names = found / "more.txt"
+        names.write_text("1: cat\n2: dog\n")
+        line = _refused(found, capsys, "coco", "--clusters", 1, "--names", names)
+        assert "more.txt: has cluster 2, and there is only 1" in line
+
+    def test_clusters_that_there_are_not(self, found, capsys):
+        names = found / "names.txt"
+        names.write_text("0: cat\n1: dog\n")
+        line = _refused(found, capsys, "yolo", "--clusters", 4, "--names", names)
+        assert "names.txt: has cluster 0, and numbers go from 1 to 4; change the number" in line
+        line = _refused(found, capsys, "yolo", "--clusters", 2)
+        assert "boxes.json: has cluster 3, and numbers go from 1 to 2" in line
+
+    @pytest.mark.parametrize("content", [b"1 cat", b"- cat", b"one: cat", b"1: [", b"\xff: cat"])
+    def test_what_is_no_names(self, found, capsys, content):
+        names = found / "names.txt"
+        names.write_bytes(content)
+        line = _refused(found, capsys, "coco", "--clusters", 3, "--names", names)
+        assert "names.txt: not " in line
+
+
 def _names(folder):
     path = folder / "names.json"
     path.write_text('{"1": "cat"}')

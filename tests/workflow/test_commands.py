@@ -23,6 +23,7 @@ TARGETS = (
     "results/mine/descriptions.html",
     "results/mine/descriptions.json",
     "results/mine/export/coco",
+    "results/mine/clusters.json",
     "results/resources/scenes_inpainter.safetensors",
     "results/resources/scenes_move.safetensors",
     "results/resources/scenes_clip.safetensors",
@@ -43,12 +44,12 @@ def _commands(shown: str) -> dict[str, set[str]]:
 def test_stages_take_what_the_rules_say(repository: Repository, tmp_path: Path) -> None:
     (tmp_path / "photographs").mkdir()
     (tmp_path / "phrases.txt").write_text("a cat\n", encoding="utf-8")
-    own = (f"images={tmp_path}/photographs", f"phrases={tmp_path}/phrases.txt")
+    own = (f"images={tmp_path}/photographs", f"phrases={tmp_path}/phrases.txt", "clusters=3")
     shown = repository.snakemake(
         *TARGETS, "--dry-run", "--printshellcmds", "--config", *own, "refine=true", "cad=true"
     ).stdout
     commands = _commands(shown)
-    assert {"extract_features", "refine_backbone", "select_boxes", "draw_box_page"} <= set(commands)
+    assert {"extract_features", "refine_backbone", "select_boxes", "cluster_boxes"} <= set(commands)
     _require_taken(commands)
 
 

@@ -66,6 +66,33 @@ rule draw_own_page:
         )
 
 
+rule cluster_own_boxes:
+    """The same boxes in clusters by what is in them, and a contact sheet of each cluster."""
+    input:
+        unpack(lambda w: own_images.clusters(config)),
+        code=code("cluster_boxes"),
+    output:
+        boxes="results/mine/clusters.json",
+        meta="results/mine/clusters.meta.json",
+        sheets=directory("results/mine/clusters"),
+    log:
+        "results/logs/mine/cluster_own_boxes.log",
+    benchmark:
+        "results/benchmarks/mine/cluster_own_boxes.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    resources:
+        **growing(mem_mb=4000, runtime=60),
+    params:
+        options=options({"clusters": config["clusters"]}, config["figures"]["clusters"]),
+    shell:
+        logged(
+            'python "$BBR_STAGES/cluster_boxes.py" --index {input.index} --boxes {input.boxes}'
+            " --features {input.features} {params.options} --sheets {output.sheets}"
+            " --output {output.boxes}"
+        )
+
+
 rule list_own_groundings:
     """Where one's own phrases were found in one's own photographs."""
     input:
@@ -135,7 +162,7 @@ rule export_own_boxes:
         **growing(mem_mb=2000, runtime=10),
     params:
         files=file_options("names"),
-        options=options(config["export"]),
+        options=own_images.export_options(config),
     shell:
         logged(
             'python "$BBR_STAGES/export_boxes.py" --format {wildcards.export} --index {input.index}'

@@ -58,6 +58,7 @@ def _datasets(config: dict[str, Any]) -> Iterator[Reference]:
     for name in config["local_weights"]:
         yield "local_weights", name, sources.read(sources.WEIGHTS)
     yield "backbone", config["backbone"], config["backbones"]
+    yield "cluster_backbone", config["cluster_backbone"], _backbones(config)
     yield "method", config["method"], config["heuristics"]
 
 

@@ -60,6 +60,22 @@ class _Place:
     height: int
 
 
+def close_up(image: np.ndarray, title: str, box: Box, margin: float) -> Tile:
+    """A tile of one box with a little of what is around it, so that small ones are seen too.
+
+    Args:
+        image: (H, W, 3) uint8, RGB; the box is `xyxy` in its pixels.
+        margin: what is shown around it, in its longer or half the image's shorter side, the larger.
+    """
+    x1, y1, x2, y2 = map(float, box)
+    around = margin * max(x2 - x1, y2 - y1, min(image.shape[:2]) / 2)
+    ends = zip((x1, y1), image.shape[1::-1], strict=True)
+    left, top = (max(0, min(int(start - around), end - 1)) for start, end in ends)
+    right, bottom = (max(int(np.ceil(b + around)), a + 1) for b, a in ((x2, left), (y2, top)))
+    moved = [x1 - left, y1 - top, x2 - left, y2 - top]
+    return Tile(image[top:bottom, left:right], title, np.zeros((0, 4)), [moved])
+
+
 def draw_sheet(tiles: Sequence[Tile], names: Sequence[str]) -> bytes:
     """A PNG of all tiles, in rows of equal height, with a legend.
 

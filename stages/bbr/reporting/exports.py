@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,22 +29,12 @@ class Labelled:
 
     Attributes:
         boxes: COCO results, xywh in pixels.
-        given: names by category_id; one category without a name is "object"; of several, each
-            has its number too.
+        names: of all categories by category_id; at least one.
     """
 
     index: Index
     boxes: list[Record]
-    given: dict[int, str]
-
-    @cached_property
-    def names(self) -> dict[int, str]:
-        """A name for each category that a box has, or that a name is given to; at least one."""
-        ids = sorted({box["category_id"] for box in self.boxes} | self.given.keys()) or [1]
-        unnamed = [i for i in ids if i not in self.given]
-        return {
-            i: self.given.get(i) or (UNNAMED if unnamed == [i] else f"{UNNAMED} {i}") for i in ids
-        }
+    names: dict[int, str]
 
     def by_image(self) -> Iterator[tuple[dict[str, Any], list[Record]]]:
         """Every image with its boxes, which may be none."""
@@ -56,6 +45,32 @@ class Labelled:
     def photograph(self, image: dict[str, Any]) -> str:
         """The absolute path of an image's file."""
         return os.path.realpath(self.index.image_path(image))
+
+
+def labelled(
+    index: Index, boxes: list[Record], given: dict[int, str], clusters: int | None = None
+) -> Labelled:
+    """Boxes whose categories all have names. Categories of one name become one, the first of them.
+
+    One category without a name is "object"; of several, each has its number too. Of several
+    clusters, those without a name are "cluster 1" and so on.
+
+    Args:
+        given: names by category_id.
+        clusters: categories are 1 to this, whether they have boxes or not; None: those that a box
+            has or a name is given to.
+    """
+    found = sorted({box["category_id"] for box in boxes} | given.keys()) or [1]
+    ids = found if clusters is None else range(1, clusters + 1)
+    unnamed = [i for i in ids if not given.get(i)]
+    if clusters is not None and clusters > 1:
+        other = {i: f"cluster {i}" for i in unnamed}
+    else:
+        other = {i: UNNAMED if len(unnamed) == 1 else f"{UNNAMED} {i}" for i in unnamed}
+    names = {i: other.get(i) or given[i] for i in ids}
+    first = {name: i for i, name in reversed(names.items())}
+    merged = [{**box, "category_id": first[names[box["category_id"]]]} for box in boxes]
+    return Labelled(index, merged, {i: name for i, name in names.items() if first[name] == i})
 
 
 def _own_names(labelled: Labelled) -> dict[int, str]:

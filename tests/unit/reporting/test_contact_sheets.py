@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from bbr.reporting.contact_sheets import _WIDTH, PALETTE, Tile, _justify, draw_sheet, drawn_shares
+from bbr.reporting.contact_sheets import (
+    _WIDTH,
+    PALETTE,
+    Tile,
+    _justify,
+    close_up,
+    draw_sheet,
+    drawn_shares,
+)
 
 
 def tile(shape=(60, 80), boxes=((10, 10, 50, 40),), truths=((12, 8, 48, 44),), title="a.jpg"):
@@ -85,3 +93,26 @@ def test_tiles_stay_on_the_sheet_and_apart(shapes):
     assert covered.max() == 1
     assert covered.sum() == sum(place.width * place.height for place in places)
     assert width <= _WIDTH
+
+
+class TestCloseUp:
+    IMAGE = np.arange(60 * 80 * 3, dtype=np.uint32).astype(np.uint8).reshape(60, 80, 3)
+
+    def test_a_box_and_what_is_around_it(self):
+        shown = close_up(self.IMAGE, "a.jpg", [20, 10, 60, 30], 0.25)
+        assert (shown.image == self.IMAGE[0:40, 10:70]).all()
+        assert shown.boxes == [[10, 10, 50, 30]]
+
+    def test_cut_off_at_the_edges_of_the_image(self):
+        shown = close_up(self.IMAGE, "a.jpg", [40.5, 20.5, 80, 60], 0.5)
+        assert (shown.image == self.IMAGE[0:60, 20:80]).all()
+        assert shown.boxes == [[20.5, 20.5, 60, 60]]
+
+    def test_of_a_tiny_box_more_is_shown(self):
+        shown = close_up(self.IMAGE, "a.jpg", [40, 30, 42, 32], 0.5)  # 15 pixels on each side
+        assert (shown.image == self.IMAGE[15:47, 25:57]).all()
+        assert shown.boxes == [[15, 15, 17, 17]]
+
+    @pytest.mark.parametrize("box", [(5, 5, 5, 5), (80, 60, 80, 60), (0, 0, 0, 60)])
+    def test_a_box_without_an_area_can_be_drawn(self, box):
+        assert pixels(draw_sheet([close_up(self.IMAGE, "a.jpg", box, 0)], ["a"])).any()

@@ -26,6 +26,7 @@ def config() -> dict[str, Any]:
         "grounding": {"variants": {"default": {}}, "own": "a", "weights": {}},
         "local_weights": [],
         "backbone": "f",
+        "cluster_backbone": "f",
         "method": "lost",
         "resources": {
             "inpainter": {"dataset": "a"},

@@ -16,7 +16,7 @@ from ..fingerprints import RECORDS
 from ..given_files import optional_file
 from ..references import patch_heuristics
 from ..sections import Config, refinement_section
-from . import datasets
+from . import datasets, proposals
 
 EXPORTS = ("coco", "yolo", "labelme")
 _SMALL_CAD = "tf_efficientnet_lite0"
@@ -117,6 +117,27 @@ def reuse(dataset: str, code: Sequence[str]) -> str:
     return options({"reuse": code}) if dataset == MINE and code else ""
 
 
+def clusters(config: Config) -> dict[str, Any]:
+    """The photographs, their boxes as `results/mine` has them, and features to sort them by.
+
+    Raises:
+        SystemExit: the photographs are not named, or not how many clusters.
+    """
+    _need(
+        config,
+        "results/mine/clusters.json needs your photographs, and how many clusters to make: add"
+        " --config images=PATH clusters=8",
+        "clusters",
+    )
+    features = proposals.feature_files(config, MINE, config["cluster_backbone"])
+    return {**datasets.files(config, MINE), **_boxes(f"results/{MINE}"), "features": features}
+
+
+def export_options(config: Config) -> str:
+    """What is left out of an export, and how many classes there are."""
+    return options(config["export"], {"clusters": config["clusters"] or 1})
+
+
 def exported(config: Config, layout: str) -> dict[str, Any]:
     """The index and the boxes of the photographs as `results/mine` has them, and names of classes.
 
@@ -127,7 +148,8 @@ def exported(config: Config, layout: str) -> dict[str, Any]:
         sys.exit(f"results/mine/export/{layout}: it is made as one of {', '.join(EXPORTS)}")
     _need(config, "results/mine/export needs your photographs: add --config images=PATH")
     names = optional_file(config["class_names"])
-    found = {"index": datasets.files(config, MINE)["index"], **_boxes(f"results/{MINE}")}
+    boxes = _boxes(f"results/{MINE}", "clusters" if config["clusters"] else "boxes")
+    found = {"index": datasets.files(config, MINE)["index"], **boxes}
     return {**found, "names": names} if names else found
 
 
@@ -165,8 +187,8 @@ def descriptions(config: Config) -> dict[str, Any]:
     }
 
 
-def _boxes(folder: str) -> dict[str, str]:
-    return {"boxes": f"{folder}/boxes.json", "meta": f"{folder}/boxes.meta.json"}
+def _boxes(folder: str, name: str = "boxes") -> dict[str, str]:
+    return {"boxes": f"{folder}/{name}.json", "meta": f"{folder}/{name}.meta.json"}
 
 
 def _need(config: Config, message: str, *keys: str) -> None:

@@ -132,6 +132,27 @@ def test_a_run_ends_with_where_its_results_lie(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == "your photographs: results/mine/boxes.json\n"
 
 
+def test_clusters() -> None:
+    config = small_configuration() | {"images": "photos", "class_names": None}
+    config["datasets"]["mine"] = {"format": "folder", "source": "photos", "shards": 1}
+    with pytest.raises(SystemExit, match=r"how many clusters to make: add .* clusters=8"):
+        own_images.clusters(config)
+    assert own_images.export_options(config | {"export": {"min_score": 0.5}}) == (
+        "--min-score 0.5 --clusters 1"
+    )
+    config |= {"clusters": 4, "export": {}}
+    assert own_images.clusters(config) == {
+        "index": "results/mine/index.json",
+        "images": "photos",
+        "boxes": "results/mine/boxes.json",
+        "meta": "results/mine/boxes.meta.json",
+        "features": ["results/mine/cnn/features/0.h5"],
+    }
+    assert own_images.exported(config, "coco")["boxes"] == "results/mine/clusters.json"
+    assert own_images.exported(config, "coco")["meta"] == "results/mine/clusters.meta.json"
+    assert own_images.export_options(config) == "--clusters 4"
+
+
 def test_exports_that_there_are() -> None:
     config = small_configuration() | {"images": "photos", "class_names": None}
     config["datasets"]["mine"] = {"format": "folder", "source": "photos", "shards": 1}
