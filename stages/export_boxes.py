@@ -6,6 +6,7 @@
   --format yolo     data.yaml, labels/NAME.txt, images.txt, the list of the photographs, and
                     images/NAME, links to them; photographs without a box are not listed
   --format labelme  NAME.json for each photograph
+  --format fiftyone labels.json and data/NAME, as coco has annotations.json and images/NAME
 
 Names of classes are by category_id, in --names; classes of one name become one, and a class without
 a name is called object. With --clusters, category_id is the number of a cluster (cluster_boxes.py).

@@ -18,6 +18,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from supervision import DetectionDataset
 
+from bbr.reporting.exports import FORMATS
 from bbr.storage.boxes_json import write_boxes
 from bbr.storage.rle import encode_mask
 
@@ -102,6 +103,33 @@ class TestCoco:
         evaluation.accumulate()
         evaluation.summarize()
         assert evaluation.stats[0] == 1
+
+
+class TestFiftyOne:
+    """The layout of its COCODetectionDataset, which is COCO's with other names of files."""
+
+    def test_the_same_as_coco_under_its_names(self, found):
+        folder = export(found, "fiftyone", "--clusters", 3)
+        assert sorted(path.name for path in folder.iterdir()) == ["data", "labels.json"]
+        same = export(found, "coco", "--clusters", 3)
+        assert (folder / "labels.json").read_bytes() == (same / "annotations.json").read_bytes()
+        links = {path.relative_to(folder / "data") for path in folder.glob("data/**/*.jpg")}
+        assert links == {path.relative_to(same / "images") for path in same.glob("images/**/*.jpg")}
+        # What it takes as confidence, and as the label: the place of an id in a list from 0 on.
+        content = json.loads((folder / "labels.json").read_text())
+        assert [a["score"] for a in content["annotations"]] == [0.75, 0.5, 0.25]
+        assert all(type(c["id"]) is int and c["id"] >= 0 for c in content["categories"])
+
+    def test_pycocotools_and_supervision_load_it(self, found):
+        folder = export(found, "fiftyone", "--names", _names(found))
+        coco = COCO(str(folder / "labels.json"))
+        assert coco.getCatIds(catNms=["cat"]) == [1]
+        assert [coco.anns[i]["bbox"] for i in (1, 2, 3)] == [box["bbox"] for box in BOXES]
+        for image in coco.loadImgs(coco.getImgIds()):
+            assert (folder / "data" / image["file_name"]).is_file()
+        read = DetectionDataset.from_coco(str(folder / "data"), str(folder / "labels.json"))
+        assert read.classes == ["cat", "object"]
+        assert TestSupervision.boxes(read)["b c.jpg"] == [(10, 12, 40, 52)]
 
 
 class TestYolo:
@@ -312,7 +340,7 @@ def test_bad_input(found, capsys):
     assert "does not have (first: 9)" in _refused(found, capsys)
 
 
-@pytest.mark.parametrize("layout", ["coco", "yolo", "labelme"])
+@pytest.mark.parametrize("layout", FORMATS)
 def test_names_that_lead_out_of_the_folder(found, layout):
     """As of an index whose images lie beside its image_root."""
     content = json.loads((found / "index.json").read_text())
@@ -327,7 +355,8 @@ def test_names_that_lead_out_of_the_folder(found, layout):
     assert {path for path in found.rglob("*") if "export" not in path.parts} == before
     assert list(folder.rglob("b c.*")), "under the photograph's own name"
     if layout != "labelme":
-        assert (folder / "images/photos/sub/b c.jpg").is_file()
+        photographs = "data" if layout == "fiftyone" else "images"
+        assert (folder / photographs / "photos/sub/b c.jpg").is_file()
 
 
 def test_two_photographs_of_one_name(found, capsys):

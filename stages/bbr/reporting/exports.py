@@ -1,11 +1,12 @@
-"""Boxes as files of COCO, YOLO and labelme, with which labelling and training tools go on."""
+"""Boxes as files with which labelling and training tools go on: COCO, FiftyOne, YOLO, labelme."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -94,10 +95,10 @@ def _own_names(labelled: Labelled) -> dict[int, str]:
 
 
 def _link_photographs(labelled: Labelled, folder: Path) -> dict[int, str]:
-    """Link every photograph as images/NAME in the folder; the names by image id."""
+    """Link every photograph as NAME in the folder; the names by image id."""
     names = _own_names(labelled)
     for image in labelled.index.images:
-        _link(folder / "images" / names[image["id"]], labelled.photograph(image))
+        _link(folder / names[image["id"]], labelled.photograph(image))
     return names
 
 
@@ -131,8 +132,10 @@ def write_export(layout: str, labelled: Labelled, folder: Path) -> None:
         write_bytes(folder / name, content)
 
 
-def _coco(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:
-    names = _link_photographs(labelled, folder)
+def _coco(
+    labelled: Labelled, folder: Path, file: str = "annotations.json", photographs: str = "images"
+) -> Iterator[tuple[str, bytes]]:
+    names = _link_photographs(labelled, folder / photographs)
     images = []
     for image in labelled.index.images:
         height, width = labelled.index.image_size(image)
@@ -161,7 +164,7 @@ def _coco(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:
         "images": images,
         "annotations": annotations,
     }
-    yield "annotations.json", encode_json(content)
+    yield file, encode_json(content)
 
 
 def _extent(box: Record) -> dict[str, Any]:
@@ -193,7 +196,7 @@ def _yolo(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:
     """
     classes = {category: i for i, category in enumerate(labelled.names)}
     listed = []
-    names = _link_photographs(labelled, folder)
+    names = _link_photographs(labelled, folder / "images")
     files = _unique_stems(names, ".txt")
     for image, boxes in labelled.by_image():
         if not boxes:
@@ -268,4 +271,11 @@ def _unique_stems(names: dict[int, str], ending: str) -> dict[int, str]:
     return found
 
 
-FORMATS = {"coco": _coco, "yolo": _yolo, "labelme": _labelme}
+# FiftyOne's COCODetectionDataset differs from COCO by names alone.
+_fiftyone = partial(_coco, file="labels.json", photographs="data")
+FORMATS: dict[str, Callable[[Labelled, Path], Iterator[tuple[str, bytes]]]] = {
+    "coco": _coco,
+    "yolo": _yolo,
+    "labelme": _labelme,
+    "fiftyone": _fiftyone,
+}

@@ -18,7 +18,7 @@ from ..references import patch_heuristics
 from ..sections import Config, refinement_section
 from . import datasets, proposals
 
-EXPORTS = ("coco", "yolo", "labelme")
+EXPORTS = ("coco", "yolo", "labelme", "fiftyone")
 _SMALL_CAD = "tf_efficientnet_lite0"
 _CAD_WARNING = (
     "cad=true: boxes of photographs were worse by this small CAD than without it"

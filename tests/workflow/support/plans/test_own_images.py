@@ -157,6 +157,6 @@ def test_exports_that_there_are() -> None:
     config = small_configuration() | {"images": "photos", "class_names": None}
     config["datasets"]["mine"] = {"format": "folder", "source": "photos", "shards": 1}
     assert own_images.exported(config, "yolo")["boxes"] == "results/mine/boxes.json"
-    with pytest.raises(SystemExit, match="one of coco, yolo, labelme"):
+    with pytest.raises(SystemExit, match="one of coco, yolo, labelme, fiftyone"):
         own_images.exported(config, "yolov5")
     assert tuple(FORMATS) == own_images.EXPORTS
