@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from odd_inputs import photo
-from PIL import Image
+from PIL import Image, ImageOps
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from supervision import DetectionDataset
@@ -238,6 +238,56 @@ class TestLabelme:
         assert (folder / "sub" / content["imagePath"]).resolve().name == "b c.jpg"
         assert (content["imageHeight"], content["imageWidth"]) == (64, 48)
         assert json.loads((folder / "c.json").read_text())["shapes"] == []
+
+    def test_what_its_loader_asks_for(self, found):
+        """`LabelFile.load` of labelme, a Qt program that is not installed here."""
+        image = Image.open(found / "photos/a.jpg")
+        exif = image.getexif()
+        exif[0x0112] = 6  # EXIF: to be turned by a quarter, as its loader does
+        image.save(found / "photos/a.jpg", exif=exif)
+        (found / "index.json").unlink()
+        arguments = ["--format", "folder", "--source", found / "photos"]
+        arguments += ["--output", found / "index.json"]
+        assert index_dataset.main([str(argument) for argument in arguments]) == 0
+        folder = export(found, "labelme", "--clusters", 3, "--names", _names(found))
+        files = sorted(folder.glob("**/*.json"))
+        assert [str(file.relative_to(folder)) for file in files] == [
+            "a.json",
+            "c.json",
+            "sub/b c.json",
+        ]
+        for file in files:
+            _require_labelme(json.loads(file.read_text(encoding="utf-8")), file)
+
+
+def _require_labelme(content, file):
+    """What each member of a label file has to be, one by one."""
+    members = {"version", "flags", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth"}
+    assert content.keys() == members  # others would be kept as otherData
+    assert isinstance(content["version"], str)
+    assert content["flags"] == {}  # of text to bool
+    # Without data, the photograph is read from a path that starts at the label file.
+    assert content["imageData"] is None
+    assert isinstance(content["imagePath"], str)
+    assert "\\" not in content["imagePath"]  # which it takes for a slash
+    with Image.open(os.path.join(os.path.dirname(file), content["imagePath"])) as image:
+        upright = ImageOps.exif_transpose(image)
+    assert (content["imageWidth"], content["imageHeight"]) == upright.size
+    members = {"label", "points", "group_id", "shape_type", "flags", "description", "mask"}
+    for shape in content["shapes"]:
+        assert shape.keys() == members
+        assert isinstance(shape["label"], str)
+        assert shape["label"]
+        assert shape["shape_type"] == "rectangle"
+        assert len(shape["points"]) == 2  # opposite corners
+        for point in shape["points"]:
+            assert isinstance(point, list)
+            assert len(point) == 2
+            assert all(isinstance(value, int | float) for value in point)
+        assert shape["flags"] == {}  # of text to bool
+        assert isinstance(shape["description"], str)
+        assert shape["group_id"] is None  # or a whole number
+        assert shape["mask"] is None  # or a PNG as text, of a shape that is a mask
 
 
 class TestChoices:
