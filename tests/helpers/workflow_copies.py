@@ -25,6 +25,7 @@ BELOW = {
     "trial": "paper",
     "study_cad": "study",
     "study_ablations": "study",
+    "tune_photographs": "study_photographs",
 }
 TINY_TARGETS = ("results/table4.csv", "results/study.csv", "all")
 # A configuration of Table 4's rows of LOST alone.

