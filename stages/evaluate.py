@@ -1,7 +1,8 @@
 """Score a method against the ground truth of an index.
 
   --task corloc         the top box of each image: --boxes
-  --task ap             COCO's average precision (AP50) of all boxes of each image: --boxes
+  --task ap             COCO's average precision (AP50) of all boxes of each image, beside it AP,
+                        AP75 and AR100: --boxes
   --task mask_iou       the mask of that top box: its mean IoU with the object it covers best, and
                         the measures of salient object detection; --boxes with masks
   --task mask_ap        AP50 of all masks: --boxes with masks

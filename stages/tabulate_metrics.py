@@ -10,9 +10,7 @@ Markdown twin is written beside the CSV file.
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import bbr.command_line.fast_import
@@ -21,17 +19,11 @@ from bbr.command_line import cli
 from bbr.errors import InputError
 from bbr.options import option
 from bbr.reporting.gains import GAIN_LAYOUTS, Gain, gains_table
-from bbr.reporting.paper_tables import LAYOUTS, NOT_REFINED
-from bbr.reporting.tables import (
-    Score,
-    Table,
-    encode_csv,
-    encode_markdown,
-    paper_table,
-    read_published,
-)
+from bbr.reporting.paper_tables import LAYOUTS
+from bbr.reporting.scores import read_scores
+from bbr.reporting.tables import Table, encode_csv, encode_markdown, paper_table, read_published
 from bbr.storage.atomic import write_bytes
-from bbr.storage.metrics_json import is_comparison, read_comparison, read_metrics
+from bbr.storage.metrics_json import is_comparison, read_comparison
 
 TABLES = (*LAYOUTS, *GAIN_LAYOUTS)
 
@@ -81,50 +73,16 @@ def _paper_table(
     theirs = (
         [] if published is None else read_published(cli.existing_file(published, "--published"))
     )
-    ours = list(map(_read_score, metrics))
-    if ablations is not None:
-        ours = list(_ablation_scores(ours, _names_of_variants(ablations)))
-    return paper_table(LAYOUTS[table], ours, theirs)
-
-
-def _names_of_variants(pairs: list[str]) -> dict[str, list[str]]:
-    """`variant=name` texts as the names of each variant; those trained alike are one."""
-    names: dict[str, list[str]] = defaultdict(list)
-    for pair in pairs:
-        variant, equals, name = pair.partition("=")
-        if not variant or not equals or not name:
-            raise InputError(f"--ablations {pair}: not of the form variant=name")
-        names[variant].append(name)
-    return names
-
-
-def _ablation_scores(scores: list[Score], names: dict[str, list[str]]) -> Iterator[Score]:
-    """The scores with the label `ablation`, in the order of the rows; those of f come last."""
-    for variant, rows in names.items():
-        for score in scores:
-            if score.labels.get("variant") == variant:
-                for row in rows:
-                    yield replace(score, labels={**score.labels, "ablation": row})
-    for score in scores:
-        variant = score.labels.get("variant")
-        if variant is None:
-            yield replace(score, labels={**score.labels, "ablation": NOT_REFINED})
-        elif variant not in names:
-            raise InputError(f"{score.source}: variant {variant} is not named in --ablations")
+    return paper_table(LAYOUTS[table], read_scores(metrics, LAYOUTS[table], ablations), theirs)
 
 
 def _gains_table(table: str, metrics: list[Path], published: Path | None) -> Table:
     if published is not None:
         raise InputError("--published: the paper has no table of gains; leave it out")
     comparisons = [path for path in metrics if is_comparison(path)]
-    detectors = [_read_score(path) for path in metrics if path not in comparisons]
-    return gains_table(GAIN_LAYOUTS[table], map(_read_gain, comparisons), detectors)
-
-
-def _read_score(path: Path) -> Score:
-    content = read_metrics(path)
-    labels = {**content["labels"], "metric": content.get("metric", content["task"])}
-    return Score(labels, content["score"], str(path), content)
+    others = [path for path in metrics if path not in comparisons]
+    layout = GAIN_LAYOUTS[table]
+    return gains_table(layout, map(_read_gain, comparisons), read_scores(others))
 
 
 def _read_gain(path: Path) -> Gain:

@@ -73,6 +73,17 @@ def test_by_hand(evaluated, capsys):
     assert 0 <= metrics["interval"][0] < 25 < metrics["interval"][1] <= 100
 
 
+def test_average_precision_and_recall_by_hand(evaluated):
+    """One object of three is half found, hence at IoU 0.5 alone; the crowd's box is neither."""
+    records = [box(1, [50, 50, 10, 5], 0.9), box(4, [0, 0, 10, 10])]
+    _, output = evaluated(records, "--task", "ap")
+    metrics = json.loads(output.read_text())
+    # Precision is 1 up to recall 1/3, which 34 of 101 recalls are; recall 1/3 at one of ten IoUs.
+    assert metrics["score"] == pytest.approx(100 * 34 / 101)
+    assert metrics["ap"] == pytest.approx(10 * 34 / 101)
+    assert (metrics["ap75"], metrics["ar100"]) == (0, pytest.approx(10 / 3))
+
+
 def test_same_bytes_each_time(evaluated):
     _, output = evaluated([box(1, [0, 0, 10, 10])])
     first = output.read_bytes()

@@ -86,6 +86,34 @@ def test_the_papers_dataset(tmp_path, write):
     assert len(rows) == 22
 
 
+def test_average_precision_and_recall_beside_corloc(tmp_path, write):
+    ap = metrics(30.0, "ap") | {"ap": 12.5, "ar100": 42.04}
+    ours = metrics(31.0, "ap", method="Ours (LOST)", seed="0") | {"ap": 13.0, "ar100": 43.0}
+    files = [
+        write("corloc.json", metrics(60.0)),
+        write("ap.json", ap),
+        write("ours.json", ours),
+        write("h.json", {**ours, "labels": {**ours["labels"], "output": "h"}}),
+    ]
+    assert make("average_precision", tmp_path / "ap.csv", *files) == 0
+    assert [tuple(row.items()) for row in read(tmp_path / "ap.csv")] == [
+        (
+            ("model", "LOST"),
+            ("CorLoc scenes07", "60.0"),
+            ("AP50 scenes07", "30.0"),
+            ("AP scenes07", "12.5"),
+            ("AR100 scenes07", "42.0"),
+        ),
+        (
+            ("model", "Ours (LOST)"),
+            ("CorLoc scenes07", ""),
+            ("AP50 scenes07", "31.0 (31.0)"),
+            ("AP scenes07", "13.0 (13.0)"),
+            ("AR100 scenes07", "43.0 (43.0)"),
+        ),
+    ]
+
+
 def test_gains(tmp_path, write):
     files = [
         write("c0.json", comparison("0", 1.0)),
@@ -144,6 +172,8 @@ def test_same_bytes_each_time(tmp_path, write):
         ("4", comparison("0", 1.0), "not a metrics file"),
         ("4", {**metrics(1.0), "labels": {"method": "LOST"}}, "no label dataset"),
         ("4", metrics(1.0, task="pointing_game"), "this table is of corloc"),
+        ("average_precision", metrics(1.0, "pointing_game"), "this table is of corloc and ap"),
+        ("average_precision", metrics(1.0, "ap") | {"ap": 1.0}, "holds no ar100; evaluate again"),
         ("gains", {"difference": 1.0}, "not a comparison file"),
         ("gains", metrics(1.0, output="h", images="train"), "no comparison of"),
     ],

@@ -1,4 +1,4 @@
-"""COCO's average precision of all boxes of a dataset, whatever their class.
+"""COCO's average precision and recall of all boxes of a dataset, whatever their class.
 
 pycocotools matches and averages; the bootstrap interval of AP50 is drawn here from its matches.
 """
@@ -29,6 +29,8 @@ class AveragePrecision:
     Attributes:
         ap: mean over IoU thresholds 0.50, 0.55, ... 0.95.
         ap50, ap75: at one threshold.
+        ar100: share of the objects that the 100 best boxes of each image find, mean over those ten
+            thresholds.
         interval: bootstrap 95 % interval of `ap50`, images resampled.
         objects: ground-truth boxes of each image of the index, crowds apart.
         found: how many of them are matched at IoU 0.5.
@@ -37,6 +39,7 @@ class AveragePrecision:
     ap: float
     ap50: float
     ap75: float
+    ar100: float
     interval: tuple[float, float]
     objects: list[int]
     found: list[int]
@@ -63,11 +66,12 @@ def average_precision(index: Index, records: list[Record], kind: str = "bbox") -
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    ap, ap50, ap75 = (100 * max(0.0, float(value)) for value in evaluation.stats[:3])
+    # The first three are precisions; the ninth is recall with up to 100 boxes an image.
+    ap, ap50, ap75, ar100 = (100 * max(0.0, float(evaluation.stats[i])) for i in (0, 1, 2, 8))
     owner, scores, hits, objects = _matches(evaluation, len(index.images))
     matched = np.bincount(owner, weights=hits, minlength=len(objects)).astype(int)
     interval = _interval(owner, scores, hits, objects)
-    return AveragePrecision(ap, ap50, ap75, interval, objects.tolist(), matched.tolist())
+    return AveragePrecision(ap, ap50, ap75, ar100, interval, objects.tolist(), matched.tolist())
 
 
 def _truth(index: Index) -> dict[str, list[dict[str, object]]]:

@@ -60,6 +60,8 @@ def corloc_outcomes(index: Index, boxes: Path) -> tuple[Outcomes, dict[str, Any]
 def ap_outcomes(index: Index, boxes: Path, kind: str = "bbox") -> tuple[Outcomes, dict[str, Any]]:
     """Whether any object of an image was found, and AP50 of all boxes, whatever their class.
 
+    `ap`, `ap75` and `ar100` are what `AveragePrecision` has by these names.
+
     Args:
         kind: bbox, or segm for masks.
 
@@ -79,7 +81,7 @@ def ap_outcomes(index: Index, boxes: Path, kind: str = "bbox") -> tuple[Outcomes
         "objects": found.objects,
         "found": found.found,
     }
-    scores = {"score": found.ap50, "ap": found.ap, "ap75": found.ap75}
+    scores = {"score": found.ap50, "ap": found.ap, "ap75": found.ap75, "ar100": found.ar100}
     return outcomes, scores | {"interval": list(found.interval)}
 
 

@@ -25,6 +25,8 @@ class Layout:
         decimals: of every number.
         shared: a label whose value ANY stands for every value of the other scores: what no
             training set changes is in the columns of all of them.
+        measures: by the metric of a file, the columns that are made from it and where it has their
+            numbers; of all others the score is taken, in a column of the metric's name.
         before: the row that a row is to be better than, from the values of `rows`: of f for f^h, of
             g for g^h; None for other rows.
     """
@@ -40,6 +42,7 @@ class Layout:
     last_rows: tuple[Key, ...] = ()
     decimals: int = 1
     shared: str = ""
+    measures: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     before: Callable[[Key], Key | None] = lambda row: None
 
     @property
@@ -159,8 +162,12 @@ LAYOUTS["masks"] = replace(
 )
 LAYOUTS["average_precision"] = replace(
     LAYOUTS["4"],
-    fixed={"metric": "ap"},
-    caption="AP50 in percent of all boxes of each image, whatever their class; in brackets that "
-    "of the boxes of h. Several seeds: mean ± standard deviation.",
+    columns=("metric", "dataset"),
+    fixed={},
+    measures={"corloc": {"CorLoc": "score"}, "ap": {"AP50": "score", "AP": "ap", "AR100": "ar100"}},
+    caption="In percent: CorLoc of the best box of each image; and of all its boxes, up to 100 and "
+    "whatever their class, COCO's average precision at IoU 0.5 (AP50) and over IoU 0.5 to 0.95 "
+    "(AP), and average recall over the same (AR100). In brackets those of the boxes of h. Several "
+    "seeds: mean ± standard deviation.",
     before=lambda row: None,  # the outcomes of single images are not what is averaged
 )

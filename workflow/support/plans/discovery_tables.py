@@ -21,8 +21,9 @@ def table4(config: Config) -> list[str]:
 
 
 def average_precision(config: Config) -> list[str]:
-    """Average precision of all that Table 4 compares."""
-    return [f"{folder}/average_precision.json" for folder in _compared(config)]
+    """CorLoc, average precision and recall of all that Table 4 compares."""
+    names = ("metrics", "average_precision")
+    return [f"{folder}/{name}.json" for folder in _compared(config) for name in names]
 
 
 def masks(config: Config) -> list[str]:

@@ -18,7 +18,7 @@ def test_table4() -> None:
     config = small_configuration()
     assert discovery_tables.table4(config) == [f"results/a/{e}/metrics.json" for e in expected]
     assert discovery_tables.average_precision(config) == [
-        f"results/a/{e}/average_precision.json" for e in expected
+        f"results/a/{e}/{name}.json" for e in expected for name in ("metrics", "average_precision")
     ]
 
 
