@@ -142,6 +142,7 @@ def small_configuration() -> dict[str, Any]:
                 "ablations": {"no_reg": "w/o reg.", "k10": "k=10"},
             },
         },
+        "compare_published": {"tables": ["table1", "table4", "table6"], "tolerance": 0.5},
         "study": {
             "backbone": "vit",
             "variants": ["default"],

@@ -143,6 +143,67 @@ def test_all_tables_at_once(pristine: Repository, above: tuple[str, ...]) -> Non
     assert "train_grounder" not in planned
 
 
+@pytest.mark.parametrize("above", [(), (RELEASE,)], ids=["paper", "release"])
+def test_comparison_with_the_paper(pristine: Repository, above: tuple[str, ...]) -> None:
+    """It needs what Tables 1 to 6 need, and not the tables."""
+    target = "results/compare_published.csv"
+    planned = pristine.planned(target, "--configfile", PAPER, *above)
+    needed = {rule: n for rule, n in TOGETHER.items() if not rule.startswith("tabulate")}
+    assert {rule: planned.get(rule) for rule in needed} == needed
+    assert planned["compare_published"] == 1
+    assert "tabulate_metrics" not in planned
+
+
+def test_scenes_are_not_computed_to_be_compared(repository: Repository) -> None:
+    """Rows that are called as the paper's, of datasets that are not: one job, and a header."""
+    target = "results/compare_published.csv"
+    assert repository.planned(target) == {"compare_published": 1}
+    repository.snakemake(target, "--cores", "1")
+    assert len((repository.root / target).read_text("utf-8").splitlines()) == 1
+    log = (repository.root / "results/logs/compare_published.log").read_text("utf-8")
+    assert log.startswith("nothing is compared: ")
+
+
+def test_metrics_on_disk_are_compared_by_the_rule(repository: Repository) -> None:
+    """Invented ones of LOST, and its f^h of Tables 4 and 6, where the workflow looks for them."""
+    trained = "voc07/dino_vits16+voc07.lost.{}.0/lost"
+    brackets = "voc07/dino_vits16+voc07.lost.default.0/h.voc07.lost.default.0"
+    f = {"dataset": "VOC07", "method": "LOST", "heuristic": "LOST"}
+    refined = f | {"method": "Ours (LOST)", "variant": "default", "seed": "0"}
+    ours = {
+        "voc07/dino_vits16/lost": (61.7, f),
+        trained.format("default"): (62.9, refined),
+        brackets: (42.1, refined | {"output": "h"}),
+        trained.format("no_reg"): (61.72, refined | {"variant": "no_reg"}),
+    }
+    for folder, (score, labels) in ours.items():
+        path = repository.root / "results" / folder / "metrics.json"
+        path.parent.mkdir(parents=True)
+        content = {"task": "corloc", "labels": labels, "score": score}
+        path.write_text(json.dumps(content | {"outcomes": {"image_id": [], "correct": []}}))
+    few: dict[str, Any] = {"datasets": ["voc07"], "methods": ["lost"]}
+    paper4 = paper()["tables"]["table4"]
+    nothing = {"cad": False, "baseline_cad": [], "controls": [], "random_backbone": None}
+    baselines = {"baselines": dict.fromkeys(paper4["baselines"])}
+    ablations = {"ablations": dict.fromkeys(("k1", "k5", "k15"))}
+    changes = {
+        "tables": {"table4": few | nothing | baselines, "table6": few | ablations},
+        "compare_published": {"tables": ["table4", "table6"], "tolerance": 0.25},
+    }
+    target = "results/compare_published.csv"
+    alone = ("--allowed-rules", "compare_published", "--cores", "1")
+    repository.snakemake(target, *alone, *repository.configured(changes, PAPER))
+    with open(repository.root / target, encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [(row["table"], row["row"], row["output"], row["within 0.25"]) for row in rows] == [
+        ("4", "LOST", "method", "yes"),
+        ("4", "Ours (LOST)", "method", "no"),
+        ("4", "Ours (LOST)", "h", "yes"),
+        ("6", "w/o reg.", "method", "yes"),
+        ("6", "k=10", "method", "no"),
+    ]
+
+
 def test_all_weights_and_all_data(pristine: Repository) -> None:
     planned = pristine.planned("fetch_weights", "fetch_data", "--configfile", PAPER)
     # without BLIP and what the paper released, which no key names

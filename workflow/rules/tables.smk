@@ -35,6 +35,38 @@ rule tabulate_metrics:
         )
 
 
+rule compare_published:
+    """Every figure of the paper's that is computed here, and how far ours is from it."""
+    input:
+        unpack(lambda w: metric_tables.compared(config)),
+        code=code("compare_published"),
+    output:
+        csv=report(
+            "results/compare_published.csv",
+            caption="../report/compare_published.rst",
+            category="Tables",
+        ),
+        markdown="results/compare_published.md",
+    log:
+        "results/logs/compare_published.log",
+    benchmark:
+        "results/benchmarks/compare_published.tsv"
+    conda:
+        "../../envs/stages.yaml"
+    resources:
+        **growing(mem_mb=1000, runtime=10),
+    params:
+        files=lambda w, input: metric_tables.compared_options(
+            config, dict(input.items())
+        ),
+        options=lambda w: metric_tables.comparison_options(config),
+    shell:
+        logged(
+            'python "$BBR_STAGES/compare_published.py" {params.files} {params.options}'
+            " --output {output.csv}"
+        )
+
+
 # Where the jobs that Table 7 counts say how long they took.
 TIMED = {
     name: runtime_table.Timed(

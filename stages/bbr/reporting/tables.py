@@ -64,8 +64,8 @@ def paper_table(
     """
     measured, published = list(measured), list(published)
     if layout.shared:
-        measured = _spread(measured, layout.shared, published)
-    ours, theirs = _Cells(layout, measured), _Cells(layout, published)
+        measured = spread(measured, layout.shared, published)
+    ours, theirs = Cells(layout, measured), Cells(layout, published)
     columns = [key for key in theirs.columns if key in ours.columns]
     reported = set(columns)
     columns += [key for key in ours.columns if key not in reported]
@@ -93,7 +93,7 @@ def paper_table(
     return Table(header, lines, layout.caption + (_sampling_error(measured) if compared else ""))
 
 
-def _spread(scores: list[Score], label: str, published: list[Score]) -> list[Score]:
+def spread(scores: list[Score], label: str, published: list[Score]) -> list[Score]:
     """The scores, those whose `label` is ANY once for each value that the others have.
 
     The published values count where no other measured score has one.
@@ -123,11 +123,11 @@ def _sampling_error(scores: list[Score]) -> str:
     )
 
 
-def _has_any(cells: _Cells, row: Key, columns: Iterable[Key]) -> bool:
+def _has_any(cells: Cells, row: Key, columns: Iterable[Key]) -> bool:
     return any(cells.text(row, column) for column in columns)
 
 
-class _Cells:
+class Cells:
     """Scores by row, column and output; each cell holds one value per seed."""
 
     def __init__(self, layout: Layout, scores: Iterable[Score]) -> None:
@@ -157,6 +157,15 @@ class _Cells:
         by_seed = self._values.setdefault((row, column, labels["output"]), {})
         put_once(by_seed, labels["seed"], score)
 
+    @property
+    def places(self) -> Iterable[tuple[Key, Key, str]]:
+        """Row, column and output of each number, in the order in which they came."""
+        return self._values.keys()
+
+    def scores(self, row: Key, column: Key, output: str) -> list[Score]:
+        """One score for each seed."""
+        return list(self._values.get((row, column, output), {}).values())
+
     def text(self, row: Key, column: Key) -> str:
         """`62.0`, `62.0↑ (42.1)`, `62.0 ± 0.4 (42.1 ± 1.0)`, `(42.1)` or nothing."""
         main = self._mean(row, column, self.layout.main) + self._arrow(row, column)
@@ -174,7 +183,7 @@ class _Cells:
         return sides.pop() if len(sides) == 1 else ""
 
     def _mean(self, row: Key, column: Key, output: str) -> str:
-        scores = self._values.get((row, column, output), {}).values()
+        scores = self.scores(row, column, output)
         if not scores:
             return ""
         mean, deviation = mean_and_deviation([score.value for score in scores])
