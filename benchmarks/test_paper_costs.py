@@ -20,6 +20,7 @@ import yaml
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
+from transformers import BlipConfig, BlipForConditionalGeneration
 
 from bbr.backbones.base import BackboneSpec
 from bbr.backbones.build import build_backbone
@@ -36,9 +37,11 @@ HALF, FULL = 2, 4  # bytes of a number
 # Test phrases: Flickr30k's phrase ids and their sentences, WWbL's count of Visual Genome's images
 # at 50 regions each, ReferIt's expressions; to the nearest thousand.
 TEST_PHRASES = {"vg_test": 17_478 * 50, "flickr30k_test": 5_000, "referit_test": 60_000}
-# Of the images that g is trained on, with five texts each.
-TRAIN_IMAGES = {"coco": 82_783, "vg": 77_398}
-TEXTS = 5
+TRAINED_ON = ("coco", "vg")
+TEXTS = 5  # of each image that g^h is trained on
+# Of each image that is described: regions, as 12 photographs of COCO have them, and descriptions,
+# which is a guess; and the tokens of a caption.
+REGIONS, DESCRIPTIONS, TOKENS = 225, 10, 12
 
 
 @cache
@@ -106,9 +109,15 @@ def costs() -> dict[str, float]:
     with torch.device("meta"):
         trunk = nn.Sequential(*levels[:4]).to("meta").eval()
         head = levels[4].to("meta").eval()
-    regions = config()["cad"]["roi_batch"]
+    regions = config()["cad"]["training"]["roi_batch"]
     cad = count(lambda: trunk(pixels(1, 3, *HEAD_IMAGE)), backward=True)
     cad += regions * count(lambda: head(pixels(1, 1024, 14, 14)), backward=True)
+    blip = on_meta(lambda: BlipForConditionalGeneration(BlipConfig()), frozen=True)
+    side = BlipConfig().vision_config.image_size
+    seen = count(lambda: blip.vision_model(pixels(1, 3, side, side)).last_hidden_state)
+    said = torch.zeros(1, TOKENS, dtype=torch.long, device="meta")
+    states = pixels(1, (side // 16) ** 2 + 1, 768)
+    spoken = count(lambda: blip.text_decoder(said, encoder_hidden_states=states).logits)
     return {
         **{f"vits16 {name}": small(*size) for name, size in SIZES.items()},
         **{f"vits8 {name}": fine(*size) for name, size in SIZES.items()},
@@ -119,6 +128,7 @@ def costs() -> dict[str, float]:
         "step of CAD": cad,
         "step of phrase h": phrase_h,
         "heatmap": g / 3,
+        "caption": seen + config()["captioning"]["beams"] * spoken,
         # g^h, CLIP of what it shows and of what it hides, its relevancy, h
         "step of g^h": g + 3 * image + text + phrase_h,
     }
@@ -144,8 +154,8 @@ def discovery(table: str) -> tuple[float, float]:
         for patch in features:
             features[patch] = images * patches(SIZES[name], patch) * (384 + 6) * HALF
         cached = images * 3 * patches((SIDE, SIDE), 16) * 384 * HALF
-        training = samples(paper["detector"]) * cost["step of h"]
-        refining = samples(paper["refinement"]) * cost["step of f^h"]
+        training = samples(paper["discovery"]["detector"]) * cost["step of h"]
+        refining = samples(paper["discovery"]["refinement"]) * cost["step of f^h"]
         extraction = images * cost[f"vits16 {name}"]
         if table == "6":
             work += extraction * 6 + 4 * training + 5 * refining
@@ -155,23 +165,27 @@ def discovery(table: str) -> tuple[float, float]:
         disk += 4 * features[16] + cached
         move = paper["heuristics"]["move"]
         work += 2 * images * cost[f"vits8 {name}"]
-        work += 3000 * 36 * cost["step of MOVE's h"]
+        work += move["detector"]["steps"] * 36 * cost["step of MOVE's h"]
         work += move["refinement"]["steps"] * 36 * cost["step of MOVE's f^h"]
         disk += 2 * features[8] + images * SIDE**2 * HALF
-        steps = paper["cad"]["dataset_steps"].get(name, paper["cad"]["steps"])
+        cad = paper["cad"]["training"]
+        steps = cad["dataset_steps"].get(name, cad["steps"])
         if table == "4":
-            work += 6 * steps * paper["cad"]["batch_size"] * cost["step of CAD"]
+            # On f and on f^h of each method, and on the boxes of LOD.
+            compared = paper["tables"]["table4"]
+            trained = 2 * len(compared["methods"]) + len(compared["baseline_cad"])
+            work += trained * steps * cad["batch_size"] * cost["step of CAD"]
     return work, disk
 
 
 def grounding(table: str) -> tuple[float, float]:
     """Operations and bytes of Tables 1 and 2 (two training sets) or 5 (one, four variants)."""
     paper, cost = config()["grounding"], costs()
-    trained = {"coco": TRAIN_IMAGES["coco"]} if table == "5" else TRAIN_IMAGES
+    trained = TRAINED_ON[:1] if table == "5" else TRAINED_ON
     taught = 4 if table == "5" else 2
     drawn = taught if table == "5" else 5  # gae, two g and two g^h
     heatmap = SIDE**2 * HALF
-    maps = TEXTS * sum(trained.values())
+    maps = TEXTS * sum(expected_images(name) for name in trained)
     tests = sum(TEST_PHRASES.values())
     work = (maps + drawn * tests) * cost["heatmap"]
     work += (2 if table == "5" else taught) * samples(paper["detector"]) * cost["step of phrase h"]
@@ -179,9 +193,23 @@ def grounding(table: str) -> tuple[float, float]:
     return work, (maps + drawn * tests) * heatmap
 
 
+def captioning() -> tuple[float, float]:
+    """Operations and bytes of Table 3, once both g^h are there; four networks draw its captions."""
+    cost, images = costs(), sum(map(expected_images, TEST_PHRASES))
+    drawn = 4 * images * DESCRIPTIONS
+    work = images * REGIONS * cost["caption"] + drawn * cost["heatmap"]
+    return work, drawn * config()["captioning"]["map_size"] ** 2 * HALF
+
+
+def expected_images(dataset: str) -> int:
+    """How many images a dataset of the paper's has."""
+    return config()["datasets"][dataset]["expected"]["images"]
+
+
 def test_costs(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [(table, *discovery(table)) for table in ("4", "4 without CAD", "6")]
     rows += [(table, *grounding(table)) for table in ("1 and 2", "5")]
+    rows.append(("3, after those of 1", *captioning()))
     with capsys.disabled():
         print()
         for what, operations in costs().items():
