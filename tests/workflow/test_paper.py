@@ -6,14 +6,20 @@ import csv
 import io
 import json
 import resource
+import shlex
 import tarfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import compare_published
 import pytest
 import yaml
 from file_server import FileServer
 from PIL import Image
+from support.configuration import complete, default_files, prepare
+from support.grounding_names import split_task
+from support.plans import labels, metric_tables
 from workflow_copies import ROOT, Repository
 
 PAPER = "workflow/configs/paper.yaml"
@@ -154,6 +160,46 @@ def test_comparison_with_the_paper(pristine: Repository, above: tuple[str, ...])
     assert "tabulate_metrics" not in planned
 
 
+def labelled(config: dict[str, Any], path: str) -> tuple[str, dict[str, Any]]:
+    """The metric of a file of metrics and the labels that it gets, from its path."""
+    _, dataset, kind, name, file = Path(path).with_suffix("").parts
+    if kind == "grounding":
+        return split_task(file)[0], labels.phrase_labels(config, dataset, name, file)
+    if kind == "wwbl":
+        return split_task(file)[0], labels.caption_labels(config, dataset, name, file)
+    return "corloc", labels.box_labels(config, dataset, kind, name)
+
+
+def test_how_many_of_the_paper_s_figures_are_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but those of others' methods, as the labels of what the configuration computes tell.
+
+    In Table 4 Kim et al., Zhang et al. and rOSD with and without CAD, 12 cells; in Table 1 FCVC,
+    VGLS, TD, SSS, MG and GbS, 28; in Tables 2 and 3 MG, 6 and 12.
+    """
+    config = paper()
+    complete(config, default_files())
+    prepare(config, ROOT / "workflow/schemas/config.schema.yaml")
+    monkeypatch.chdir(tmp_path)  # published files then have absolute paths
+    files = metric_tables.compared(config)
+    for path in {path for _, *metrics in files.values() for path in metrics}:
+        metric, named = labelled(config, path)
+        content = {"task": metric, "labels": {k: str(v) for k, v in named.items()}, "score": 0}
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        outcomes: dict[str, list[int]] = {"image_id": [], "correct": []}
+        Path(path).write_text(json.dumps(content | {"outcomes": outcomes}))
+    told = f"{metric_tables.compared_options(config, files)} "
+    told += metric_tables.comparison_options(config)
+    assert compare_published.main([*shlex.split(told), "--output", "compared.csv"]) == 0
+    with open("compared.csv", encoding="utf-8") as lines:
+        counts = Counter(row["table"] for row in csv.DictReader(lines))
+    assert counts == {"1": 30, "2": 18, "3": 24, "4": 63, "5": 24, "6": 15}
+    for number, reported in {"1": 58, "2": 24, "3": 36, "4": 75, "5": 24, "6": 15}.items():
+        said = f"table {number}: {counts[number]} of {reported} published cells compared, 0 within"
+        assert said in Path("compared.md").read_text("utf-8")
+
+
 def test_scenes_are_not_computed_to_be_compared(repository: Repository) -> None:
     """Rows that are called as the paper's, of datasets that are not: one job, and a header."""
     target = "results/compare_published.csv"
@@ -176,10 +222,10 @@ def test_metrics_on_disk_are_compared_by_the_rule(repository: Repository) -> Non
         brackets: (42.1, refined | {"output": "h"}),
         trained.format("no_reg"): (61.72, refined | {"variant": "no_reg"}),
     }
-    for folder, (score, labels) in ours.items():
+    for folder, (score, named) in ours.items():
         path = repository.root / "results" / folder / "metrics.json"
         path.parent.mkdir(parents=True)
-        content = {"task": "corloc", "labels": labels, "score": score}
+        content = {"task": "corloc", "labels": named, "score": score}
         path.write_text(json.dumps(content | {"outcomes": {"image_id": [], "correct": []}}))
     few: dict[str, Any] = {"datasets": ["voc07"], "methods": ["lost"]}
     paper4 = paper()["tables"]["table4"]
