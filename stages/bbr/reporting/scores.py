@@ -64,8 +64,8 @@ def _with_ablations(scores: list[Score], names: dict[str, list[str]]) -> Iterato
                 for row in rows:
                     yield replace(score, labels={**score.labels, "ablation": row})
     for score in scores:
-        variant = score.labels.get("variant")
-        if variant is None:
+        trained = score.labels.get("variant")
+        if trained is None:
             yield replace(score, labels={**score.labels, "ablation": NOT_REFINED})
-        elif variant not in names:
-            raise InputError(f"{score.source}: variant {variant} is not named in --ablations")
+        elif trained not in names:
+            raise InputError(f"{score.source}: variant {trained} is not named in --ablations")
