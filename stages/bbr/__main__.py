@@ -41,7 +41,7 @@ class Search:
 
     method: str = option("tokencut", "lost, tokencut, found, dino_seg, move, center or whole_image")
     backbone: str = option("dinov2_vits14", "packaged weights by name, or a .safetensors file")
-    max_boxes: int = option(1, "of a photograph; several by lost, tokencut and found alone", min=1)
+    max_boxes: int = option(1, "of a photograph; several by lost, tokencut, found, most and maskcut", min=1)
     longest_side: int = option(
         1024, "larger photographs are shrunk to this before the network sees them", unit="px", min=1
     )

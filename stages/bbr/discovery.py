@@ -71,7 +71,7 @@ def discover(
         method: one of `bbr.heuristics.registry.METHODS`.
         backbone: the name of packaged weights, a .safetensors file made by a stage (f^h, say), or
             what `load_backbone` returned.
-        max_boxes: boxes to look for; more than one by LOST, TokenCut and FOUND alone.
+        max_boxes: boxes to look for; more than one by LOST, TokenCut, FOUND, MOST and MaskCut.
         longest_side: larger images are shrunk to it before the network sees them, since memory
             grows with the square of their area; None never shrinks.
         scale: the network sees images so many times as large; None for the backbone's own, 0.6 of

@@ -1,4 +1,4 @@
-"""Boxes of LOST, DINO-seg and TokenCut: those of the GPU are those of the CPU."""
+"""Boxes of LOST, DINO-seg, TokenCut, MaskCut and MOST: those of the GPU are those of the CPU."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,8 @@ from literal import tokencut_box
 
 from bbr.heuristics.dino_seg import dino_seg_boxes
 from bbr.heuristics.lost import lost_boxes
+from bbr.heuristics.maskcut import maskcut_boxes
+from bbr.heuristics.most import most_boxes
 from bbr.heuristics.tokencut import tokencut_boxes
 
 pytestmark = ON_GPU
@@ -47,7 +49,7 @@ def test_lost_of_whole_numbers_is_exact(grid):
     assert lost_boxes(features.to(DEVICE), grid).tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("boxes", [lost_boxes, tokencut_boxes])
+@pytest.mark.parametrize("boxes", [lost_boxes, tokencut_boxes, maskcut_boxes, most_boxes])
 @pytest.mark.parametrize("grid", GRIDS[1:])
 def test_boxes_that_do_not_hang_on_rounding_are_equal(boxes, grid):
     features = smooth(grid)

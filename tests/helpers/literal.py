@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+
 import numpy as np
 import scipy.linalg
 
@@ -71,11 +74,16 @@ def tokencut_box(
 
 
 def alike(features: np.ndarray, threshold: float) -> np.ndarray:
-    """(N, N) bool: cosine above the threshold; 0 with a patch of zero features."""
+    """(N, N) bool: cosine above the threshold."""
+    return cosines(features) > threshold
+
+
+def cosines(features: np.ndarray) -> np.ndarray:
+    """(N, N) float64; 0 with a patch of zero features."""
     features = np.asarray(features, dtype=np.float64)
     norms = np.linalg.norm(features, axis=1, keepdims=True)
     units = features / np.where(norms == 0, 1, norms)
-    return units @ units.T > threshold
+    return units @ units.T
 
 
 def cut_vector(similar: np.ndarray, epsilon: float) -> np.ndarray | None:
@@ -94,3 +102,80 @@ def cut_box(y: np.ndarray, grid: tuple[int, int]) -> list[int]:
     y = y / y[seed]
     inside = {divmod(int(p), grid[1]) for p in np.flatnonzero(y > y.mean() + TIE)}
     return bounding_box(component(inside, divmod(seed, grid[1])))
+
+
+def maskcut_masks(
+    features: np.ndarray, grid: tuple[int, int], threshold: float, epsilon: float, rounds: int = 3
+) -> tuple[list[set[Cell]], int]:
+    """MaskCut's masks round by round, from (N, d) features, and how many cuts were reversed.
+
+    It ends before the first round whose vector is not unique. Ties are as in `cut_box`.
+    """
+    height, width = grid
+    corners = [(0, 0), (0, width - 1), (height - 1, 0), (height - 1, width - 1)]
+    features, masks, reversals = np.array(features, dtype=np.float64), [], 0
+    left = set(range(len(features)))
+    while left and len(masks) < rounds:
+        y = cut_vector(alike(features, threshold), epsilon)
+        if y is None:
+            break
+        y, seed = _at_seed(y, left, absolute=True)
+        inside = {p for p in left if y[p] > y.mean() + TIE} | {seed}
+        held = sum(divmod(p, width) == corner for p in inside for corner in corners)
+        if held >= 3 and left - inside:
+            reversals += 1
+            y, seed = _at_seed(-y, left, absolute=False)
+            inside = {p for p in left if y[p] > y.mean() + TIE} | {seed}
+        masks.append(component({divmod(p, width) for p in inside}, divmod(seed, width)))
+        for row, column in masks[-1]:
+            left.remove(row * width + column)
+            features[row * width + column] = 0
+    return masks, reversals
+
+
+def _at_seed(y: np.ndarray, left: set[int], absolute: bool) -> tuple[np.ndarray, int]:
+    """The first patch of largest y, or |y|, and y of size 1 there; positive if |y| was meant."""
+    size = abs(y) if absolute else y
+    largest = max(size[p] for p in left)
+    seed = min(p for p in left if size[p] >= largest - TIE * abs(y).max())
+    return y / (y[seed] if absolute else abs(y[seed])), seed
+
+
+def most_masks(
+    features: np.ndarray, grid: tuple[int, int], threshold: float, scales: int
+) -> list[set[Cell]]:
+    """MOST's masks, largest pool first, from (N, d) features, patch by patch and box by box."""
+    patches = range(len(features))
+    cosine = cosines(features).tolist()
+    similar = [[value > threshold for value in row] for row in cosine]
+    degree = [sum(row) for row in similar]
+    sides = range(1, min(scales, *grid) + 1)
+    votes = [0 for _ in patches]
+    for side in sides:
+        entropy = [_box_entropy(similar[p], grid, side) for p in patches]
+        mean = sum(entropy) / len(entropy)
+        votes = [votes[p] + (entropy[p] <= mean + TIE) for p in patches]
+    tokens = {p for p in patches if votes[p] > len(sides) / 2 and degree[p] <= len(patches) / 2}
+    tokens = tokens or {min(patches, key=lambda p: degree[p])}
+    masks: list[set[Cell]] = []
+    while tokens:
+        pool = max(components({divmod(p, grid[1]) for p in tokens}), key=len)
+        members = sorted(row * grid[1] + column for row, column in pool)
+        core = min(members, key=lambda p: degree[p])
+        kept = [p for p in members if similar[core][p]]
+        inside = {q for q in patches if sum(cosine[p][q] - threshold for p in kept) > 0} | {core}
+        known = set().union(*masks)
+        cells = {divmod(q, grid[1]) for q in inside} - known
+        masks.append(component(cells, divmod(core, grid[1])))
+        tokens -= {row * grid[1] + column for row, column in masks[-1]}
+    return masks
+
+
+def _box_entropy(similar: list[bool], grid: tuple[int, int], side: int) -> float:
+    """In bits, of how many patches of each whole box of a map are similar."""
+    counts = Counter(
+        sum(similar[(top + i) * grid[1] + left + j] for i in range(side) for j in range(side))
+        for top in range(0, grid[0] - side + 1, side)
+        for left in range(0, grid[1] - side + 1, side)
+    )
+    return -sum(n / counts.total() * math.log2(n / counts.total()) for n in counts.values())

@@ -13,7 +13,7 @@ from literal import lost_box, tokencut_box
 
 from bbr.backbones.features_h5 import FeatureFile
 from bbr.data.index import load_index
-from bbr.heuristics.multi_box import propose_scored
+from bbr.heuristics.multi_box import SEVERAL, propose_scored
 from bbr.storage.atomic import sha256
 from bbr.storage.boxes_json import boxes_by_image, meta_path, read_boxes, read_meta, top_boxes
 from bbr.storage.rle import decode_mask
@@ -57,7 +57,7 @@ class TestBoxes:
                 assert expected in (None, [x, y, x + width, y + height])
         assert boxes == {}
 
-    @pytest.mark.parametrize("method", ["lost", "tokencut"])
+    @pytest.mark.parametrize("method", SEVERAL)
     def test_several_boxes_of_an_image(self, features, tmp_path, method):
         one = propose(features, tmp_path / "1.json", method=method)
         several = propose(features, tmp_path / "3.json", "--max-boxes", 3, method=method)
@@ -101,6 +101,8 @@ class TestBoxes:
             ("lost", ()),
             ("tokencut", ()),
             ("dino_seg", ("--head", 1)),
+            ("most", ()),
+            ("maskcut", ()),
             ("center", ()),
         ],
     )
@@ -126,7 +128,7 @@ class TestBoxes:
         }
         assert made["inputs"] == {"features": sha256(features)}
 
-    @pytest.mark.parametrize("method", ["lost", "tokencut"])
+    @pytest.mark.parametrize("method", SEVERAL)
     def test_masks_are_those_of_their_boxes(self, scenes, features, tmp_path, method):
         plain = propose(features, tmp_path / "a.json", "--max-boxes", 2, method=method)
         found = propose(features, tmp_path / "b.json", "--max-boxes", 2, "--masks", method=method)

@@ -67,6 +67,16 @@ def test_cad_rows_are_chosen(repository: Repository, cad: str, count: int | None
     assert planned.get("train_cad") == planned.get("predict_cad") == count
 
 
+def test_most_and_maskcut_have_the_rows_of_other_methods(repository: Repository) -> None:
+    """f, f^h and h, and CAD on both, once they are named."""
+    table = {"methods": ["most", "maskcut"], "datasets": ["scenes07"], "cad": True}
+    changes = {"tables": {"table4": table}}
+    planned = repository.planned("results/table4.csv", *repository.configured(changes))
+    assert planned["refine_backbone"] == planned["predict_boxes"] == 2
+    assert planned["train_cad"] == planned["predict_cad"] == 4
+    assert planned["pseudo_boxes"] == PER_DATASET_OF_TABLE4["pseudo_boxes"] - 2
+
+
 def test_average_precision_of_what_table4_compares(pristine: Repository) -> None:
     planned = pristine.planned("results/average_precision.csv")
     assert planned["evaluate_average_precision"] == planned["evaluate_boxes"] == 72

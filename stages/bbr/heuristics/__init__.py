@@ -1,1 +1,1 @@
-"""Features in, boxes out: LOST, TokenCut, DINO-seg and MOVE's masks, by name in `registry`."""
+"""Features in, boxes out: one heuristic a module, by name in `registry`."""

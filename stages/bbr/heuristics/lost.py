@@ -75,14 +75,37 @@ def lost_masks(
         degrees = degrees.masked_fill(found, degrees.shape[1])  # above any degree
     order = degrees.argsort(dim=1, stable=True)
     seed, candidates = order[:, 0], order[:, : candidate_count(k_patches, order.shape[1])]
+    may_join = torch.zeros_like(degrees, dtype=torch.bool).scatter_(1, candidates, True)
+    return expanded_masks(features, grid, seed, may_join, found)
+
+
+def expanded_masks(
+    features: Tensor,
+    grid: tuple[int, int],
+    seed: Tensor,
+    candidates: Tensor,
+    found: Tensor | None = None,
+    threshold: float = 0.0,
+) -> np.ndarray:
+    """What is like a seed and those of its candidates that are like it (equations 14 and 15).
+
+    Args:
+        features, grid, found: see `lost_masks`.
+        seed: (B,) patches.
+        candidates: (B, N) bool, patches that may join the seed.
+        threshold: products above it, or means of products, make patches alike.
+
+    Returns:
+        (B, h, w) bool; each mask is 4-connected and holds the seed.
+    """
     images = torch.arange(len(features), device=features.device)
     to_seed = (features[images, seed].unsqueeze(1) @ features.transpose(1, 2)).squeeze(1)
-    chosen = torch.zeros_like(to_seed).scatter_(1, candidates, 1.0) * (to_seed > 0)
+    chosen = candidates.to(to_seed.dtype) * (to_seed > threshold)
     if found is not None:
         chosen = chosen * ~found
     # The chosen rows of A add up to the products with the sum of the chosen features.
     support = (chosen.unsqueeze(1) @ features @ features.transpose(1, 2)).squeeze(1)
-    inside = support > 0
+    inside = support > threshold * chosen.sum(dim=1, keepdim=True)
     # A seed with zero features correlates with nothing, itself included; it stays the object.
     inside[images, seed] = True
     if found is not None:

@@ -1,9 +1,9 @@
 """Several boxes per image: a heuristic again on what it has not found yet.
 
-TokenCut in the manner of MaskCut (Wang et al. 2023): the patches found are taken out of the
-affinity, and the rest is cut again. LOST: the next seed is the patch of lowest degree outside of
-what is found. FOUND: the next component of what is not background. Masks of an image do not
-overlap; their boxes may.
+MaskCut, and TokenCut in its manner: the patches found are taken out of the affinity, and the rest is
+cut again. LOST: the next seed is the patch of lowest degree outside of what is found. FOUND: the
+next component of what is not background. MOST: the next pool, as long as there is one. Masks of an
+image do not overlap; their boxes may.
 
 The score says how far an object stands out (`separation`), within [0, 1]; but no more than the
 score of the box found before it, so that the method's own box stays first. It orders boxes, and
@@ -26,10 +26,14 @@ from .cell_masks import CellMask
 from .components import mask_boxes
 from .found import found_masks
 from .lost import lost_masks
+from .maskcut import maskcut_masks
+from .most import most_masks
 from .move import mask_separation, move_object
 from .registry import (
     FoundOptions,
     LostOptions,
+    MaskcutOptions,
+    MostOptions,
     MoveOptions,
     TokencutOptions,
     cls_attention,
@@ -52,10 +56,21 @@ def _found(batch: FeatureMaps, options: FoundOptions, found: Tensor) -> np.ndarr
     return found_masks(batch.key, attention, batch.grid, options.threshold, found)
 
 
+def _most(batch: FeatureMaps, options: MostOptions, found: Tensor) -> np.ndarray:
+    return most_masks(batch.key, batch.grid, options.threshold, options.scales, found)
+
+
+def _maskcut(batch: FeatureMaps, options: MaskcutOptions, found: Tensor) -> np.ndarray:
+    return maskcut_masks(batch.key, batch.grid, options.threshold, options.epsilon, found)
+
+
+# (B, h, w) bool: the next mask of each image; none where a method sees no other object.
 _MASKS: dict[str, Callable[[FeatureMaps, Any, Tensor], np.ndarray]] = {
     "lost": _lost,
     "tokencut": _tokencut,
     "found": _found,
+    "most": _most,
+    "maskcut": _maskcut,
 }
 SEVERAL = tuple(_MASKS)
 WITH_MASKS = (*SEVERAL, "move")
@@ -78,7 +93,7 @@ class Proposal(NamedTuple):
 def propose_several(
     batch: FeatureMaps, method: str, options: Any, most: int
 ) -> list[list[Proposal]]:
-    """Up to `most` boxes of each image, fewer only where every patch is found.
+    """Up to `most` boxes of each image, fewer where every patch is found or a method sees no more.
 
     Args:
         options: from `registry.heuristic_options`.
@@ -97,12 +112,17 @@ def propose_several(
     found = torch.zeros(batch.key.shape[:2], dtype=torch.bool, device=batch.key.device)
     proposed: list[list[Proposal]] = [[] for _ in batch.key]
     cell = np.full(2, batch.patch_size)
+    left = torch.arange(len(found), device=found.device)
     for _ in range(most):
-        left = (~found).any(dim=1).nonzero()[:, 0]
+        left = left[(~found[left]).any(dim=1)]
         if not len(left):
             break
         rest = batch.select(left)
         masks = _MASKS[method](rest, options, found[left])
+        some = masks.any(axis=(1, 2)).nonzero()[0]
+        if len(some) < len(left):
+            seen = torch.from_numpy(some).to(left.device)
+            left, rest, masks = left[seen], rest.select(seen), masks[some]
         flat = torch.from_numpy(masks).flatten(1).to(found.device)
         found[left] |= flat
         boxes = rest.in_pixels(mask_boxes(masks)).astype(float).tolist()

@@ -21,6 +21,8 @@ from ..options import described, option, recorded, require_valid, variants
 from .dino_seg import dino_seg_boxes
 from .found import found_boxes
 from .lost import lost_boxes
+from .maskcut import maskcut_boxes
+from .most import most_boxes
 from .move import move_box
 from .tokencut import tokencut_boxes
 
@@ -52,6 +54,23 @@ class TokencutOptions:
 
     threshold: float = option(0.2, "cosine above which patches are alike (tau)", min=-1, below=1)
     epsilon: float = option(1e-5, "affinity of those that are not alike", above=0, max=1)
+
+
+@dataclass(frozen=True)
+class MaskcutOptions(TokencutOptions):
+    """Options of MaskCut."""
+
+    threshold: float = option(0.15, "cosine above which patches are alike (tau)", min=-1, below=1)
+
+
+@dataclass(frozen=True)
+class MostOptions:
+    """Options of MOST."""
+
+    threshold: float = option(0.2, "cosine above which patches are alike", min=-1, below=1)
+    scales: int = option(
+        5, "sides of the boxes, from one patch to so many, that similarity is read through", min=1
+    )
 
 
 @dataclass(frozen=True)
@@ -112,6 +131,15 @@ def _lost(batch: FeatureMaps, options: LostOptions) -> np.ndarray:
 def _tokencut(batch: FeatureMaps, options: TokencutOptions) -> np.ndarray:
     boxes = tokencut_boxes(batch.key, batch.grid, options.threshold, options.epsilon)
     return batch.in_pixels(boxes)
+
+
+def _maskcut(batch: FeatureMaps, options: MaskcutOptions) -> np.ndarray:
+    boxes = maskcut_boxes(batch.key, batch.grid, options.threshold, options.epsilon)
+    return batch.in_pixels(boxes)
+
+
+def _most(batch: FeatureMaps, options: MostOptions) -> np.ndarray:
+    return batch.in_pixels(most_boxes(batch.key, batch.grid, options.threshold, options.scales))
 
 
 def cls_attention(batch: FeatureMaps, method: str) -> Tensor:
@@ -178,6 +206,8 @@ _HEURISTICS: dict[str, tuple[type, Callable[[FeatureMaps, Any], np.ndarray]]] = 
     "tokencut": (TokencutOptions, _tokencut),
     "dino_seg": (DinoSegOptions, _dino_seg),
     "found": (FoundOptions, _found),
+    "most": (MostOptions, _most),
+    "maskcut": (MaskcutOptions, _maskcut),
     "move": (MoveOptions, _move),
     "center": (CenterOptions, _center),
     "whole_image": (NoOptions, _whole_image),

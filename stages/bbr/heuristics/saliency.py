@@ -12,10 +12,14 @@ from ..backbones.feature_maps import FeatureMaps
 from ..errors import InputError
 from .found import background_similarity
 from .lost import patch_degrees
+from .maskcut import maskcut_vectors
+from .most import orderliness
 from .registry import (
     DinoSegOptions,
     FoundOptions,
     LostOptions,
+    MaskcutOptions,
+    MostOptions,
     MoveOptions,
     TokencutOptions,
     cls_attention,
@@ -32,6 +36,14 @@ def _inverse_degree(batch: FeatureMaps, _: LostOptions) -> np.ndarray:
 
 def _eigenvector(batch: FeatureMaps, options: TokencutOptions) -> np.ndarray:
     return tokencut_vectors(batch.key, batch.grid, options.threshold, options.epsilon)
+
+
+def _maskcut(batch: FeatureMaps, options: MaskcutOptions) -> np.ndarray:
+    return maskcut_vectors(batch.key, batch.grid, options.threshold, options.epsilon)
+
+
+def _orderliness(batch: FeatureMaps, options: MostOptions) -> np.ndarray:
+    return orderliness(batch.key, batch.grid, options.threshold, options.scales)
 
 
 def _mask(batch: FeatureMaps, _: MoveOptions) -> list[np.ndarray]:
@@ -58,6 +70,8 @@ _MAPS: dict[str, tuple[Callable[[FeatureMaps, Any], np.ndarray | list[np.ndarray
     "move": (_mask, IMAGE),
     "dino_seg": (_attention, PATCHES),
     "found": (_unlike_background, PATCHES),
+    "most": (_orderliness, PATCHES),
+    "maskcut": (_maskcut, PATCHES),
 }
 
 

@@ -54,7 +54,10 @@ def test_first_one_object_and_then_the_other(method):
 @pytest.mark.parametrize("method", SEVERAL)
 def test_no_more_than_there_are_patches_to_find(method):
     (found,) = propose(batch(OBJECTS[None], (3, 5)), method, 50)
-    assert 3 <= len(found) <= 15
+    if method == "most":  # the background is like too many patches to be a pool
+        assert len(found) == 2
+    else:
+        assert 3 <= len(found) <= 15
 
 
 @pytest.mark.parametrize("method", SEVERAL)

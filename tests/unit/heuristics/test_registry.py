@@ -34,6 +34,8 @@ class TestOptions:
     def test_defaults(self):
         assert heuristic_options("lost", {}) == LostOptions(k_patches=100)
         assert vars(heuristic_options("dino_seg", {})) == {"head": 4, "attention_mass": 0.6}
+        assert vars(heuristic_options("maskcut", {})) == {"threshold": 0.15, "epsilon": 1e-5}
+        assert vars(heuristic_options("most", {})) == {"threshold": 0.2, "scales": 5}
         assert vars(heuristic_options("center", {})) == {"fraction": 0.7}
         assert vars(heuristic_options("whole_image", {})) == {}
 
@@ -66,6 +68,8 @@ class TestOptions:
             ("dino_seg", "attention_mass", 0.0),
             ("dino_seg", "attention_mass", 1.5),
             ("dino_seg", "attention_mass", float("nan")),
+            ("most", "scales", 0),
+            ("maskcut", "threshold", 1.0),
             ("center", "fraction", -0.1),
         ],
     )

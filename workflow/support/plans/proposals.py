@@ -15,7 +15,7 @@ from ..sections import Config, heuristic
 from . import datasets
 from .datasets import of_shards
 
-WITH_MASKS = ("lost", "tokencut", "found", "move")  # of the heuristics
+WITH_MASKS = ("lost", "tokencut", "found", "most", "maskcut", "move")  # of the heuristics
 
 
 def feature_files(config: Config, dataset: str, backbone: str) -> list[str]:
