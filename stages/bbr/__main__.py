@@ -39,9 +39,13 @@ class Photographs:
 class Search:
     """How objects are found."""
 
-    method: str = option("tokencut", "lost, tokencut, found, dino_seg, move, center or whole_image")
+    method: str = option(
+        "tokencut", "lost, tokencut, found, most, maskcut, dino_seg, move, center or whole_image"
+    )
     backbone: str = option("dinov2_vits14", "packaged weights by name, or a .safetensors file")
-    max_boxes: int = option(1, "of a photograph; several by lost, tokencut, found, most and maskcut", min=1)
+    max_boxes: int = option(
+        1, "of a photograph; several by lost, tokencut, found, most and maskcut", min=1
+    )
     longest_side: int = option(
         1024, "larger photographs are shrunk to this before the network sees them", unit="px", min=1
     )

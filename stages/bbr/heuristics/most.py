@@ -10,6 +10,8 @@ docs/protocol.md#most.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -66,14 +68,60 @@ def _entropy(values: Tensor, kinds: int) -> Tensor:
 
 
 def foreground(entropies: Tensor, degrees: Tensor) -> Tensor:
-    """(B, N) bool: the patches of objects, from what `map_entropies` returns.
+    """(B, N) bool: the patches of objects, from what `map_entropies` returns; at least one each.
 
     At most scales the entropy of such a patch is no higher than the mean of its image; and since a
-    map and its complement have one entropy, it is like no more than half of all patches.
+    map and its complement have one entropy, it is like no more than half of all patches. Where none
+    is so, the first patch of lowest degree stands for all.
     """
     mean = entropies.mean(dim=1, keepdim=True)
     votes = (entropies <= mean + _TIE).sum(dim=2)
-    return (2 * votes > entropies.shape[2]) & (2 * degrees <= degrees.shape[1])
+    inside = (2 * votes > entropies.shape[2]) & (2 * degrees <= degrees.shape[1])
+    none = ~inside.any(dim=1)
+    inside[none, degrees[none].argmin(dim=1)] = True
+    return inside
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The patches of objects in B images.
+
+    Attributes:
+        units: (B, N, d) float32 features of unit length.
+        inside: (B, N) bool, from `foreground`.
+        degrees: (B, N) int64.
+    """
+
+    units: Tensor
+    inside: Tensor
+    degrees: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor, grid: tuple[int, int], threshold: float, scales: int) -> Tokens:
+        """Those of a batch; see `most_masks` for the arguments."""
+        units = functional.normalize(features, dim=2)
+        entropies, degrees = map_entropies(units, grid, threshold, scales)
+        return cls(units, foreground(entropies, degrees), degrees)
+
+    def select(self, images: Tensor) -> Tokens:
+        """Those of some images."""
+        return Tokens(self.units[images], self.inside[images], self.degrees[images])
+
+
+def pool_masks(
+    tokens: Tokens, grid: tuple[int, int], threshold: float, found: Tensor | None = None
+) -> np.ndarray:
+    """What `most_masks` returns, from patches of objects that are known already."""
+    inside = tokens.inside if found is None else tokens.inside & ~found
+    some = inside.any(dim=1)
+    masks = np.zeros((len(inside), *grid), dtype=bool)
+    if some.any():
+        own, known = tokens.select(some), None if found is None else found[some]
+        pools = largest_component(inside[some].view(-1, *grid))
+        pool = torch.from_numpy(pools).flatten(1).to(inside.device)
+        core = own.degrees.masked_fill(~pool, pool.shape[1] + 1).argmin(dim=1)
+        masks[some.cpu().numpy()] = expanded_masks(own.units, grid, core, pool, known, threshold)
+    return masks
 
 
 def most_masks(
@@ -94,26 +142,9 @@ def most_masks(
             never in the mask.
 
     Returns:
-        (B, h, w) bool, 4-connected. Where no pool is left, nothing; where nothing is found yet, the
-        patch of lowest degree then stands for one.
+        (B, h, w) bool, 4-connected; empty where no pool is left.
     """
-    units = functional.normalize(features, dim=2)
-    entropies, degrees = map_entropies(units, grid, threshold, scales)
-    tokens = foreground(entropies, degrees)
-    first = ~tokens.any(dim=1)
-    if found is not None:
-        tokens &= ~found
-        first &= ~found.any(dim=1)
-    tokens[first, degrees[first].argmin(dim=1)] = True
-    masks = np.zeros((len(features), *grid), dtype=bool)
-    some = tokens.any(dim=1)
-    if some.any():
-        pools = largest_component(tokens[some].view(-1, *grid))
-        pool = torch.from_numpy(pools).flatten(1).to(units.device)
-        core = degrees[some].masked_fill(~pool, len(degrees.T) + 1).argmin(dim=1)
-        known = None if found is None else found[some]
-        masks[some.cpu().numpy()] = expanded_masks(units[some], grid, core, pool, known, threshold)
-    return masks
+    return pool_masks(Tokens.of(features, grid, threshold, scales), grid, threshold, found)
 
 
 def most_boxes(

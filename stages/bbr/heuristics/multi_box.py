@@ -1,7 +1,7 @@
 """Several boxes per image: a heuristic again on what it has not found yet.
 
-MaskCut, and TokenCut in its manner: the patches found are taken out of the affinity, and the rest is
-cut again. LOST: the next seed is the patch of lowest degree outside of what is found. FOUND: the
+MaskCut, and TokenCut in its manner: the patches found are taken out of the affinity, and the rest
+is cut again. LOST: the next seed is the patch of lowest degree outside of what is found. FOUND: the
 next component of what is not background. MOST: the next pool, as long as there is one. Masks of an
 image do not overlap; their boxes may.
 
@@ -27,7 +27,7 @@ from .components import mask_boxes
 from .found import found_masks
 from .lost import lost_masks
 from .maskcut import maskcut_masks
-from .most import most_masks
+from .most import Tokens, pool_masks
 from .move import mask_separation, move_object
 from .registry import (
     FoundOptions,
@@ -42,30 +42,36 @@ from .registry import (
 )
 from .tokencut import tokencut_masks
 
-
-def _lost(batch: FeatureMaps, options: LostOptions, found: Tensor) -> np.ndarray:
-    return lost_masks(batch.key, batch.grid, options.k_patches, found)
-
-
-def _tokencut(batch: FeatureMaps, options: TokencutOptions, found: Tensor) -> np.ndarray:
-    return tokencut_masks(batch.key, batch.grid, options.threshold, options.epsilon, found)
+# From the positions of some images of a batch (n,) and their patches that are found already, (n, N)
+# bool, to the next mask of each, (n, h, w) bool; empty where a method sees no other object.
+_Next = Callable[[Tensor, Tensor], np.ndarray]
 
 
-def _found(batch: FeatureMaps, options: FoundOptions, found: Tensor) -> np.ndarray:
-    attention = cls_attention(batch, "found")
-    return found_masks(batch.key, attention, batch.grid, options.threshold, found)
+def _lost(batch: FeatureMaps, options: LostOptions) -> _Next:
+    return lambda i, found: lost_masks(batch.key[i], batch.grid, options.k_patches, found)
 
 
-def _most(batch: FeatureMaps, options: MostOptions, found: Tensor) -> np.ndarray:
-    return most_masks(batch.key, batch.grid, options.threshold, options.scales, found)
+def _tokencut(batch: FeatureMaps, options: TokencutOptions) -> _Next:
+    given = options.threshold, options.epsilon
+    return lambda i, found: tokencut_masks(batch.key[i], batch.grid, *given, found)
 
 
-def _maskcut(batch: FeatureMaps, options: MaskcutOptions, found: Tensor) -> np.ndarray:
-    return maskcut_masks(batch.key, batch.grid, options.threshold, options.epsilon, found)
+def _maskcut(batch: FeatureMaps, options: MaskcutOptions) -> _Next:
+    given = options.threshold, options.epsilon
+    return lambda i, found: maskcut_masks(batch.key[i], batch.grid, *given, found)
 
 
-# (B, h, w) bool: the next mask of each image; none where a method sees no other object.
-_MASKS: dict[str, Callable[[FeatureMaps, Any, Tensor], np.ndarray]] = {
+def _found(batch: FeatureMaps, options: FoundOptions) -> _Next:
+    attention, threshold = cls_attention(batch, "found"), options.threshold
+    return lambda i, found: found_masks(batch.key[i], attention[i], batch.grid, threshold, found)
+
+
+def _most(batch: FeatureMaps, options: MostOptions) -> _Next:
+    tokens = Tokens.of(batch.key, batch.grid, options.threshold, options.scales)
+    return lambda i, found: pool_masks(tokens.select(i), batch.grid, options.threshold, found)
+
+
+_MASKS: dict[str, Callable[[FeatureMaps, Any], _Next]] = {
     "lost": _lost,
     "tokencut": _tokencut,
     "found": _found,
@@ -111,18 +117,16 @@ def propose_several(
         )
     found = torch.zeros(batch.key.shape[:2], dtype=torch.bool, device=batch.key.device)
     proposed: list[list[Proposal]] = [[] for _ in batch.key]
-    cell = np.full(2, batch.patch_size)
+    cell, next_masks = np.full(2, batch.patch_size), _MASKS[method](batch, options)
     left = torch.arange(len(found), device=found.device)
     for _ in range(most):
         left = left[(~found[left]).any(dim=1)]
         if not len(left):
             break
+        masks = next_masks(left, found[left])
+        some = masks.any(axis=(1, 2))
+        left, masks = left[torch.from_numpy(some).to(left.device)], masks[some]
         rest = batch.select(left)
-        masks = _MASKS[method](rest, options, found[left])
-        some = masks.any(axis=(1, 2)).nonzero()[0]
-        if len(some) < len(left):
-            seen = torch.from_numpy(some).to(left.device)
-            left, rest, masks = left[seen], rest.select(seen), masks[some]
         flat = torch.from_numpy(masks).flatten(1).to(found.device)
         found[left] |= flat
         boxes = rest.in_pixels(mask_boxes(masks)).astype(float).tolist()

@@ -95,6 +95,10 @@ class TestByHand:
         entropies = torch.tensor([[[0.1, 0.1, 0.9], [0.9, 0.1, 0.9], [0.5, 0.8, 0.1]]])
         assert foreground(entropies, torch.ones(1, 3).long()).tolist() == [[True, False, True]]
 
+    def test_without_a_patch_that_passes_the_one_of_lowest_degree_stands_for_all(self):
+        degrees = torch.tensor([[3, 4, 3, 4]])
+        assert foreground(torch.zeros(1, 4, 2), degrees).tolist() == [[True, False, False, False]]
+
     @pytest.mark.parametrize(("value", "box"), [(1.0, [0, 0, 3, 2]), (0.0, [0, 0, 1, 1])])
     def test_without_any_structure_there_is_one_box(self, value, box):
         features = torch.full((2, 6, 4), value)
