@@ -9,7 +9,7 @@ STAMP := .venv/installed
 # Not `source .venv/bin/activate`: what follows needs only this.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help table4 tables figures test cluster faults lint docs bench bench-gpu lock resources clean
+.PHONY: help table4 tables figures test cluster faults inputs lint docs bench bench-gpu lock resources clean
 
 help:
 	@echo "make table4     Table 4 on the embedded scenes: results/table4.csv"
@@ -18,6 +18,7 @@ help:
 	@echo "make test       lint, then the tests that need neither a GPU nor minutes each"
 	@echo "make cluster    jobs on a real SLURM, started here (tests/cluster); needs root"
 	@echo "make faults     all faults on all stages, into docs/faults.md; needs root"
+	@echo "make inputs     all of people's unusual files, into docs/inputs.md"
 	@echo "make lint       ruff, mypy, snakefmt, snakemake --lint"
 	@echo "make docs       the documentation as a site, site/index.html; a dead link is an error"
 	@echo "make bench      throughput against straightforward versions, as one table"
@@ -46,6 +47,11 @@ cluster: $(STAMP)
 # Six minutes on two cores.
 faults: $(STAMP)
 	python -m pytest tests/faults -m "slow or not slow" --fault-table docs/faults.md
+
+# Two minutes on two cores.
+inputs: $(STAMP)
+	python -m pytest tests/inputs tests/workflow/test_own_folder.py tests/workflow/test_own_paths.py \
+		-m "slow or not slow" --input-table docs/inputs.md
 
 lint: $(STAMP)
 	ruff check

@@ -21,6 +21,34 @@ from bbr.fetch import downloads
 STAGES = Path(render_scenes.__file__).parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option that writes the table."""
+    parser.addoption("--input-table", type=Path, help="write situation, before, now to this file")
+
+
+@pytest.fixture(scope="session")
+def rows(request: pytest.FixtureRequest) -> dict[str, tuple[str, str]]:
+    """The table; written once all tests have ended, if none has failed."""
+    found: dict[str, tuple[str, str]] = {}
+    yield found
+    path = request.config.getoption("--input-table", default=None)
+    if path is not None and not request.session.testsfailed:
+        lines = ["| situation | before | now |", "| --- | --- | --- |"]
+        lines += [f"| {name} | {before} | {now} |" for name, (before, now) in sorted(found.items())]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def note(rows: dict[str, tuple[str, str]]) -> Callable[[str, str, str], None]:
+    """Note a situation, what came of it before, and what the test has just seen come of it."""
+
+    def add(situation: str, before: str, now: str) -> None:
+        assert situation not in rows
+        rows[situation] = (before, now.replace("|", "\\|"))
+
+    return add
+
+
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The index of 20 scenes of 64 pixels; tests must not change it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,9 @@ def done(pristine: Repository, tmp_path_factory: pytest.TempPathFactory) -> Repo
     return made
 
 
-def test_what_is_no_change_redoes_nothing(done: Repository, tmp_path: Path) -> None:
+def test_what_is_no_change_redoes_nothing(
+    done: Repository, tmp_path: Path, note: Callable[[str, str, str], None]
+) -> None:
     clone = done.copy(tmp_path / "moved clone")
     photos = clone.root / "photos"
     for name in (".DS_Store", "Thumbs.db", "sub/._c.png"):
@@ -40,9 +43,13 @@ def test_what_is_no_change_redoes_nothing(done: Repository, tmp_path: Path) -> N
     os.utime(photos / "b.png", (2**32, 2**32))
     os.utime(photos)
     assert clone.planned(TARGET, *OPTIONS) == {}
+    situation = "folder: touched, `.DS_Store`, dates in the future, a moved clone"
+    note(situation, "not looked at", "nothing is redone")
 
 
-def test_a_change_is_found_and_followed(done: Repository, tmp_path: Path) -> None:
+def test_a_change_is_found_and_followed(
+    done: Repository, tmp_path: Path, note: Callable[[str, str, str], None]
+) -> None:
     after = {"index_dataset": 1, "propose_regions": 1, "merge_boxes": 1, "draw_own_boxes": 1}
     changed = done.copy(tmp_path / "changed")
     _photo(changed.root / "photos/sub/d.png", 9)
@@ -52,10 +59,12 @@ def test_a_change_is_found_and_followed(done: Repository, tmp_path: Path) -> Non
     assert "draw_own_boxes" in planned
     shutil.rmtree(changed.root / "photos/sub")
     assert changed.planned(TARGET, *OPTIONS) == planned
+    situation = "folder: a photograph added or removed, in a subfolder too"
+    note(situation, "results silently old", "found as the run is planned, and followed")
 
 
 def test_photographs_that_are_as_they_were_are_not_seen_again(
-    pristine: Repository, tmp_path: Path
+    pristine: Repository, tmp_path: Path, note: Callable[[str, str, str], None]
 ) -> None:
     copy = pristine.copy(tmp_path)
     log = copy.root / "results/logs/mine/efficientnet_lite0/extract_features.0.log"
@@ -68,3 +77,4 @@ def test_photographs_that_are_as_they_were_are_not_seen_again(
     _photo(copy.root / "photos/b.png", 9)
     copy.snakemake(features, *options)
     assert "2 of 3 images are as they were" in log.read_text()
+    note("folder: a photograph added", "features of all computed anew", "its own alone")

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,9 @@ def test_refusals_quote_it(tmp_path: Path) -> None:
         _prepared(tmp_path, ["a"])
 
 
-def test_planned_from_another_folder(repository: Repository, tmp_path: Path) -> None:
+def test_planned_from_another_folder(
+    repository: Repository, tmp_path: Path, note: Callable[[str, str, str], None]
+) -> None:
     typed = tmp_path / "typed here"
     folder = typed / "photos {x} [1]: #2"
     folder.mkdir(parents=True)
@@ -78,6 +81,8 @@ def test_planned_from_another_folder(repository: Repository, tmp_path: Path) -> 
     done = subprocess.run(command, cwd=typed, env=shell, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "index_dataset" in done.stdout + done.stderr
+    situation = "`images=` with blanks, `#`, brackets, braces, typed in another folder"
+    note(situation, "a number, a list or another text, as YAML has it", "the text as typed")
 
 
 def test_snakemake_without_its_environment(repository: Repository, tmp_path: Path) -> None:
