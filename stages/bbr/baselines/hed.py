@@ -93,9 +93,11 @@ def load_hed() -> Hed:
     Raises:
         InputError: see `hed_file`.
     """
-    network, arrays, tensors = Hed(), read_keras_weights(hed_file()), {}
+    network, arrays = Hed(), read_keras_weights(hed_file())
+    tensors: dict[str, Tensor] = {}
     for stage, layers in enumerate(network.stages):
-        at = [i for i, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)]
+        parts = dict(layers.named_children())
+        at = [name for name, layer in parts.items() if isinstance(layer, nn.Conv2d)]
         for number, place in enumerate(at):
             name = "conv2d" if number == 0 else f"conv2d_{number}"
             theirs = f"block{stage + 1}/layers/{name}"
@@ -119,7 +121,7 @@ def hed_strength(image: np.ndarray) -> np.ndarray:
     Raises:
         InputError: see `hed_file`.
     """
-    bgr = image[:, :, ::-1].astype(np.float32) - np.float32(_BGR_MEAN)
+    bgr = image[:, :, ::-1].astype(np.float32) - np.array(_BGR_MEAN, np.float32)
     return load_hed()(torch.from_numpy(bgr).permute(2, 0, 1)[None])[0].numpy()
 
 
