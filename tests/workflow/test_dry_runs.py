@@ -238,3 +238,20 @@ def test_the_embedded_weights_can_be_remade(pristine: Repository) -> None:
 
 def test_lint(pristine: Repository) -> None:
     assert "good condition" in pristine.snakemake("--lint").stdout
+
+
+def test_facets_are_swept_by_one_job_for_a_dataset_and_a_backbone(repository: Repository) -> None:
+    swept = {
+        "datasets": ["scenes07", "scenes12"],
+        "backbones": ["dinov2_scenes"],
+        "methods": {"lost": {"k_patches": [3, 0.25]}, "found": {}, "tokencut": None},
+    }
+    options = repository.configured({"facets": swept})
+    target = "results/facets.csv"
+    assert repository.planned(target, *options) == {
+        "render_scenes": 2,
+        "sweep_facets": 2,
+        "tabulate_facets": 1,
+    }
+    command = repository.snakemake(target, *options, "--dry-run", "--printshellcmds").stdout
+    assert '"lost": {"k_patches": [3, 0.25]}' in command

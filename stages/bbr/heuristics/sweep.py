@@ -38,8 +38,8 @@ class Setting:
         return " ".join(f"{key}={value:g}" for key, value in self.given.items()) or "defaults"
 
 
-def parse_methods(text: str) -> dict[str, dict[str, list[Any]]]:
-    """`--methods`: a JSON object of methods, of each its options, of each a list of values.
+def parse_methods(text: str) -> dict[str, dict[str, list[float]]]:
+    """`--methods`: a JSON object of methods, of each its options, of each a list of numbers.
 
     Raises:
         InputError: it is not one.
@@ -47,9 +47,10 @@ def parse_methods(text: str) -> dict[str, dict[str, list[Any]]]:
     example = """such as '{"tokencut": {"threshold": [0.1, 0.2]}, "found": {}}'"""
     try:
         value = json.loads(text)
-        if not all(isinstance(each, list) for some in value.values() for each in some.values()):
-            raise ValueError("options without lists of values")
-    except (ValueError, AttributeError) as error:
+        tried = [each for some in value.values() for numbers in some.values() for each in numbers]
+        if not all(type(each) in (int, float) for each in tried):
+            raise ValueError("a value is no number")
+    except (ValueError, AttributeError, TypeError) as error:
         raise InputError(f"--methods: no JSON object of methods ({error}); {example}") from error
     return value
 
@@ -58,7 +59,7 @@ def parse_methods(text: str) -> dict[str, dict[str, list[Any]]]:
 class SweepOptions:
     """What is swept."""
 
-    methods: dict[str, dict[str, list[Any]]] = option(
+    methods: dict[str, dict[str, list[float]]] = option(
         help="JSON of heuristics, their options, and the values of each", parse=parse_methods
     )
     facets: tuple[str, ...] = option(FACETS, "of a block", choices=FACETS)

@@ -47,7 +47,10 @@ def test_bad_settings_are_refused(methods: dict, message: str) -> None:
         SweepOptions(methods).settings()
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"lost": 3}', '{"lost": {"k_patches": 3}}'])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"lost": 3}', '{"lost": {"k_patches": 3}}', '{"lost": {"k_patches": ["3"]}}'],
+)
 def test_no_object_of_methods(text: str) -> None:
     with pytest.raises(InputError, match="--methods"):
         parse_methods(text)
