@@ -75,6 +75,8 @@ def run(*, files: Files, sheet: Sheet) -> None:
     if not readable:
         raise InputError(f"{files.index}: none of the {len(tiles)} images to draw can be read")
     write_bytes(files.output, draw_sheet(readable, names))
+    if len(readable) < len(dataset.images):
+        print(f"{files.output}: {len(readable)} of {len(dataset.images)} photographs, by chance")
     if files.refined is not None:
         print(_verdict(files.refined))
 

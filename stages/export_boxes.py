@@ -75,7 +75,8 @@ def run(*, files: Files, exported: Exported) -> None:
         _require_clusters(names, files.names, exported.clusters)
         _require_clusters({box["category_id"] for box in boxes}, files.boxes, exported.clusters)
     write_export(exported.layout, labelled(dataset, boxes, names, exported.clusters), files.folder)
-    cli.log.info("%s: %d boxes in %d images", files.folder, len(boxes), len(dataset.images))
+    having = len({box["image_id"] for box in boxes})
+    cli.log.info("%s: %d boxes in %d images", files.folder, len(boxes), having)
 
 
 def _require_clusters(ids: Iterable[int], path: Path | None, clusters: int) -> None:

@@ -54,9 +54,15 @@ def run(*, files: Files, selection: Selection) -> None:
     history = provenance("select_boxes", {"min_score": selection.min_score}, inputs)
     history["sources"] = [meta["provenance"]]
     write_boxes(files.output, kept, history, meta["skipped"], without)
+    unread = dataset.info.get("skipped", [])
+    if unread:
+        first = f"{unread[0]['file_name']}: {unread[0]['reason']}"
+        print(f"{len(unread)} files cannot be used, such as {first} ({files.index} lists them)")
     if selection.min_score > 0:
         count = f"{len(without)} of {len(dataset.images)} photographs"
-        print(f"{count} have no box of a score of at least {selection.min_score:g}")
+        least = f"a score of at least {selection.min_score:g}"
+        listed = files.output.with_suffix(".meta.json")
+        print(f"{count} have no box of {least}" + (f" ({listed} lists them)" if without else ""))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -17,6 +17,7 @@ import bbr.command_line.fast_import
 from bbr.command_line.fast_import import large_imports
 
 from bbr.command_line import cli
+from bbr.command_line.cli import existing_file
 from bbr.command_line.memory import naming
 from bbr.command_line.run_options import DeviceOptions
 from bbr.data.images import read_rgb
@@ -60,6 +61,13 @@ def run(*, photographs: Photographs, search: Search, device: DeviceOptions) -> N
     draw, max_boxes = photographs.draw, search.max_boxes
     if draw is not None and (draw.suffix.lower() != ".png" or max_boxes > _MAX_DRAWN):
         raise InputError(f"--draw {draw}: a PNG file, of at most {_MAX_DRAWN} boxes an image")
+    for image in photographs.images:  # before torch, which takes seconds to import
+        if image.is_dir():
+            raise InputError(
+                f"{image}: is a folder, which the workflow takes: snakemake --cores 4"
+                f" results/mine/boxes.json --config images={image}"
+            )
+        existing_file(image, "photograph")
     with large_imports():
         from bbr.discovery import Discovery, discover
 

@@ -15,6 +15,7 @@ def small_configuration() -> dict[str, Any]:
     return {
         "seeds": [0, 1],
         "max_boxes": 3,
+        "min_score": 0,
         "masks": False,
         "sharpen_masks": False,
         "memory_mb": None,

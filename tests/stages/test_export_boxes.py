@@ -140,7 +140,7 @@ class TestYolo:
         listed = (Path(data["path"]) / data["train"]).read_text().splitlines()
         # c.jpg has no box, which does not say that nothing is there.
         assert listed == ["./images/a.jpg", "./images/sub/b c.jpg"]
-        assert (folder / "images/c.jpg").is_file()
+        assert not (folder / "images/c.jpg").exists()
         assert not (folder / "labels/c.txt").exists()
         back = []
         for i, name in zip((1, 3), listed, strict=True):
@@ -216,7 +216,6 @@ class TestSupervision:
         assert self.boxes(read) == {
             "a.jpg": [(4, 6, 24.5, 36), (0, 0, 64, 48)],
             "b c.jpg": [(10, 12, 40, 52)],
-            "c.jpg": [],
         }
 
     def test_yolo(self, found):
@@ -295,7 +294,8 @@ class TestChoices:
         folder = export(found, "coco", "--min-score", 0.5)
         coco = json.loads((folder / "annotations.json").read_text())
         assert [a["score"] for a in coco["annotations"]] == [0.75, 0.5]
-        assert len(coco["images"]) == 3
+        # That there is no sure box does not say that nothing is there.
+        assert [image["file_name"] for image in coco["images"]] == ["a.jpg"]
 
     def test_one_unnamed_class_has_no_number(self, found):
         write_boxes(found / "boxes.json", BOXES[:1], {})
@@ -409,12 +409,19 @@ def test_names_that_lead_out_of_the_folder(found, layout):
         assert (folder / photographs / "photos/sub/b c.jpg").is_file()
 
 
+def _box_everything(found):
+    """A box in each image of the index: those without are left out."""
+    ids = [image["id"] for image in json.loads((found / "index.json").read_text())["images"]]
+    write_boxes(found / "boxes.json", [{**BOXES[0], "image_id": i} for i in ids], {})
+
+
 def test_two_photographs_of_one_name(found, capsys):
     content = json.loads((found / "index.json").read_text())
     del content["content_sha256"]
     content["images"][1]["file_name"] = "sub/../../photos/../a.jpg"
     content["images"][0]["file_name"] = "sub/photos/a.jpg"
     (found / "index.json").write_text(json.dumps(content))
+    _box_everything(found)
     assert "would both be sub/photos/a.jpg; rename one" in _refused(found, capsys)
 
 
@@ -424,5 +431,6 @@ def test_two_photographs_of_one_stem(found, capsys):
     arguments = ["--format", "folder", "--source", found / "photos"]
     arguments += ["--output", found / "index.json"]
     assert index_dataset.main([str(argument) for argument in arguments]) == 0
+    _box_everything(found)
     message = _refused(found, capsys, "yolo")
     assert "a.jpg and a.png would both have a.txt" in message

@@ -112,6 +112,7 @@ _BLOCKS = """
 {{ photographs | length }} photographs, from the least certain to the most certain
 {%- if without %}; {{ without }} without a box come first{% endif %}. <kbd>j</kbd> and
 <kbd>k</kbd>, or the arrow keys, go to the next and back; <kbd>Enter</kbd> opens the photograph.
+A score says how far an object stands out, from 0 to 1; it is no probability.
 {%- endblock %}
 {% block main %}
 <ol style="--sets: {{ names | length }}">

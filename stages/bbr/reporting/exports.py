@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -42,6 +42,13 @@ class Labelled:
         found = boxes_by_image(self.boxes)
         for image in self.index.images:
             yield image, found.get(image["id"], [])
+
+    def of_images_with_boxes(self) -> Labelled:
+        """The same without the other images: that they have no box does not say that they hold
+        nothing, which a network that is trained on them would learn."""
+        having = {box["image_id"] for box in self.boxes}
+        images = [image for image in self.index.images if image["id"] in having]
+        return replace(self, index=replace(self.index, images=images))
 
     def photograph(self, image: dict[str, Any]) -> str:
         """The absolute path of an image's file."""
@@ -124,10 +131,13 @@ def _link(link: Path, target: str) -> None:
 def write_export(layout: str, labelled: Labelled, folder: Path) -> None:
     """Write the files of one of `FORMATS` into a folder; those that it had before stay.
 
+    Images without a box are there for labelme alone, in which people draw boxes.
+
     Raises:
         InputError: two photographs would have one file, or other files have their places.
     """
-    for name, content in FORMATS[layout](labelled, folder):
+    shown = labelled if layout == "labelme" else labelled.of_images_with_boxes()
+    for name, content in FORMATS[layout](shown, folder):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / name, content)
 
@@ -190,17 +200,13 @@ def _extent(box: Record) -> dict[str, Any]:
 def _yolo(labelled: Labelled, folder: Path) -> Iterator[tuple[str, bytes]]:
     """Ultralytics' layout; it finds the labels of images/NAME in labels/NAME.txt.
 
-    So the photographs are linked as images/NAME, under their own relative names. Those without a
-    box are linked and not listed: YOLO would learn them as places where nothing is, and it is only
-    that nothing was found.
+    So the photographs are linked as images/NAME, under their own relative names.
     """
     classes = {category: i for i, category in enumerate(labelled.names)}
     listed = []
     names = _link_photographs(labelled, folder / "images")
     files = _unique_stems(names, ".txt")
     for image, boxes in labelled.by_image():
-        if not boxes:
-            continue
         height, width = labelled.index.image_size(image)
         listed.append(f"./images/{names[image['id']]}\n")
         lines = []

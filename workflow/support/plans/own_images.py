@@ -40,6 +40,7 @@ def boxes(config: Config) -> dict[str, Any]:
         return {**datasets.files(config, MINE), **_boxes(f"results/{MINE}/{base}/{named}")}
     if method not in patch_heuristics([method]):
         sys.exit(f"refine=true: h reads maps of f, which method {method} has none of")
+    _refuse_few(config)
     training = Training(MINE, "default", config["seeds"][0], method)
     own = f"results/{MINE}/{base}/{method}"
     # Of states that were compared, what came of it is printed.
@@ -51,6 +52,23 @@ def boxes(config: Config) -> dict[str, Any]:
         "meta_before": f"{own}/boxes.meta.json",
         **({"refined": f"{training.folder(base)}/refined.safetensors"} if compared else {}),
     }
+
+
+def _refuse_few(config: Config) -> None:
+    """End the run with one line where there are too few photographs to learn from.
+
+    Files that turn out to be unreadable still count here; h then refuses the rest. An empty folder
+    is refused when it is indexed.
+    """
+    record = datasets.source_files(config, MINE).get("record")
+    least = config["discovery"]["detector"].get("min_images") or _MIN_IMAGES
+    if isinstance(record, str) and Path(record).is_file():
+        count = len(estimate.names_in(json.loads(Path(record).read_bytes())))
+        if 0 < count < least:
+            sys.exit(
+                f"refine=true: {count} photographs, and h learns nothing that holds from fewer than"
+                f" {least}; take f's boxes as they are (without refine=true)"
+            )
 
 
 def page(config: Config) -> dict[str, Any]:
@@ -118,7 +136,9 @@ def reuse(dataset: str, code: Sequence[str]) -> str:
 
 
 def clusters(config: Config) -> dict[str, Any]:
-    """The photographs, their boxes as `results/mine` has them, and features to sort them by.
+    """The photographs, all of their boxes, and features to sort them by.
+
+    Boxes below `min_score` too, which exports leave out: it does not change what a cluster is.
 
     Raises:
         SystemExit: the photographs are not named, or not how many clusters.
@@ -130,12 +150,15 @@ def clusters(config: Config) -> dict[str, Any]:
         "clusters",
     )
     features = proposals.feature_files(config, MINE, config["cluster_backbone"])
-    return {**datasets.files(config, MINE), **_boxes(f"results/{MINE}"), "features": features}
+    made = boxes(config)
+    found = {key: made[key] for key in ("boxes", "meta")}
+    return {**datasets.files(config, MINE), **found, "features": features}
 
 
 def export_options(config: Config) -> str:
     """What is left out of an export, and how many classes there are."""
-    return options(config["export"], {"clusters": config["clusters"] or 1})
+    least = max(config["min_score"], config["export"].get("min_score", 0))
+    return options(config["export"], {"clusters": config["clusters"] or 1, "min_score": least})
 
 
 def exported(config: Config, layout: str) -> dict[str, Any]:

@@ -97,6 +97,19 @@ def test_the_configured_number_of_photographs_comes_last(repository: Repository)
         assert chosen["recipe"].targets.min_images == 7
 
 
+def test_a_handful_of_photographs_is_refused_before_anything_is_done(
+    repository: Repository,
+) -> None:
+    (repository.root / "photos").mkdir()
+    for i in range(3):
+        (repository.root / "photos" / f"{i}.jpg").write_bytes(b"")
+    options = ("--dry-run", "--config", "images=photos", "refine=true")
+    done = repository.snakemake("results/mine/boxes.json", *options, check=False)
+    assert done.returncode != 0
+    assert "refine=true: 3 photographs, and h learns nothing" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
 def test_how_long_it_will_take_is_said_where_features_are_to_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,20 +150,21 @@ def test_clusters() -> None:
     config["datasets"]["mine"] = {"format": "folder", "source": "photos", "shards": 1}
     with pytest.raises(SystemExit, match=r"how many clusters to make: add .* clusters=8"):
         own_images.clusters(config)
-    assert own_images.export_options(config | {"export": {"min_score": 0.5}}) == (
-        "--min-score 0.5 --clusters 1"
-    )
+    for more in ({"export": {"min_score": 0.5}}, {"export": {}, "min_score": 0.5}):
+        options = own_images.export_options(config | more).split(" --")
+        assert {"min-score 0.5", "clusters 1"} == {each.removeprefix("--") for each in options}
     config |= {"clusters": 4, "export": {}}
     assert own_images.clusters(config) == {
         "index": "results/mine/index.json",
         "images": "photos",
-        "boxes": "results/mine/boxes.json",
-        "meta": "results/mine/boxes.meta.json",
+        # All of them: what `min_score` leaves out does not change what a cluster is.
+        "boxes": "results/mine/vit/lost/boxes.json",
+        "meta": "results/mine/vit/lost/boxes.meta.json",
         "features": ["results/mine/cnn/features/0.h5"],
     }
     assert own_images.exported(config, "coco")["boxes"] == "results/mine/clusters.json"
     assert own_images.exported(config, "coco")["meta"] == "results/mine/clusters.meta.json"
-    assert own_images.export_options(config) == "--clusters 4"
+    assert own_images.export_options(config) == "--clusters 4 --min-score 0"
 
 
 def test_exports_that_there_are() -> None:
