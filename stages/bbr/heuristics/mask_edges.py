@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch
 
 from ..data.opencv import ximgproc
+from .components import largest_component
 
 _CELLS = 1.3  # radius of a window: edges may be so far off
 _LEVELS = 30.0  # variance of a window, in squared levels of 255, below which it has no edge
@@ -33,4 +35,5 @@ def follow_edges(mask: np.ndarray, pixels: np.ndarray, cell: float) -> np.ndarra
     cv2.setNumThreads(1)  # results of several threads may differ in the last bit
     soft = ximgproc().guidedFilter(pixels, mask.astype(np.float32), radius, _LEVELS)
     sharp = soft > 0.5
-    return sharp if sharp.any() else mask
+    # One part, as the mask of cells is: what lies apart from it is specks of like colour.
+    return largest_component(torch.from_numpy(sharp)[None])[0] if sharp.any() else mask

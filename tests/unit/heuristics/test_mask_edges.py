@@ -42,3 +42,15 @@ def test_a_mask_of_which_nothing_would_be_left_stays() -> None:
     mask = np.zeros((60, 60), bool)
     mask[30, 30] = True
     assert (follow_edges(mask, np.full((60, 60, 3), 9, np.uint8), 10) == mask).all()
+
+
+def test_specks_of_like_colour_are_left_out() -> None:
+    pixels = np.full((120, 120, 3), 90, np.uint8)
+    disc = _disc()
+    pixels[disc] = 200
+    mask = _in_cells(disc, 12)
+    pixels[96:104, 96:104] = 200  # another bright spot, partly under a cell of the mask
+    mask[96:108, 96:108] = True
+    found = follow_edges(mask, pixels, 12)
+    assert not found[90:, 94:].any()
+    assert _iou(found, disc) > 0.95
