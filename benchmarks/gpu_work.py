@@ -18,6 +18,7 @@ from torch import nn
 from bbr.backbones.base import Backbone, BackboneSpec
 from bbr.backbones.build import build_backbone
 from bbr.backbones.frozen_states import StateOptions
+from bbr.backbones.known_features import ReuseOptions
 from bbr.backbones.native_extraction import StoredOptions
 from bbr.backbones.options import BackboneOptions
 from bbr.cad.batches import CadBatches, PseudoLabelled
@@ -94,6 +95,7 @@ def _extract(bench: Bench, mode: str) -> None:
         files=extract_features.Files(bench.index, bench.folder / "features.h5"),
         backbone=BackboneOptions("random", scale.architecture, scale.arguments),
         kept=StateOptions(),
+        known=ReuseOptions(),
         part=ShardOptions(),
         storage=StoredOptions(batch_size=scale.extract_batch),
         skips=SkipOptions(),

@@ -184,7 +184,8 @@ def test_overlays(repository: Repository, overlay: str) -> None:
     targets = (*TINY_TARGETS, *OTHER_TARGETS)
     names = [BELOW[overlay]] if overlay in BELOW else []
     files = [f"workflow/configs/{name}.yaml" for name in (*names, overlay)]
-    put_photographs(repository, yaml.safe_load((repository.root / files[-1]).read_text()))
+    for file in files:
+        put_photographs(repository, yaml.safe_load((repository.root / file).read_text()))
     repository.planned(*targets, "--configfile", *files)
 
 

@@ -239,7 +239,7 @@ def test_own_photographs(edited: Repository) -> None:
     shutil.copy(images[3], photographs)
     again = {
         "index_dataset": 1,
-        "extract_features": 1,
+        "extract_own_features": 1,
         "pseudo_boxes": 1,
         "merge_boxes": 1,
         "draw_own_boxes": 1,
