@@ -17,7 +17,6 @@ import bbr.command_line.fast_import
 from bbr.command_line.fast_import import large_imports
 
 from bbr.command_line import cli
-from bbr.command_line.cli import existing_file
 from bbr.command_line.memory import naming
 from bbr.command_line.run_options import DeviceOptions
 from bbr.data.images import read_rgb
@@ -67,7 +66,8 @@ def run(*, photographs: Photographs, search: Search, device: DeviceOptions) -> N
                 f"{image}: is a folder, which the workflow takes: snakemake --cores 4"
                 f" results/mine/boxes.json --config images={image}"
             )
-        existing_file(image, "photograph")
+        if not image.exists():
+            raise InputError(f"{image}: no such file")
     with large_imports():
         from bbr.discovery import Discovery, discover
 

@@ -134,3 +134,5 @@ def test_command_line(scenes: Path, index: dict, tmp_path: Path) -> None:
     done = _python("-m", "bbr", "missing.jpg")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr == "python -m bbr: error: missing.jpg: no such file\n"
+    done = _python("-m", "bbr", ".")
+    assert "error: .: is a folder, which the workflow takes: snakemake" in done.stderr
