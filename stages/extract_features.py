@@ -114,10 +114,11 @@ def _create(
 
 
 def _write(writer: FeatureWriter, images: dict[int, dict[str, Any]], found: Found) -> None:
-    """Write a row; `full_size` and `content` are stored where the file has them."""
+    """Write a row; `full_size` is stored where the file has it."""
     image = images[found.image_id]
     full_size = (image["height"], image["width"]) if "height" in image else None
-    writer.append(*found, full_size=full_size, content=content(image))
+    told = content(image) if "content" in writer.datasets else ""
+    writer.append(*found, full_size=full_size, content=told)
 
 
 def main(argv: list[str] | None = None) -> int:

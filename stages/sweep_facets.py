@@ -18,12 +18,12 @@ import bbr.command_line.fast_import
 import numpy as np
 import torch
 
+from bbr.backbones.extraction import of_equal_pixels
 from bbr.backbones.native_extraction import (
     WINDOW,
     NativeImage,
     NativeImages,
     StoredOptions,
-    in_groups,
     while_writing,
 )
 from bbr.backbones.options import BackboneOptions
@@ -126,10 +126,7 @@ def _observe(
         together = np.concatenate(boxes, axis=1) * factors
         return [Swept(image.image_id, each) for image, each in zip(group, together, strict=True)]
 
-    def at_once(shape: tuple[int, ...]) -> int:
-        return storage.images_at_once(f, *(side // f.stride for side in shape[-2:]))
-
-    return in_groups(images, lambda image: tuple(image.pixels.shape), batch, at_once)
+    return of_equal_pixels(images, f, batch, partial(storage.images_at_once, f))
 
 
 def _write(writer: SweptBoxesWriter, found: Swept) -> None:

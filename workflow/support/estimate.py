@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -46,6 +47,11 @@ def line(config: Config, names: Sequence[str], cores: int | None) -> str:
     hint = f"; threads={there} would use {there}" if there > used else ""
     later = "; refinement comes after that" if config["refine"] else ""
     return f"{count}: {took} for their boxes on {used} core{'s' * (used != 1)}{hint}{later}"
+
+
+def photographs(record: Path) -> list[str]:
+    """The photographs that the record of a folder, a file, lists."""
+    return names_in(json.loads(record.read_bytes()))
 
 
 def names_in(record: dict[str, Any]) -> list[str]:

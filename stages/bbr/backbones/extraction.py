@@ -57,7 +57,7 @@ def features_of_pixels(
             maps = backbone(torch.cat([image.pixels for image in group]))
         return _found(backbone, maps, group)
 
-    return _of_equal_pixels(images, backbone, batch, at_once)
+    return of_equal_pixels(images, backbone, batch, at_once)
 
 
 @torch.inference_mode()
@@ -78,15 +78,21 @@ def states_of_pixels(
         for image, state in zip(group, states, strict=True):
             yield Kept(image.image_id, image.size, grid, state)
 
-    return _of_equal_pixels(images, backbone, batch, at_once)
+    return of_equal_pixels(images, backbone, batch, at_once)
 
 
-def _of_equal_pixels(
+def of_equal_pixels(
     images: list[NativeImage],
     backbone: Backbone,
     batch: Callable[[list[NativeImage]], Iterable[R]],
     at_once: Callable[[int, int], int],
 ) -> list[R]:
+    """What `batch` gives of images, those of one padded size together, in the order given.
+
+    Args:
+        at_once: how many images of a patch grid (rows, columns) the network sees at once.
+    """
+
     def size(shape: tuple[int, ...]) -> int:
         rows, columns = (side // backbone.stride for side in shape[-2:])
         return at_once(rows, columns)

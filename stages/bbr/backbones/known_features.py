@@ -84,13 +84,14 @@ class KnownFeatures(AbstractContextManager["KnownFeatures"]):
 
     def split(self, images: list[dict[str, Any]]) -> tuple[dict[int, int], list[dict[str, Any]]]:
         """The known ones of these images, {id: position in the file}, and a list of the others."""
+        if self._file is None:
+            return {}, images
         known = {
             image["id"]: self._position[name]
             for image in images
             if (name := content(image)) in self._position
         }
-        if self._file is not None:
-            log.info("%d of %d images are as they were", len(known), len(images))
+        log.info("%d of %d images are as they were", len(known), len(images))
         return known, [image for image in images if image["id"] not in known]
 
     def row(self, image_id: int, position: int) -> Found:

@@ -130,10 +130,6 @@ class StateWriter(GrowingFile):
         self.append_rows("offset", np.array([len(self.datasets["state"])]))
         self.file.check()
 
-    def note_skipped(self, skipped: list[dict[str, Any]]) -> None:
-        """Record the images that could not be read: [{"image_id", "reason"}]."""
-        self.file.attrs["skipped"] = json.dumps(skipped)
-
 
 @contextlib.contextmanager
 def create_states(

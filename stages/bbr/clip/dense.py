@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from ..errors import InputError
 from .network import Clip
-from .relevancy import attention_parts, spread
+from .relevancy import attention_parts, is_plain_transformer, spread
 from .small_network import SmallTower
 
 METHODS = ("maskclip", "gem")
@@ -125,7 +125,7 @@ def _plain_tower(tower: nn.Module) -> VisionTransformer:
     """The transformer, where all that `patch_likeness` leaves out is what it should."""
     if isinstance(tower, SmallTower):
         return _plain_tower(tower.transformer)
-    if isinstance(tower, VisionTransformer) and tower.pool_type == "tok" and not tower.attn_pool:
+    if is_plain_transformer(tower):
         attentions = [block.attn for block in tower.transformer.resblocks]
         if all(isinstance(a, nn.MultiheadAttention) and a.batch_first for a in attentions):
             return tower

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from open_clip.timm_model import TimmModel
@@ -135,7 +135,7 @@ def _before_projection(module: nn.Module, gradient: Tensor) -> Tensor:
 def _last_attention(tower: nn.Module) -> _Site:
     if isinstance(tower, SmallTower):
         return _last_attention(tower.transformer)
-    if isinstance(tower, VisionTransformer) and tower.pool_type == "tok" and not tower.attn_pool:
+    if is_plain_transformer(tower):
         return _checked(_Site(tower.transformer.resblocks[-1].attn, 1))
     if isinstance(tower, TimmModel):
         trunk = tower.trunk
@@ -147,6 +147,12 @@ def _last_attention(tower: nn.Module) -> _Site:
         f"relevancy: the image tower {type(tower).__name__} of this CLIP has neither [CLS] nor"
         " attention pooling; choose a plain vision transformer"
     )
+
+
+def is_plain_transformer(tower: nn.Module) -> TypeGuard[VisionTransformer]:
+    """Whether an image tower is open_clip's own transformer, of which [CLS] is the output."""
+    known = isinstance(tower, VisionTransformer)
+    return known and tower.pool_type == "tok" and not tower.attn_pool
 
 
 def _checked(site: _Site) -> _Site:

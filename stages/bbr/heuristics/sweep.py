@@ -18,24 +18,16 @@ from .registry import heuristic_options, propose_boxes
 
 @dataclass(frozen=True)
 class Setting:
-    """A heuristic with its options, as they are given: those that are not have their defaults."""
+    """A heuristic with options.
+
+    Attributes:
+        options: from `registry.heuristic_options`.
+        name: those that are given in words, as `threshold=0.2`; "defaults" where none is.
+    """
 
     method: str
-    given: dict[str, Any]
-
-    @property
-    def options(self) -> Any:
-        """What `propose_boxes` takes.
-
-        Raises:
-            InputError: the method is unknown, has no such option, or a value is out of range.
-        """
-        return heuristic_options(self.method, self.given)
-
-    @property
-    def name(self) -> str:
-        """The options in words, as `threshold=0.2`; "defaults" where none is given."""
-        return " ".join(f"{key}={value:g}" for key, value in self.given.items()) or "defaults"
+    options: Any
+    name: str
 
 
 def parse_methods(text: str) -> dict[str, dict[str, list[float]]]:
@@ -71,14 +63,16 @@ class SweepOptions:
         Raises:
             InputError: one is unknown, or a value is out of range.
         """
-        found = [
-            Setting(method, dict(zip(options, values, strict=True)))
+        return [
+            _setting(method, dict(zip(options, values, strict=True)))
             for method, options in self.methods.items()
             for values in itertools.product(*options.values())
         ]
-        for setting in found:
-            _ = setting.options
-        return found
+
+
+def _setting(method: str, given: dict[str, float]) -> Setting:
+    name = " ".join(f"{key}={value:g}" for key, value in given.items())
+    return Setting(method, heuristic_options(method, given), name or "defaults")
 
 
 def boxes_of_settings(batch: FeatureMaps, settings: list[Setting]) -> np.ndarray:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..evaluation.sweep import Swept
+from .risk_figure import encode_png
 from .tables import Table
 
-_DPI = 150
 _CELL = 0.5  # inches
 _SETTING = ("dataset", "backbone", "method", "facet", "block", "options")
-_METADATA = {"Software": None}  # the same figure has the same bytes
 
 
 def facet_table(found: Sequence[Swept]) -> Table:
@@ -74,6 +72,4 @@ def draw_facets(found: Sequence[Swept]) -> bytes:
         row[0].set_ylabel("\n".join(place))
     for panel in panels[-1]:
         panel.set_xlabel("block")
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=_DPI, metadata=_METADATA)
-    return content.getvalue()
+    return encode_png(figure)

@@ -120,6 +120,10 @@ class GrowingFile:
         dataset.resize(start + len(rows), axis=0)
         dataset[start:] = rows
 
+    def note_skipped(self, skipped: list[dict[str, Any]]) -> None:
+        """Record the images that could not be read: [{"image_id", "reason"}]."""
+        self.file.attrs["skipped"] = json.dumps(skipped)
+
 
 def read_rows(dataset: h5py.Dataset, positions: Sequence[int]) -> np.ndarray:
     """Rows at these positions, in their order, repeats allowed: (len(positions), ...).

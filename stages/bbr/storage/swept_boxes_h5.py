@@ -39,10 +39,6 @@ class SweptBoxesWriter(GrowingFile):
         self.append_rows("boxes", boxes[None])
         self.file.check()
 
-    def note_skipped(self, skipped: list[dict[str, Any]]) -> None:
-        """Record the images that could not be read: [{"image_id", "reason"}]."""
-        self.file.attrs["skipped"] = json.dumps(skipped)
-
 
 @contextlib.contextmanager
 def create_swept_boxes(

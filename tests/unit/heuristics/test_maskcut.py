@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from literal import maskcut_masks as literal_masks
+from tied_features import batches
 
 from bbr.heuristics import eigensolver
 from bbr.heuristics.maskcut import maskcut_boxes, maskcut_masks, maskcut_vectors
@@ -99,15 +98,6 @@ def test_equals_its_rounds_on_large_maps():
     compared, reversed_ = assert_equal_to_the_dense_solver(planted((15, 16), 12, seed=2), (15, 16))
     assert compared > 30
     assert reversed_ > 0
-
-
-@st.composite
-def batches(draw):
-    """Integer features with many ties and zeros, of any small grid."""
-    grid = draw(st.tuples(st.integers(1, 5), st.integers(1, 6)).filter(lambda g: g != (1, 1)))
-    shape = (draw(st.integers(1, 3)), grid[0] * grid[1], draw(st.integers(1, 3)))
-    features = draw(hnp.arrays(np.int8, shape, elements=st.integers(-2, 2)))
-    return torch.from_numpy(features.astype(np.float32)), grid
 
 
 @settings(deadline=None)

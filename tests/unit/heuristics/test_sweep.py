@@ -29,8 +29,9 @@ def test_boxes_are_those_of_each_setting_alone() -> None:
     settings = SweepOptions({"lost": {"k_patches": [3, 10]}, "center": {}}).settings()
     boxes = boxes_of_settings(maps, settings)
     assert boxes.shape == (3, 3, 4)
-    for column, each in enumerate(settings):
-        alone = propose_boxes(maps, each.method, heuristic_options(each.method, each.given))
+    expected = [("lost", {"k_patches": 3}), ("lost", {"k_patches": 10}), ("center", {})]
+    for column, (method, given) in enumerate(expected):
+        alone = propose_boxes(maps, method, heuristic_options(method, given))
         assert np.array_equal(boxes[:, column], alone)
 
 

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from literal import alike, cut_box, cut_vector, tokencut_box
 from PIL import Image
+from tied_features import batches
 
 from bbr.backbones.build import load_backbone
 from bbr.heuristics import eigensolver
@@ -112,15 +111,6 @@ class TestByHand:
         assert graph.alike.tolist() == [[[1, 1, 1], [1, 1, 1], [1, 1, 1]]]
         graph = affinity_graph(features, THRESHOLD, EPSILON)
         assert graph.alike.tolist() == [[[1, 0, 1], [0, 0, 0], [1, 0, 1]]]
-
-
-@st.composite
-def batches(draw):
-    """Integer features with many ties and zeros, of any small grid."""
-    grid = draw(st.tuples(st.integers(1, 5), st.integers(1, 6)).filter(lambda g: g != (1, 1)))
-    shape = (draw(st.integers(1, 3)), grid[0] * grid[1], draw(st.integers(1, 3)))
-    features = draw(hnp.arrays(np.int8, shape, elements=st.integers(-2, 2)))
-    return torch.from_numpy(features.astype(np.float32)), grid
 
 
 @settings(deadline=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -63,7 +62,7 @@ def _refuse_few(config: Config) -> None:
     record = datasets.source_files(config, MINE).get("record")
     least = config["discovery"]["detector"].get("min_images") or _MIN_IMAGES
     if isinstance(record, str) and Path(record).is_file():
-        count = len(estimate.names_in(json.loads(Path(record).read_bytes())))
+        count = len(estimate.photographs(Path(record)))
         if 0 < count < least:
             sys.exit(
                 f"refine=true: {count} photographs, and h learns nothing that holds from fewer than"
@@ -91,7 +90,7 @@ def announce(config: Config, jobs: Iterable[Any], cores: int | None) -> None:
     if config["images"] is None or not estimate.will_extract(jobs, config["backbone"]):
         return
     if record.is_file():
-        names = estimate.names_in(json.loads(record.read_bytes()))
+        names = estimate.photographs(record)
         print(estimate.line(config, names, cores), file=sys.stderr, flush=True)
     if config["refine_cad"] and config["cad"]["training"]["network"] == _SMALL_CAD:
         print(_CAD_WARNING, file=sys.stderr, flush=True)
