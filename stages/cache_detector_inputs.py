@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import bbr.command_line.fast_import
@@ -27,7 +26,7 @@ from bbr.command_line.run_options import ComputeOptions
 from bbr.data.index import Index, load_index
 from bbr.data.loading import SquareImages, chunks
 from bbr.detector.inputs_h5 import create_detector_inputs
-from bbr.detector.layout import InputOptions, parts_shape, stack_parts
+from bbr.detector.layout import InputOptions, extras_of_parts, parts_shape, stack_parts
 from bbr.options import all_recorded, option
 from bbr.storage.provenance import provenance
 
@@ -71,7 +70,7 @@ def run(
     sources = {"index": files.index, "weights": backbone.file, **as_inputs(kept.states)}
     record = provenance("cache_detector_inputs", parameters, sources, device_name(place))
     dataset = load_index(files.index)
-    source, observe = _source(dataset, f, kept, inputs.image_size)
+    source, observe = _source(dataset, f, kept, inputs)
     grid, shape = parts_shape(f, inputs.image_size, inputs.parts)
     with create_detector_inputs(
         files.output,
@@ -97,22 +96,16 @@ def run(
 
 
 def _source(
-    dataset: Index, f: Backbone, kept: StateOptions, size: int
+    dataset: Index, f: Backbone, kept: StateOptions, inputs: InputOptions
 ) -> tuple[SquareImages | FrozenStates, Callable[[Tensor], FeatureMaps]]:
     """What batches come of, and what makes maps of one."""
+    size, extras = inputs.image_size, extras_of_parts(inputs.parts)
     if not kept.states:
-        return SquareImages(dataset, size), partial(_of_pixels, f)
+        return SquareImages(dataset, size), lambda images: f(f.prepare(images), extras)
     states = FrozenStates(kept.states, f, dataset)
     states.require_squares(dataset, size)
-    return states, partial(_of_states, f, states.last, f.grid_of(size, size))
-
-
-def _of_pixels(backbone: Backbone, images: Tensor) -> FeatureMaps:
-    return backbone(backbone.prepare(images))
-
-
-def _of_states(backbone: Backbone, last: int, grid: tuple[int, int], states: Tensor) -> FeatureMaps:
-    return backbone.trainable_forward(states.to(backbone.mean.device), last, grid)
+    last, grid, place = states.last, f.grid_of(size, size), f.mean.device
+    return states, lambda state: f.trainable_forward(state.to(place), last, grid, extras)
 
 
 def main(argv: list[str] | None = None) -> int:

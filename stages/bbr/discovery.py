@@ -123,7 +123,7 @@ def _pixels(image: Path | str | Image.Image | np.ndarray) -> np.ndarray:
 @torch.inference_mode()
 def _features(backbone: Backbone, pixels: np.ndarray) -> FeatureMaps:
     """The features of one image, rounded as features.h5 keeps them."""
-    maps = backbone(backbone.prepare(to_tensor(pixels)[None]))
+    maps = backbone(backbone.prepare(to_tensor(pixels)[None]), ("cls_attention",))
     masks = None
     if isinstance(backbone, Segmenter) and maps.mask is not None:
         mask = backbone.image_mask(maps.mask[0], pixels.shape[:2])

@@ -6,6 +6,7 @@ heuristic reads. Transformers also give queries, values, the [CLS] attention and
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .feature_maps import FeatureMaps
+from .feature_maps import EXTRAS, FeatureMaps
 
 NORMALIZATIONS = ("none", "center", "layernorm")
 FACETS = ("key", "key_without_bias", "query", "value", "token")
@@ -138,11 +139,10 @@ class Backbone(nn.Module):
         """How many blocks `frozen_forward` and `trainable_forward` can tell apart."""
         raise TypeError("Backbone is abstract: use load_backbone")
 
-    def forward(self, pixels: Tensor) -> FeatureMaps:
-        """Maps of prepared images (B, 3, H', W'); see `prepare`."""
-        return self.trainable_forward(
-            self.frozen_forward(pixels, self.depth), self.depth, self.patch_grid(pixels)
-        )
+    def forward(self, pixels: Tensor, extras: Collection[str] = EXTRAS) -> FeatureMaps:
+        """Maps of prepared images (B, 3, H', W'); see `prepare` and `trainable_forward`."""
+        state = self.frozen_forward(pixels, self.depth)
+        return self.trainable_forward(state, self.depth, self.patch_grid(pixels), extras)
 
     def frozen_forward(self, pixels: Tensor, last: int) -> Tensor:
         """What the `last` blocks read of prepared images: all that comes before them.
@@ -154,8 +154,14 @@ class Backbone(nn.Module):
         """
         raise TypeError("Backbone is abstract: use load_backbone")
 
-    def trainable_forward(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
-        """Maps from the output of `frozen_forward` with the same `last`."""
+    def trainable_forward(
+        self, state: Tensor, last: int, grid: tuple[int, int], extras: Collection[str] = EXTRAS
+    ) -> FeatureMaps:
+        """Maps from the output of `frozen_forward` with the same `last`.
+
+        Args:
+            extras: what is read of the maps besides keys and mask; the rest may be None.
+        """
         raise TypeError("Backbone is abstract: use load_backbone")
 
     def trainable(self, last: int) -> nn.ModuleList:

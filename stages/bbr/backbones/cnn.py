@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .base import Backbone, BackboneSpec
-from .feature_maps import FeatureMaps
+from .feature_maps import EXTRAS, FeatureMaps
 
 
 class ConvolutionalBackbone(Backbone):
@@ -44,8 +45,10 @@ class ConvolutionalBackbone(Backbone):
             plane = stage(plane)
         return plane
 
-    def trainable_forward(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
-        """See `Backbone.trainable_forward`."""
+    def trainable_forward(
+        self, state: Tensor, last: int, grid: tuple[int, int], extras: Collection[str] = EXTRAS
+    ) -> FeatureMaps:
+        """See `Backbone.trainable_forward`; `extras` make no difference."""
         plane = state
         for stage in self._stages()[self.depth - last :]:
             plane = stage(plane)

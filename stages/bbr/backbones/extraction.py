@@ -17,6 +17,7 @@ from .masked import Segmenter
 from .native_extraction import NativeImage, in_groups, require_few
 
 R = TypeVar("R")
+_STORED = ("cls_attention",)  # besides keys and masks
 
 
 class Found(NamedTuple):
@@ -54,7 +55,7 @@ def features_of_pixels(
 
     def batch(group: list[NativeImage]) -> Iterable[Found]:
         with autocast(backbone.mean.device, precision):
-            maps = backbone(torch.cat([image.pixels for image in group]))
+            maps = backbone(torch.cat([image.pixels for image in group]), _STORED)
         return _found(backbone, maps, group)
 
     return of_equal_pixels(images, backbone, batch, at_once)
@@ -114,7 +115,7 @@ def features_of_states(
     def batch(group: list[NativeState]) -> Iterable[Found]:
         state = torch.stack([image.state for image in group]).to(place)
         with autocast(place, precision):
-            maps = backbone.trainable_forward(state, last, group[0].grid)
+            maps = backbone.trainable_forward(state, last, group[0].grid, _STORED)
         return _found(backbone, maps, group)
 
     def size(grid: tuple[int, ...]) -> int:

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import Tensor
 
+# What `trainable_forward` gives besides keys and a mask, and leaves out where nothing reads it: the
+# last block's output, for `tokens`, is most of that block's work.
+EXTRAS = frozenset({"cls_attention", "query", "value", "cls_parts", "tokens"})
+
 
 @dataclass(frozen=True)
 class FeatureMaps:

@@ -7,6 +7,7 @@ too. The refined segmenter differs in its head alone (docs/protocol.md#move).
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
 
 import torch
@@ -15,7 +16,7 @@ from torch.nn import functional
 
 from ..errors import InputError
 from .base import Backbone, SegmenterSpec
-from .feature_maps import FeatureMaps
+from .feature_maps import EXTRAS, FeatureMaps
 
 
 class MaskHead(nn.Module):
@@ -107,10 +108,13 @@ class Segmenter(Backbone):
         """See `Backbone.frozen_forward`, `last` is 1: what the head reads, not normalised yet."""
         return self.features.frozen_forward(pixels, self.features.plane_blocks)
 
-    def trainable_forward(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
+    def trainable_forward(
+        self, state: Tensor, last: int, grid: tuple[int, int], extras: Collection[str] = EXTRAS
+    ) -> FeatureMaps:
         """See `Backbone.trainable_forward`; no gradient reaches f."""
         with torch.no_grad():
-            maps = self.features.trainable_forward(state, self.features.plane_blocks, grid)
+            last = self.features.plane_blocks
+            maps = self.features.trainable_forward(state, last, grid, extras)
         return replace(maps, mask=self.mask(self.features.plane(state, grid)))
 
     def mask(self, plane: Tensor) -> Tensor:

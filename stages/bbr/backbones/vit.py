@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,9 @@ from torch.nn import functional
 
 from ..errors import InputError
 from .base import Backbone, BackboneSpec
-from .feature_maps import FeatureMaps
+from .feature_maps import EXTRAS, FeatureMaps
+
+_PARTS = ("query", "key", "value")
 
 
 class TransformerBackbone(Backbone):
@@ -56,25 +59,34 @@ class TransformerBackbone(Backbone):
         tokens = network.norm_pre(self._with_positions(patches, grid))
         return self._run(network.blocks[: self._first(last)], tokens, grid)
 
-    def trainable_forward(self, state: Tensor, last: int, grid: tuple[int, int]) -> FeatureMaps:
+    def trainable_forward(
+        self, state: Tensor, last: int, grid: tuple[int, int], extras: Collection[str] = EXTRAS
+    ) -> FeatureMaps:
         """See `Backbone.trainable_forward`."""
-        network, read = self.network, self._read
+        network, read, facet = self.network, self._read, self.spec.facet
         block, prefix = network.blocks[read], network.num_prefix_tokens
         before = self._run(network.blocks[self._first(last) : read], state, grid)
-        parts = self._attention_inputs(block, before)
-        query, _, value = (_side_by_side(part) for part in parts)
-        after = self._run(network.blocks[read : read + 1], before, grid)
-        tokens = network.norm(self._run(network.blocks[read + 1 :], after, grid))
-        read_key = self._facet(self.spec.facet, block, before, after, parts)
-        return FeatureMaps(
-            key=self._normalize(read_key[:, prefix:]),
-            query=query[:, prefix:],
-            value=value[:, prefix:],
-            cls_parts=torch.stack([part[:, :1] for part in (query, read_key, value)], dim=1),
-            cls_attention=self._cls_attention(parts, grid),
-            tokens=torch.cat((tokens[:, :1], tokens[:, prefix:]), dim=1),
-            grid=grid,
-        )
+        of_attention = not {*extras} <= {"tokens"}
+        parts = after = None
+        if of_attention or facet in _PARTS:
+            parts = self._attention_inputs(block, before)
+        if "tokens" in extras or facet == "token":
+            after = self._run(network.blocks[read : read + 1], before, grid)
+        key = self._facet(facet, block, before, after, parts)
+        maps = FeatureMaps(self._normalize(key[:, prefix:]), grid)
+        if of_attention and parts is not None:
+            query, _, value = (_side_by_side(part) for part in parts)
+            maps = replace(
+                maps,
+                query=query[:, prefix:],
+                value=value[:, prefix:],
+                cls_parts=torch.stack([part[:, :1] for part in (query, key, value)], dim=1),
+                cls_attention=self._cls_attention(parts, grid),
+            )
+        if "tokens" in extras and after is not None:
+            tokens = network.norm(self._run(network.blocks[read + 1 :], after, grid))
+            maps = replace(maps, tokens=torch.cat((tokens[:, :1], tokens[:, prefix:]), dim=1))
+        return maps
 
     def in_order(self, blocks: Iterable[int]) -> list[int]:
         """Blocks, numbered as in the specification, as an image goes through them.
@@ -120,20 +132,21 @@ class TransformerBackbone(Backbone):
         facet: str,
         block: nn.Module,
         before: Tensor,
-        after: Tensor,
-        parts: tuple[Tensor, Tensor, Tensor],
+        after: Tensor | None,
+        parts: tuple[Tensor, Tensor, Tensor] | None,
     ) -> Tensor:
         """What heuristics read of a block, prefix tokens included: (B, 1 + N, d).
 
         Args:
-            before, after: tokens that go into the block and come out of it.
-            parts: its queries, keys and values.
+            before, after: tokens that go into the block and come out of it, for facet token.
+            parts: its queries, keys and values, for these facets.
         """
         if facet == "token":
             return self.network.norm(after)
         if facet == "key_without_bias":
             return _side_by_side(self._key_without_bias(block, before))
-        return _side_by_side(parts[("query", "key", "value").index(facet)])
+        assert parts is not None, "they are there for their facets"
+        return _side_by_side(parts[_PARTS.index(facet)])
 
     def _cls_attention(self, parts: tuple[Tensor, Tensor, Tensor], grid: tuple[int, int]) -> Tensor:
         """(B, heads, N) of [CLS] to the patches."""

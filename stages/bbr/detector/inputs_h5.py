@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # importing timm takes seconds, and stages that only read nee
     pass
 
 SCHEMA = "bbr-detector-inputs/1"
+# Smaller files are read once: training reads every map again and again.
+_KEPT_BYTES = 2**31
 
 
 @contextlib.contextmanager
@@ -60,6 +62,8 @@ def create_detector_inputs(
 class DetectorInputs:
     """A checked inputs file, open for reading batches by position; use as a context manager.
 
+    Up to 2 GiB of maps stay in memory once read.
+
     Attributes:
         image_id: (n,) int64.
         grid: (h, w).
@@ -73,6 +77,7 @@ class DetectorInputs:
 
     def __init__(self, path: Path | str) -> None:
         self.path = path
+        self._kept: Tensor | None = None
         if not Path(path).is_file():
             raise InputError(f"inputs {path}: no such file")
         try:
@@ -109,8 +114,16 @@ class DetectorInputs:
             InputError: a chunk's checksum does not match.
         """
         try:
-            maps = read_rows(self._file["maps"], positions.tolist())
+            maps = self._rows(positions)
         except DAMAGE as error:
             raise InputError(f"inputs {self.path}: maps are damaged; make it again") from error
         # Not by numpy, which takes five times as long from float16 to float32.
-        return torch.from_numpy(maps).float().view(len(maps), *self.shape)
+        return maps.float().view(len(maps), *self.shape)
+
+    def _rows(self, positions: Tensor) -> Tensor:
+        stored = self._file["maps"]
+        if stored.nbytes > _KEPT_BYTES:
+            return torch.from_numpy(read_rows(stored, positions.tolist()))
+        if self._kept is None:
+            self._kept = torch.from_numpy(stored[:])
+        return self._kept[positions]

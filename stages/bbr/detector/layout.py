@@ -14,7 +14,14 @@ from ..options import option
 if TYPE_CHECKING:  # importing timm takes seconds, and stages that only read need none of it
     from ..backbones.base import Backbone
     from ..backbones.feature_maps import FeatureMaps
-PARTS = ("k", "qkv", "qkv_cls", "mask")
+# By name, what it takes of a network's maps besides keys and mask.
+_EXTRAS: dict[str, tuple[str, ...]] = {
+    "k": (),
+    "qkv": ("query", "value"),
+    "qkv_cls": ("query", "value", "cls_parts"),
+    "mask": (),
+}
+PARTS = tuple(_EXTRAS)
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,11 @@ def stack_parts(maps: FeatureMaps, parts: str) -> Tensor:
         return stacked
     assert maps.cls_parts is not None, "what has queries and values has [CLS]"
     return torch.cat((maps.cls_parts.to(stacked.dtype), stacked), dim=2)
+
+
+def extras_of_parts(parts: str) -> frozenset[str]:
+    """What `stack_parts` reads besides keys and mask; see `Backbone.trainable_forward`."""
+    return frozenset(_EXTRAS[parts])
 
 
 def parts_grid(maps: FeatureMaps, parts: str) -> tuple[int, int]:

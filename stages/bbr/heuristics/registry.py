@@ -213,6 +213,7 @@ _HEURISTICS: dict[str, tuple[type, Callable[[FeatureMaps, Any], np.ndarray]]] = 
     "whole_image": (NoOptions, _whole_image),
 }
 METHODS = tuple(_HEURISTICS)
+_READ_ATTENTION = ("found", "dino_seg")
 OPTIONS = {method: kind for method, (kind, _) in _HEURISTICS.items()}
 
 
@@ -248,6 +249,11 @@ class TrainingHeuristic(Heuristic):
     def recorded(self) -> dict[str, Any]:
         """What the provenance says."""
         return {"method": self.method, **recorded(self.options)}
+
+
+def extras_of_method(method: str) -> frozenset[str]:
+    """What a method reads besides keys and mask; see `Backbone.trainable_forward`."""
+    return frozenset({"cls_attention"} if method in _READ_ATTENTION else ())
 
 
 def propose_boxes(batch: FeatureMaps, method: str, options: Any) -> np.ndarray:

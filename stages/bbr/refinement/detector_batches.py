@@ -12,10 +12,10 @@ from ..backbones.base import Backbone
 from ..data.augmentation import crop_and_flip, drop_channels, flip_maps
 from ..data.loading import SquareImages
 from ..detector.inputs_h5 import DetectorInputs
-from ..detector.layout import arrange, parts_grid, stack_parts
+from ..detector.layout import arrange, extras_of_parts, parts_grid, stack_parts
 from ..errors import InputError
 from ..grounding.heatmap_inputs import HeatmapInputs
-from ..heuristics.registry import propose_targets
+from ..heuristics.registry import extras_of_method, propose_targets
 
 
 class BatchSource(Protocol):
@@ -114,7 +114,8 @@ class AugmentedBatches:
             images = self.images.native_crops(positions, generator).to(device)
         else:
             images = crop_and_flip(self.images.batch(positions).to(device), generator)
-        maps = self.backbone(self.backbone.prepare(images))
+        extras = extras_of_parts(self.parts) | extras_of_method(self.method)
+        maps = self.backbone(self.backbone.prepare(images), extras)
         targets = propose_targets(maps, self.method, self.options)
         inputs = stack_parts(maps, self.parts).float()
         inputs = drop_channels(inputs, self.channel_dropout, generator)

@@ -26,20 +26,20 @@ from ..backbones.masked import Segmenter
 from ..command_line.fast_import import large_imports
 from ..data.augmentation import ChannelDropout, drop_channels
 from ..data.box_ops import to_xyxy
-from ..detector.layout import arrange, parts_grid, stack_parts
+from ..detector.layout import arrange, extras_of_parts, parts_grid, stack_parts
 from ..detector.set_loss import LossWeights, most_confident, set_loss
 from ..detector.targets import as_target_list
 from ..errors import InputError
-from ..heuristics.registry import propose_targets
+from ..heuristics.registry import extras_of_method, propose_targets
 from ..options import option
 from .checkpoint_selection import BestState, evaluating
+from .regularizer import REGULARIZERS, extras_of_regularizer, regularized
 
 if TYPE_CHECKING:
     from ..detector.networks import Detector
 
 TARGETS = ("f", "current", "h")
 STATISTICS = ("running", "batch")
-REGULARIZERS = ("cls", "tokens", "keys", "mean_key", "mask", "none")
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,8 @@ class Refinement(nn.Module):
         super().__init__()
         self.options, self.weights = options, weights
         self.parts, self.method, self.method_options = parts, method, method_options
+        self._extras = extras_of_parts(parts) | extras_of_method(method)
+        self._extras |= extras_of_regularizer(options.regularize)
         self.moving = _moving_blocks(backbone, options.trainable_blocks)
         self.refined = backbone.requires_grad_(False)
         backbone.trainable(self.moving).requires_grad_(True)
@@ -182,7 +184,7 @@ class Refinement(nn.Module):
         original = self._frozen[0]
         # The boxes of f are those of the same masks, as in the released code.
         original.train(self.options.anchor_statistics == "batch")
-        maps = original.trainable_forward(state, self.moving, grid)
+        maps = original.trainable_forward(state, self.moving, grid, self._extras)
         original.eval()
         if self.options.targets == "h":
             boxes = most_confident(*self._detect(maps))[1]
@@ -200,7 +202,7 @@ class Refinement(nn.Module):
             grid: (h, w) of the patches.
             generator: draws which channels h is shown; None shows all.
         """
-        maps = self.refined.trainable_forward(fixed.state, self.moving, grid)
+        maps = self.refined.trainable_forward(fixed.state, self.moving, grid, self._extras)
         logits, predicted = self._detect(maps, generator, through_surrogate=True)
         anew = self._detectors_turn or self.options.targets == "current"
         wanted = self._propose(maps) if anew else fixed.boxes
@@ -219,14 +221,15 @@ class Refinement(nn.Module):
         See `forward` for the arguments; h is shown all channels, and f^h is in evaluation mode.
         """
         with evaluating(self.refined):
-            maps = self.refined.trainable_forward(fixed.state, self.moving, grid)
+            maps = self.refined.trainable_forward(fixed.state, self.moving, grid, self._extras)
         with large_imports():
             from torchvision.ops import box_iou
 
         wanted = fixed.boxes
         if self.options.targets != "h":
-            original = self._frozen[0].trainable_forward(fixed.state, self.moving, grid)
-            wanted = most_confident(*self._detect(original))[1]
+            original = self._frozen[0]
+            on_f = original.trainable_forward(fixed.state, self.moving, grid, self._extras)
+            wanted = most_confident(*self._detect(on_f))[1]
         return box_iou(to_xyxy(wanted), to_xyxy(self._propose(maps))).diagonal()
 
     def _detect(
@@ -276,24 +279,3 @@ def _keep_statistics(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 0.0
-
-
-def regularized(maps: FeatureMaps, on: str) -> Tensor:
-    """The output that L_f compares: [CLS], all tokens, the keys, their mean over an image's patches
-    or the mask, float32; empty for `none`.
-
-    Raises:
-        InputError: a mask is wanted of a backbone that has none.
-    """
-    if on == "mask":
-        if maps.mask is None:
-            raise InputError("regularize mask: this backbone gives no mask; use a segmenter")
-        return maps.mask.flatten(1).unsqueeze(1)
-    if on == "none":
-        return maps.key.new_zeros(len(maps.key), 0, dtype=torch.float32)
-    if on == "keys":
-        return maps.key.float()
-    if on == "mean_key":
-        return maps.key.float().mean(dim=1, keepdim=True)
-    assert maps.tokens is not None, "a network gives tokens"
-    return (maps.tokens if on == "tokens" else maps.tokens[:, :1]).float()

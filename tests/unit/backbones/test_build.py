@@ -161,6 +161,24 @@ class TestTransformer:
             for name in ("key", "query", "value", "cls_attention", "tokens"):
                 assert torch.equal(getattr(maps, name), getattr(whole, name))
 
+    @torch.no_grad()
+    @pytest.mark.parametrize("facet", ["key", "key_without_bias", "value", "token"])
+    def test_nothing_runs_that_is_not_read(self, facet, variant):
+        backbone = vit(**variant, facet=facet)
+        whole = backbone(pixels())
+        ran = []
+        for number, block in enumerate(backbone.network.blocks):
+            block.register_forward_hook(lambda *_, number=number: ran.append(number))
+        for extras in ((), ("cls_attention",), ("query", "value", "cls_parts"), ("tokens",)):
+            ran.clear()
+            maps = backbone(pixels(), extras)
+            for name in ("key", *extras):
+                assert torch.equal(getattr(maps, name), getattr(whole, name))
+            last = "tokens" in extras or facet == "token"
+            assert ran == ([0, 1, 2] if last else [0, 1])
+            assert (maps.tokens is None) == ("tokens" not in extras)
+            assert (maps.query is None) == (not set(extras) - {"tokens"})
+
     def test_trainable_is_what_leave_runs(self):
         backbone = vit()
         backbone.requires_grad_(False)

@@ -1,6 +1,7 @@
 """CAD against Detectron2's R50-C4, and its own parts by hand."""
 
 import re
+from collections import OrderedDict
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from torch import nn
 
 from bbr.cad.network import build_cad, load_cad, save_cad
 from bbr.cad.options import TORCHVISION_BETA, CadPrediction, CadSpec, CadTraining
-from bbr.cad.parts import BoxPredictor, RegionHead, RegionPool
+from bbr.cad.parts import BoxPredictor, DepthwiseConv, RegionHead, RegionPool
 from bbr.errors import InputError
 from bbr.training.distributed import launch
 
@@ -149,6 +150,55 @@ def test_extra_norm_acts_after_the_level():
     spread = (plain - plain.mean((0, 2, 3), keepdim=True)).mean((2, 3))
     spread = spread / (plain.var((0, 2, 3), unbiased=False) + 1e-5).sqrt()
     torch.testing.assert_close(features, spread)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 3), (4, 2), (5, 5), (7, 6)])
+@pytest.mark.parametrize(("kernel", "bias"), [(3, False), (5, True), ((3, 5), False)])
+def test_depthwise_convolutions_of_small_maps_are_torch_s(kernel, bias, size):
+    sides = (kernel, kernel) if isinstance(kernel, int) else kernel
+    padding = tuple(side // 2 for side in sides)
+    conv = nn.Conv2d(6, 6, sides, padding=padding, groups=6, bias=bias)
+    assert DepthwiseConv.fits(conv)
+    maps = torch.randn(4, 6, *size, requires_grad=True)
+    weights = torch.randn(4, 6, *size)
+    results = [
+        (out := module(maps), *torch.autograd.grad((out * weights).sum(), (maps, conv.weight)))
+        for module in (conv, DepthwiseConv(conv))
+    ]
+    for usual, small in zip(*results, strict=True):
+        # Sums of at most 25 products, in another order.
+        torch.testing.assert_close(small, usual, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stride": 2},
+        {"padding": 0},
+        {"groups": 3},
+        {"kernel_size": 1, "padding": 0},
+        {"kernel_size": 4},
+        {"dilation": 2},
+        {"padding_mode": "reflect"},
+        {"out_channels": 12},
+    ],
+)
+def test_other_convolutions_stay_as_they_are(change):
+    usual = {"out_channels": 6, "kernel_size": 3, "padding": 1, "groups": 6}
+    conv = nn.Conv2d(6, **(usual | change))
+    holder = nn.Sequential(nn.Sequential(conv), nn.ReLU())
+    DepthwiseConv.replace_in(holder)
+    assert holder[0][0] is conv
+
+
+def test_replaced_convolutions_keep_their_names_and_weights():
+    conv = nn.Conv2d(6, 6, 3, padding=1, groups=6)
+    holder = nn.Sequential(OrderedDict(inner=nn.Sequential(conv)))
+    before = holder.state_dict()
+    DepthwiseConv.replace_in(holder)
+    assert type(holder.inner[0]) is DepthwiseConv
+    assert holder.inner[0].weight is conv.weight
+    assert holder.state_dict().keys() == before.keys()
 
 
 def losses_of(beta):

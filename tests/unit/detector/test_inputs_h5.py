@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bbr.backbones.feature_maps import FeatureMaps
+from bbr.detector import inputs_h5
 from bbr.detector.inputs_h5 import DetectorInputs, create_detector_inputs
 from bbr.detector.layout import arrange, layout_channels, stack_parts
 from bbr.errors import InputError
@@ -170,13 +171,25 @@ def test_features_are_no_inputs(inputs):
     refused(inputs, r"cache_detector_inputs\.py")
 
 
-def test_a_damaged_image_is_found_when_it_is_read(inputs):
+@pytest.mark.parametrize("kept_bytes", [0, 2**31])
+def test_a_damaged_image_is_found_when_it_is_read(inputs, kept_bytes, monkeypatch):
+    monkeypatch.setattr(inputs_h5, "_KEPT_BYTES", kept_bytes)
     with h5py.File(inputs, "r") as file:
         place = file["maps"].id.get_chunk_info(2).byte_offset
     content = bytearray(inputs.read_bytes())
     content[place + 5] ^= 1
     inputs.write_bytes(content)
     with DetectorInputs(inputs) as file:
-        file.batch(torch.tensor([0, 1, 3, 4]))
+        if not kept_bytes:  # a large file, which is read image by image
+            file.batch(torch.tensor([0, 1, 3, 4]))
         with pytest.raises(InputError, match="maps are damaged"):
             file.batch(torch.tensor([1, 2]))
+
+
+def test_maps_kept_in_memory_are_those_read_image_by_image(inputs, monkeypatch):
+    wanted = torch.tensor([3, 0, 3])
+    with DetectorInputs(inputs) as file:
+        kept = file.batch(wanted)
+    monkeypatch.setattr(inputs_h5, "_KEPT_BYTES", 0)
+    with DetectorInputs(inputs) as file:
+        assert torch.equal(file.batch(wanted), kept)
