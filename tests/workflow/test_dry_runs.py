@@ -24,7 +24,6 @@ PER_DATASET_OF_TABLE4 = {
     "evaluate_boxes": 24,
     # DINOv2 and the segmenter, f^h of three heuristics; random f, two layers of a CNN
     "extract_features": 8,
-    "merge_boxes": 13,
     "predict_boxes": 3,
     "predict_cad": 6,  # on f and on f^h
     "propose_regions": 2,
@@ -49,7 +48,6 @@ def test_seeds_share_what_does_not_depend_on_them(pristine: Repository) -> None:
     assert more == {
         "evaluate_boxes": 36,
         "extract_features": 9,
-        "merge_boxes": 9,
         "predict_boxes": 9,
         "predict_cad": 18,
         "pseudo_boxes": 9,
@@ -101,7 +99,6 @@ PER_DATASET_OF_TABLE6 = {
     "cache_states": 1,
     "evaluate_boxes": 6,  # f, and f^h of each variant
     "extract_features": 6,
-    "merge_boxes": 6,
     "pseudo_boxes": 6,
     "refine_backbone": 5,
     "render_scenes": 1,
@@ -130,7 +127,6 @@ def test_table7_needs_nothing_that_table4_does_not(pristine: Repository) -> None
 FIGURE_OF_LOST = {
     "extract_features": 2,
     "pseudo_boxes": 2,
-    "merge_boxes": 2,
     "cache_detector_inputs": 1,
     "train_detector": 1,
     "train_surrogate": 1,
@@ -215,7 +211,7 @@ def test_the_test_configuration_plans_both_shards(pristine: Repository) -> None:
     assert jobs == {
         "render_scenes": 1,
         "extract_features": 2,
-        "pseudo_boxes": 2,
+        "pseudo_boxes_of_shard": 2,
         "merge_boxes": 1,
     }
 
@@ -228,7 +224,6 @@ def test_a_pool_is_a_dataset_like_others(repository: Repository) -> None:
         "pool_indexes": 1,
         "extract_features": 1,
         "pseudo_boxes": 1,
-        "merge_boxes": 1,
     }
 
 

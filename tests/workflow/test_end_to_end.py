@@ -28,8 +28,9 @@ TABLES = {"tabulate_metrics": 2}  # Table 4 and the study
 AFTER_METRICS = {"compare_metrics": 2, **TABLES}
 AFTER_F_H = {
     "extract_features": 3,
-    "pseudo_boxes": 3,
-    "merge_boxes": 2,
+    "pseudo_boxes": 1,
+    "pseudo_boxes_of_shard": 2,
+    "merge_boxes": 1,
     "draw_refined_boxes": 1,
     "train_cad": 1,
     "predict_cad": 1,
@@ -43,9 +44,10 @@ AFTER_BOXES = {
     "train_surrogate": 1,
     "train_cad": 2,
     "predict_cad": 2,
-    "merge_boxes": 8,
+    "merge_boxes": 6,
     "evaluate_boxes": 12,
-    "pseudo_boxes": 14,
+    "pseudo_boxes": 2,
+    "pseudo_boxes_of_shard": 12,
 }
 AFTER_FEATURES = {**AFTER_BOXES, "extract_features": 8}
 EVERYTHING = {**AFTER_FEATURES, "cache_detector_inputs": 2, "render_scenes": 2}
@@ -91,7 +93,7 @@ KEYS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     ),
     "tokencut.threshold": (
         {"heuristics": {"tokencut": {"threshold": 0.3}}},
-        {"pseudo_boxes": 2, "merge_boxes": 1, "evaluate_boxes": 1, "tabulate_metrics": 1},
+        {"pseudo_boxes_of_shard": 2, "merge_boxes": 1, "evaluate_boxes": 1, "tabulate_metrics": 1},
     ),
     "center.label": (
         {"heuristics": {"center": {"label": "Middle"}}},
@@ -241,7 +243,6 @@ def test_own_photographs(edited: Repository) -> None:
         "index_dataset": 1,
         "extract_own_features": 1,
         "pseudo_boxes": 1,
-        "merge_boxes": 1,
         "draw_own_boxes": 1,
     }
     assert edited.planned(*wanted) == again

@@ -50,7 +50,7 @@ def test_what_is_no_change_redoes_nothing(
 def test_a_change_is_found_and_followed(
     done: Repository, tmp_path: Path, note: Callable[[str, str, str], None]
 ) -> None:
-    after = {"index_dataset": 1, "propose_regions": 1, "merge_boxes": 1, "draw_own_boxes": 1}
+    after = {"index_dataset": 1, "propose_regions": 1, "draw_own_boxes": 1}
     changed = done.copy(tmp_path / "changed")
     _photo(changed.root / "photos/sub/d.png", 9)
     planned = changed.planned(TARGET, *OPTIONS)

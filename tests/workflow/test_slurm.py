@@ -177,7 +177,7 @@ def test_shards_and_scores_go_in_packs(left: dict[str, Future[Submitted]]) -> No
         for line in squeue("%Z|%k").splitlines()
         if line.startswith(f"{run.root}|")
     ]
-    assert comments.count("rule_boxes_tiny_efficientnet_lite0_pseudo_boxes") == 1
+    assert comments.count("rule_boxes_tiny_efficientnet_lite0_pseudo_boxes_of_shard") == 1
     assert not any(comment.startswith("rule_pseudo_boxes") for comment in comments)
 
 

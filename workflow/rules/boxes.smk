@@ -1,16 +1,16 @@
 rule pseudo_boxes:
-    """Boxes that a heuristic proposes, for one shard of a dataset."""
+    """Boxes that a heuristic proposes, for a dataset that is in one part."""
     input:
         unpack(lambda w: proposals.images_of_masks(config, w.dataset, w.method)),
-        features="results/{dataset}/{backbone}/features/{shard}.h5",
+        features="results/{dataset}/{backbone}/features/0.h5",
         code=code("pseudo_boxes"),
     output:
-        boxes="results/{dataset}/{backbone}/{method}/shards/{shard}.json",
-        meta="results/{dataset}/{backbone}/{method}/shards/{shard}.meta.json",
+        boxes="results/{dataset}/{backbone}/{method}/boxes.json",
+        meta="results/{dataset}/{backbone}/{method}/boxes.meta.json",
     log:
-        "results/logs/{dataset}/{backbone}/{method}/pseudo_boxes.{shard}.log",
+        "results/logs/{dataset}/{backbone}/{method}/pseudo_boxes.log",
     benchmark:
-        "results/benchmarks/{dataset}/{backbone}/{method}/pseudo_boxes.{shard}.tsv"
+        "results/benchmarks/{dataset}/{backbone}/{method}/pseudo_boxes.tsv"
     wildcard_constraints:
         method=artifacts.one_of(references.patch_heuristics(config["heuristics"])),
     conda:
@@ -29,19 +29,33 @@ rule pseudo_boxes:
         )
 
 
+use rule pseudo_boxes as pseudo_boxes_of_shard with:
+    input:
+        unpack(lambda w: proposals.images_of_masks(config, w.dataset, w.method)),
+        features="results/{dataset}/{backbone}/features/{shard}.h5",
+        code=code("pseudo_boxes"),
+    output:
+        boxes="results/{dataset}/{backbone}/{method}/shards/{shard}.json",
+        meta="results/{dataset}/{backbone}/{method}/shards/{shard}.meta.json",
+    log:
+        "results/logs/{dataset}/{backbone}/{method}/pseudo_boxes.{shard}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{backbone}/{method}/pseudo_boxes.{shard}.tsv"
+
+
 rule propose_regions:
-    """Boxes that a classical method finds in pixels alone, for one shard of a dataset."""
+    """Boxes that a classical method finds in pixels alone, for a dataset that is in one part."""
     input:
         unpack(of_dataset),
         model=lambda w: proposals.edge_model(config, w.method),
         code=code("propose_regions"),
     output:
-        boxes=f"results/{{dataset}}/{PIXELS}/{{method}}/shards/{{shard}}.json",
-        meta=f"results/{{dataset}}/{PIXELS}/{{method}}/shards/{{shard}}.meta.json",
+        boxes=f"results/{{dataset}}/{PIXELS}/{{method}}/boxes.json",
+        meta=f"results/{{dataset}}/{PIXELS}/{{method}}/boxes.meta.json",
     log:
-        f"results/logs/{{dataset}}/{PIXELS}/{{method}}/propose_regions.{{shard}}.log",
+        f"results/logs/{{dataset}}/{PIXELS}/{{method}}/propose_regions.log",
     benchmark:
-        f"results/benchmarks/{{dataset}}/{PIXELS}/{{method}}/propose_regions.{{shard}}.tsv"
+        f"results/benchmarks/{{dataset}}/{PIXELS}/{{method}}/propose_regions.tsv"
     wildcard_constraints:
         method=artifacts.one_of(artifacts.IMAGE_METHODS),
     conda:
@@ -51,7 +65,7 @@ rule propose_regions:
     params:
         files=file_options("model"),
         options=lambda w: proposals.region_options(config, w.method),
-        shard=shard,
+        shard="0/1",
         max_skipped=config["discovery"]["features"]["max_skipped"],
     shell:
         logged(
@@ -59,6 +73,21 @@ rule propose_regions:
             " {params.files} {params.options} --shard {params.shard}"
             " --max-skipped {params.max_skipped} --output {output.boxes}"
         )
+
+
+use rule propose_regions as propose_regions_of_shard with:
+    output:
+        boxes=f"results/{{dataset}}/{PIXELS}/{{method}}/shards/{{shard}}.json",
+        meta=f"results/{{dataset}}/{PIXELS}/{{method}}/shards/{{shard}}.meta.json",
+    log:
+        f"results/logs/{{dataset}}/{PIXELS}/{{method}}/propose_regions.{{shard}}.log",
+    benchmark:
+        f"results/benchmarks/{{dataset}}/{PIXELS}/{{method}}/propose_regions.{{shard}}.tsv"
+    params:
+        files=file_options("model"),
+        options=lambda w: proposals.region_options(config, w.method),
+        shard=shard,
+        max_skipped=config["discovery"]["features"]["max_skipped"],
 
 
 rule discover_objects:
@@ -94,7 +123,7 @@ rule discover_objects:
 
 
 rule merge_boxes:
-    """The boxes of all shards of a dataset."""
+    """The boxes of all shards of a dataset that is in several."""
     input:
         unpack(
             lambda w: proposals.boxes_of_shards(
@@ -110,6 +139,7 @@ rule merge_boxes:
     benchmark:
         "results/benchmarks/{dataset}/{backbone}/{method}/merge_boxes.tsv"
     wildcard_constraints:
+        dataset=datasets.in_shards(config),
         method=artifacts.one_of(
             name
             for name in config["heuristics"]
@@ -123,3 +153,8 @@ rule merge_boxes:
         logged(
             'python "$BBR_STAGES/merge_shards.py" --shards {input.shards} --output {output.merged}'
         )
+
+
+# For a dataset in shards, the rules for one part could make the file too.
+ruleorder: merge_boxes > pseudo_boxes
+ruleorder: merge_boxes > propose_regions

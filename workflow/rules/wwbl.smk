@@ -46,6 +46,8 @@ use rule merge_boxes as merge_descriptions with:
         "results/logs/{dataset}/wwbl/merge_descriptions.log",
     benchmark:
         "results/benchmarks/{dataset}/wwbl/merge_descriptions.tsv"
+    wildcard_constraints:
+        dataset=artifacts.one_of(config["datasets"]),
     resources:
         **growing(mem_mb=2000, runtime=30),
 

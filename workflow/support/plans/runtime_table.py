@@ -17,6 +17,7 @@ RULES = (
     "cache_states",
     "extract_features",
     "pseudo_boxes",
+    "pseudo_boxes_of_shard",
     "cache_detector_inputs",
     "train_detector",
     "train_surrogate",
@@ -48,7 +49,7 @@ def jobs(config: Config, rules: Mapping[str, Timed]) -> list[dict[str, Any]]:
                 "task": f"object discovery, {config['heuristics'][training.method]['label']}",
                 "dataset": datasets.label(config, training.dataset),
                 "stage": rule,
-                **_files(config, rules[rule], wildcards),
+                **_files(config, rules[_by_parts(config, rule, training.dataset)], wildcards),
                 "seed": seed,
             }
             found[tuple(job.values())] = job
@@ -76,6 +77,12 @@ def _steps(
     yield "f^h or g^h", "refine_backbone", seed, {**place, "variant": training.variant}
     yield "boxes of f^h", "extract_features", seed, {**place, "backbone": refined}
     yield "boxes of f^h", "pseudo_boxes", seed, {**place, "backbone": refined}
+
+
+def _by_parts(config: Config, rule: str, dataset: str) -> str:
+    """The rule that does a stage's work on a dataset in this many parts."""
+    several = rule == "pseudo_boxes" and datasets.count_shards(config, dataset) > 1
+    return f"{rule}_of_shard" if several else rule
 
 
 def _files(config: Config, rule: Timed, wildcards: Mapping[str, Any]) -> dict[str, Any]:

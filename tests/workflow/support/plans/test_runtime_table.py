@@ -7,7 +7,8 @@ from support.plans.runtime_table import RULES, Timed, files, job_options, jobs
 
 PATTERNS = {
     "extract_features": "{dataset}/{backbone}/features/{shard}",
-    "pseudo_boxes": "{dataset}/{backbone}/{method}/shards/{shard}",
+    "pseudo_boxes": "{dataset}/{backbone}/{method}/boxes",
+    "pseudo_boxes_of_shard": "{dataset}/{backbone}/{method}/shards/{shard}",
     "cache_detector_inputs": "{dataset}/{base}/detector_inputs/{inputs}",
     "cache_states": "{dataset}/{base}/states/{left}.{shard}",
     "train_surrogate": "{dataset}/{base}/{method}/{variant}/seed{seed}/s",
@@ -16,7 +17,7 @@ PATTERNS = {
 }
 TIMED = {
     rule: Timed(
-        f"made/{PATTERNS[rule]}" + (".json" if rule == "pseudo_boxes" else ""),
+        f"made/{PATTERNS[rule]}" + (".json" if "boxes" in rule else ""),
         f"timed/{PATTERNS[rule]}.tsv",
     )
     for rule in RULES
@@ -71,3 +72,11 @@ def test_files_of_all_shards_and_what_lies_beside_boxes() -> None:
         " 'artifact=made/a/vit/features/{shard}' 'benchmark=timed/a/vit/features/{shard}.tsv'"
         " shards=2 seed= --job"
     )
+
+
+def test_a_dataset_in_one_part_has_no_shards_of_boxes() -> None:
+    config = small_configuration()
+    config["tables"]["table4"]["datasets"] = ["b"]
+    boxes = [job["artifact"] for job in jobs(config, TIMED) if job["stage"] == "pseudo_boxes"]
+    assert boxes[0] == "made/b/vit/lost/boxes.json"
+    assert all(name.endswith("/lost/boxes.json") for name in boxes)
