@@ -58,7 +58,7 @@ def _on_both(
 ) -> Iterator[Row]:
     what = f"{name}, {grid[0] * grid[1]} patches"
     some = features[:_CPU_IMAGES]
-    seconds = median_seconds(lambda: boxes(some, grid), torch.device("cpu"), 1, warm_up=0)
+    seconds = median_seconds(lambda: boxes(some, grid), torch.device("cpu"), 3)
     own = boxes(some, grid)
     yield Row(f"{what}, batches of {len(some)}", "cpu", "images", len(some), seconds)
     if bench.device.type == "cpu":
