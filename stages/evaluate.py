@@ -6,7 +6,8 @@
   --task mask_iou       the mask of that top box: its mean IoU with the object it covers best, and
                         the measures of salient object detection; --boxes with masks
   --task mask_ap        AP50 of all masks: --boxes with masks
-  --task pointing_game  the highest point of the heatmap of each phrase: --heatmaps
+  --task pointing_game  the highest point of the heatmap of each phrase: --heatmaps; or the centre
+                        of the box around its boxes, of what has no heatmap: --boxes
   --task bbox_accuracy  the box around all boxes of each phrase: --boxes with phrase ids
   --task wwbl           the same two ("what is where by looking") of captions that no phrase asked
                         for: --heatmaps or --boxes of captions, and --matches, by which each phrase

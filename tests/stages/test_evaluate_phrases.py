@@ -90,6 +90,19 @@ def test_bbox_accuracy(index, tmp_path):
     assert (outcomes["correct"], outcomes["iou"]) == ([1, 0, 0], [0.5, 0.0, 0.45])
 
 
+def test_boxes_without_heatmaps_point_at_their_middle(index, tmp_path):
+    predicted = boxes(
+        tmp_path / "boxes.json",
+        # in its box; between two boxes, on the corner that is the target's first; none
+        [(1, 1, [0, 0, 18, 18]), (1, 2, [0, 0, 4, 4]), (1, 2, [16, 16, 4, 4])],
+    )
+    output = tmp_path / "m.json"
+    assert run("pointing_game", index, output, "--boxes", predicted) == 0
+    metrics = json.loads(output.read_text())
+    assert metrics["metric"] == "pointing_game"
+    assert metrics["outcomes"]["correct"] == [1, 1, 0]
+
+
 @pytest.mark.parametrize("task", ["pointing_game", "bbox_accuracy"])
 def test_controls(index, tmp_path, task):
     scores = []
@@ -118,8 +131,8 @@ def test_paired_by_phrase(index, heatmaps, tmp_path):
     ("task", "options", "message"),
     [
         ("corloc", ["--control", "center"], "needs --boxes, and has --control"),
-        ("pointing_game", [], "needs --heatmaps or --control, and has none"),
-        ("pointing_game", ["--boxes", "b.json"], "needs --heatmaps or --control, and has --boxes"),
+        ("pointing_game", [], "needs --heatmaps or --boxes or --control, and has none"),
+        ("pointing_game", ["--boxes", "b", "--control", "center"], "has --boxes and --control"),
         ("bbox_accuracy", ["--boxes", "b.json", "--control", "center"], "--boxes and --control"),
         ("pointing_game", ["--heatmaps", "no.h5"], "no such file"),
     ],

@@ -195,6 +195,16 @@ def find_unions(
     return through_captions(record_unions(records), matches)
 
 
+def box_centers(index: Index, boxes: Path) -> dict[Unit, tuple[float, float]]:
+    """The centre of the box around all boxes of each phrase: (x, y) in pixels.
+
+    Raises:
+        InputError: as `find_unions`.
+    """
+    unions = find_unions(index, boxes)
+    return {unit: ((x1 + x2) / 2, (y1 + y2) / 2) for unit, (x1, y1, x2, y2) in unions.items()}
+
+
 def pointing_outcomes(
     targets: list[Target], points: Mapping[Unit, tuple[float, float]], within: str
 ) -> Outcomes:

@@ -15,6 +15,7 @@ from .matches import read_matches
 from .outcomes import (
     Outcomes,
     accuracy_outcomes,
+    box_centers,
     find_points,
     find_unions,
     pointing_outcomes,
@@ -30,7 +31,7 @@ TASKS = {
     "ap": ("boxes",),
     "mask_iou": ("boxes",),
     "mask_ap": ("boxes",),
-    "pointing_game": ("heatmaps", "control"),
+    "pointing_game": ("heatmaps", "boxes", "control"),
     "bbox_accuracy": ("boxes", "control"),
     "wwbl": ("heatmaps", "boxes"),
 }
@@ -107,6 +108,8 @@ def score_phrases(
     if heatmaps is not None:
         points = find_points(targets, heatmaps, pairs)
         outcomes = pointing_outcomes(targets, points, options.targets)
+    elif boxes is not None and by_points:
+        outcomes = pointing_outcomes(targets, box_centers(index, boxes), options.targets)
     elif boxes is not None:
         outcomes = accuracy_outcomes(targets, find_unions(index, boxes, pairs))
     else:

@@ -1,0 +1,1 @@
+"""What people's boxes, masks and phrases taught: networks that tables mark as supervised."""
