@@ -47,7 +47,7 @@ class Files:
 class Segmentation:
     """How much at once."""
 
-    batch_size: int = option(32, "boxes of one image seen at once", unit="boxes", min=1)
+    batch_size: int = option(8, "boxes of one image seen at once", unit="boxes", min=1)
 
 
 def run(*, files: Files, options: Segmentation, compute: ComputeOptions) -> None:

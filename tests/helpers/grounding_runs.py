@@ -25,6 +25,10 @@ GROUNDING = {
         "boxes.json",
         "--heatmaps {extract_heatmaps} --index {render_phrases} --mode pseudo",
     ),
+    "detect_phrases": (
+        "boxes.json",
+        "--index {render_phrases} --network owlv2 --weights {owlv2}",
+    ),
     "train_phrase_detector": (
         "h.safetensors",
         "--index {render_phrases} --inputs {extract_heatmaps} --boxes {heatmap_boxes}"

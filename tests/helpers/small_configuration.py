@@ -114,6 +114,13 @@ def small_configuration() -> dict[str, Any]:
             "map_size": None,
             "undescribed": "miss",
         },
+        "supervised": {
+            "grounding_dino": None,
+            "owlv2": None,
+            "sam3": None,
+            "sam": None,
+            "batch_size": 8,
+        },
         "tables": {
             "table1": {
                 "train": ["a"],

@@ -123,6 +123,10 @@ STAGES = {
         "boxes.json",
         "--method lod --features {extract_features} --maxima 3 --levels 2 --neighbors 3",
     ),
+    "segment_boxes": (
+        "boxes.json",
+        "--index {render_scenes} --boxes {merge_boxes} --weights {sam}",
+    ),
     "draw_maps": (
         "maps.png",
         "--index {render_scenes} --count 2 --panel title=LOST network=f method=lost"
@@ -246,10 +250,19 @@ def _write_data(folder: Path) -> dict[str, str]:
     tables = {"registry": {"move": weights}, "sources": {"scenes": {"files": files}}}
     written = {"data": str(folder), "published": _write_published(folder / "move.pth")}
     written["f"] = str(write_tiny_vit(folder / "f.safetensors"))
+    written |= _write_networks(folder)
     for name, table in tables.items():
         written[name] = str(folder / f"{name}.yaml")
         Path(written[name]).write_text(json.dumps(table))
     return written
+
+
+def _write_networks(folder: Path) -> dict[str, str]:
+    """Folders of transformers' networks, which take seconds to import."""
+    from upper_bound_data import write_owlv2, write_sam
+
+    writers = {"owlv2": write_owlv2, "sam": write_sam}
+    return {name: str(write(folder / name)) for name, write in writers.items()}
 
 
 def _write_published(path: Path) -> str:

@@ -101,6 +101,14 @@ def test_how_many_phrases_are_seen_at_once_changes_no_box(
         assert alone["bbox"] == pytest.approx(among["bbox"], abs=5e-3)
 
 
+@pytest.mark.parametrize("network", NETWORKS)
+def test_in_half_precision(made: Path, tmp_path: Path, network: str) -> None:
+    output = tmp_path / "half.json"
+    assert detect(made, network, output, "--precision", "bf16") == 0
+    for half, whole in zip(read_boxes(output), read_boxes(made / f"{network}.json"), strict=True):
+        assert half["score"] == pytest.approx(whole["score"], abs=0.02)
+
+
 def as_published(folder: Path, network: str) -> None:
     """Turn a folder into the layout that lies on hubs: older files, SAM 3 with its tracker."""
     processor = json.loads((folder / "processor_config.json").read_text())

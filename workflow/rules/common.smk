@@ -47,6 +47,7 @@ from support.plans import (
     proposals,
     runtime_table,
     states,
+    upper_bounds,
     wwbl,
 )
 

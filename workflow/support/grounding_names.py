@@ -4,7 +4,8 @@
           g^h as gh.{taught}
 {drawn}   {maps}, or training: what g draws of its own training texts
 {scored}  what is scored: {maps}, the boxes of h on g's maps as h.{taught}, on those of g^h as
-          hgh.{taught}, a classifier's maps as td, random or center
+          hgh.{taught}, a classifier's maps as td, random or center, or {supervised}
+{supervised} a network that learned from boxes of phrases, which gives boxes alone
 {taught}  how h was trained and g refined: {trained on}.{variant}.{seed}
 {task}    pointing_game or bbox_accuracy, the latter from boxes.json, whose threshold is
           configured; or bbox_accuracy.{threshold}, from boxes.{threshold}.json
@@ -20,6 +21,7 @@ from .artifacts import Training, one_of
 # CLIP alone, and what extract_heatmaps.py calls its source
 UNTRAINED = {"gae": "relevancy", "maskclip": "maskclip", "gem": "gem"}
 TD = "td"
+SUPERVISED = {"grounding_dino": "Grounding DINO", "owlv2": "OWLv2", "sam3": "SAM 3"}
 CONTROLS = ("random", "center")
 BRACKETED = ("h", "hgh")
 TASKS = ("pointing_game", "bbox_accuracy")
@@ -30,7 +32,7 @@ _STUDIED = ("minmax", "absolute")  # cubehelix hardly differs from minmax
 class Scored(NamedTuple):
     """What a name of maps or boxes says.
 
-    kind: gae, maskclip, gem, td, random, center, g, gh, h or hgh.
+    kind: gae, maskclip, gem, td, random, center, one of `SUPERVISED`, g, gh, h or hgh.
     dataset: the one that g was trained on; none of what is no g.
     training: how h was trained, which refined g or whose boxes they are; none of g itself.
     """
@@ -67,6 +69,7 @@ def wildcard_patterns(datasets: Iterable[str], variants: Iterable[str]) -> dict[
     """The regular expression of each wildcard, from the names that are configured."""
     dataset, variant = one_of(datasets), one_of(variants)
     taught = rf"(?:{dataset})\.(?:{variant})\.\d+"
+    alone = (TD, *CONTROLS, *SUPERVISED)
     maps = rf"{'|'.join(UNTRAINED)}|g\.(?:{dataset})|gh\.{taught}"
     return {
         "taught": taught,
@@ -76,5 +79,6 @@ def wildcard_patterns(datasets: Iterable[str], variants: Iterable[str]) -> dict[
         "lesson": variant,
         "maps": maps,
         "drawn": rf"{maps}|training",
-        "scored": rf"{maps}|{TD}|(?:{one_of(BRACKETED)})\.{taught}|{'|'.join(CONTROLS)}",
+        "supervised": one_of(SUPERVISED),
+        "scored": rf"{maps}|(?:{one_of(BRACKETED)})\.{taught}|{one_of(alone)}",
     }

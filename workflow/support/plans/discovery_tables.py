@@ -27,7 +27,8 @@ def average_precision(config: Config) -> list[str]:
 
 
 def masks(config: Config) -> list[str]:
-    """How well masks cover objects: of Table 4's methods that have any, on f and on f^h.
+    """How well masks cover objects: of Table 4's methods that have any, on f and on f^h; and of SAM
+    in the boxes of them all, where it is configured.
 
     Raises:
         SystemExit: boxes are made without them, or a dataset has none to measure them by.
@@ -47,6 +48,11 @@ def masks(config: Config) -> list[str]:
         f"results/{t.dataset}/{backbone}/{t.method}"
         for t, backbone in before_and_after(config, methods)
     ]
+    if config["supervised"]["sam"] is not None:
+        places += [
+            f"results/{t.dataset}/{backbone}/{t.method}/sam"
+            for t, backbone in before_and_after(config, table["methods"])
+        ]
     return [f"{place}/{task}.json" for place in dict.fromkeys(places) for task in MASK_TASKS]
 
 

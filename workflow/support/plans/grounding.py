@@ -13,7 +13,7 @@ from .. import given_files
 from ..artifacts import GROUNDING, Training
 from ..command_line import options
 from ..given_files import given_file, optional_file, without, without_file
-from ..grounding_names import CONTROLS, UNTRAINED, split_scored, split_task
+from ..grounding_names import CONTROLS, SUPERVISED, UNTRAINED, split_scored, split_task
 from ..sections import Config, grounding_section
 from ..variants import grounding_trainings
 from . import datasets
@@ -131,7 +131,7 @@ def scored_file(folder: str, name: str, task: str) -> dict[str, str]:
     if name in CONTROLS:
         return {}
     measured, threshold = split_task(task)
-    if measured == "pointing_game":
+    if measured == "pointing_game" and name not in SUPERVISED:
         return {"heatmaps": f"{folder}/{name}/heatmaps.h5"}
     boxes = (
         f"{folder}/{name}/boxes.{threshold}.json" if threshold else f"{folder}/{name}/boxes.json"

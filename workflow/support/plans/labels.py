@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from .. import artifacts
 from ..command_line import options
-from ..grounding_names import BRACKETED, split_scored, split_task
+from ..grounding_names import BRACKETED, SUPERVISED, split_scored, split_task
 from ..sections import Config, method_name
 from . import datasets
 
@@ -46,6 +46,12 @@ def box_labels(config: Config, dataset: str, backbone: str, boxes: str) -> dict[
     return found
 
 
+def sam_labels(config: Config, dataset: str, backbone: str, boxes: str) -> dict[str, object]:
+    """What the masks are of that SAM gives boxes."""
+    labels = box_labels(config, dataset, backbone, boxes)
+    return labels | {"method": f"{labels['method']} + SAM (supervised)"}
+
+
 def phrase_labels(config: Config, dataset: str, name: str, task: str) -> dict[str, object]:
     """What a score of phrase grounding is of; `name` is that of the maps or boxes."""
     scored = split_scored(name)
@@ -61,6 +67,7 @@ def phrase_labels(config: Config, dataset: str, name: str, task: str) -> dict[st
         "gh": ("Ours", own),
         "h": ("Ours", own),
         "hgh": ("Ours", own),
+        **{name: (f"{label} (supervised)",) * 2 for name, label in SUPERVISED.items()},
     }[scored.kind]
     found: dict[str, object] = {
         "test": datasets.label(config, dataset),
@@ -70,7 +77,7 @@ def phrase_labels(config: Config, dataset: str, name: str, task: str) -> dict[st
         "output": "h" if scored.kind in BRACKETED else "map",
     }
     measured, threshold = split_task(task)
-    if measured == "bbox_accuracy":
+    if measured == "bbox_accuracy" and scored.kind not in SUPERVISED:
         found["box_threshold"] = threshold or config["grounding"]["box_threshold"]
     if scored.training is not None:
         variant = scored.training.variant

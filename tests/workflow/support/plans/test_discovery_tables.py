@@ -31,6 +31,11 @@ def test_masks_of_f_and_of_each_f_h() -> None:
     assert discovery_tables.masks(config | {"masks": True}) == [
         f"{folder}/{task}.json" for folder in folders for task in tasks
     ]
+    config["supervised"]["sam"] = "sam"
+    methods = config["tables"]["table4"]["methods"]
+    added = discovery_tables.masks(config | {"masks": True})[len(folders) * len(tasks) :]
+    assert {path.rpartition("/")[0] for path in added} >= {f"{folder}/sam" for folder in folders}
+    assert len(added) == len(methods) * len(folders) * len(tasks)  # also of what has no masks
     config["tables"]["table4"]["datasets"] = ["a", "b"]
     with pytest.raises(SystemExit, match=r"b \(voc\) has no masks"):
         discovery_tables.masks(config | {"masks": True})

@@ -49,6 +49,8 @@ def test_what_is_scored() -> None:
         "boxes": "f/g.a/boxes.json",
         "meta": "f/g.a/boxes.meta.json",
     }
+    for task in ("pointing_game", "bbox_accuracy"):  # it has no heatmaps
+        assert grounding.scored_file("f", "owlv2", task)["boxes"] == "f/owlv2/boxes.json"
     assert grounding.scored_options(CONFIG, "b", "center", "pointing_game").startswith(
         "--control center --min-area 0.05 --counted any_box --targets boxes"
         " --label test=b train=any"

@@ -26,6 +26,12 @@ def test_boxes(dataset: str, backbone: str, boxes: str, expected: dict[str, obje
     assert labels.box_labels(CONFIG, dataset, backbone, boxes) == expected
 
 
+def test_masks_by_sam_say_that_it_is_supervised() -> None:
+    found = labels.sam_labels(CONFIG, "a", "vit+a.lost.k1.2", "lost")
+    expected = OF_F | LEARNED | {"images": "train"}
+    assert found == expected | {"method": "Ours (LOST) + SAM (supervised)"}
+
+
 def test_phrases_and_captions() -> None:
     for name, method in (("maskclip", "MaskCLIP"), ("gem", "GEM")):
         found = labels.phrase_labels(CONFIG, "b", name, "pointing_game")
@@ -40,6 +46,14 @@ def test_phrases_and_captions() -> None:
     assert labels.phrase_labels(CONFIG, "b", "g.a", "pointing_game")["train"] == "A"
     refined = labels.phrase_labels(CONFIG, "b", "h.a.slow.1", "pointing_game")
     assert (refined["output"], refined["ablation"], refined["seed"]) == ("h", "lr", 1)
+    for task in ("pointing_game", "bbox_accuracy"):
+        assert labels.phrase_labels(CONFIG, "b", "sam3", task) == {
+            "test": "b",
+            "train": "any",
+            "method": "SAM 3 (supervised)",
+            "backbone": "SAM 3 (supervised)",
+            "output": "map",
+        }
     captions = labels.caption_labels(CONFIG, "b", "gh.a.k1.0", "pointing_game")
     assert "ablation" not in captions
     assert captions["variant"] == "k1"
