@@ -28,6 +28,8 @@ def test_each_named_network_has_its_jobs(repository: Repository) -> None:
     shown = repository.snakemake(*targets, "--dry-run", "--printshellcmds", *configured).stdout
     commands = planned_commands(shown)
     assert len(commands["detect_phrases"]) == 2 * (3 + 1)  # networks, and shards of both datasets
+    merged = [line for line in commands["merge_shards"] if "/owlv2/shards/" in line]
+    assert [line.count("/owlv2/shards/") for line in merged] == [3]
     assert len(commands["segment_boxes"]) == 2 * 2  # two methods, on f and on f^h
     scored = commands["evaluate"]
     for label in ("OWLv2 (supervised)", "Grounding DINO (supervised)"):

@@ -2,18 +2,18 @@
 
 
 rule detect_phrases:
-    """Boxes of the phrases of a shard, by a network that learned from boxes of phrases."""
+    """Boxes of phrases, by a network that learned from such, of a dataset that is in one part."""
     input:
         unpack(of_dataset),
         network=lambda w: upper_bounds.network_files(config, w.supervised),
         code=code("detect_phrases"),
     output:
-        boxes="results/{dataset}/grounding/{supervised}/shards/{shard}.json",
-        meta="results/{dataset}/grounding/{supervised}/shards/{shard}.meta.json",
+        boxes="results/{dataset}/grounding/{supervised}/boxes.json",
+        meta="results/{dataset}/grounding/{supervised}/boxes.meta.json",
     log:
-        "results/logs/{dataset}/grounding/{supervised}/detect_phrases.{shard}.log",
+        "results/logs/{dataset}/grounding/{supervised}/detect_phrases.log",
     benchmark:
-        "results/benchmarks/{dataset}/grounding/{supervised}/detect_phrases.{shard}.tsv"
+        "results/benchmarks/{dataset}/grounding/{supervised}/detect_phrases.tsv"
     conda:
         "../../envs/stages.yaml"
     threads: THREADS
@@ -21,7 +21,7 @@ rule detect_phrases:
         **on_device(mem_mb=16000, runtime=1440),
     params:
         options=lambda w: upper_bounds.network_options(config, w.supervised),
-        shard=shard,
+        shard="0/1",
         precision=config["precision"],
     shell:
         with_precision(
@@ -29,6 +29,20 @@ rule detect_phrases:
             " --network {wildcards.supervised} {params.options} --shard {params.shard}"
             " --output {output.boxes}"
         )
+
+
+use rule detect_phrases as detect_phrases_of_shard with:
+    output:
+        boxes="results/{dataset}/grounding/{supervised}/shards/{shard}.json",
+        meta="results/{dataset}/grounding/{supervised}/shards/{shard}.meta.json",
+    log:
+        "results/logs/{dataset}/grounding/{supervised}/detect_phrases.{shard}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/grounding/{supervised}/detect_phrases.{shard}.tsv"
+    params:
+        options=lambda w: upper_bounds.network_options(config, w.supervised),
+        shard=shard,
+        precision=config["precision"],
 
 
 use rule merge_boxes as merge_detections with:
@@ -51,6 +65,10 @@ use rule merge_boxes as merge_detections with:
         "results/logs/{dataset}/grounding/{supervised}/merge_detections.log",
     benchmark:
         "results/benchmarks/{dataset}/grounding/{supervised}/merge_detections.tsv"
+
+
+# For a dataset in shards, the rule for one part could make the file too.
+ruleorder: merge_detections > detect_phrases
 
 
 rule segment_boxes:
