@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import export_results
 import extract_heatmaps
 import heatmap_boxes
 import merge_shards
@@ -396,6 +397,29 @@ def test_boxes_of_h_are_of_phrases(files, tmp_path):
         rows = set(zip(file.image_id.tolist(), file.phrase_id.tolist(), strict=True))
     assert {(r["image_id"], r["phrase_id"]) for r in records} == rows
     assert all(r["bbox"][0] >= 0 and r["bbox"][0] + r["bbox"][2] <= 64.001 for r in records)
+
+
+def test_maps_of_clip_alone_serve_as_those_of_g(files, tmp_path):
+    """Through the stages that read g's: pseudo-boxes, h, its boxes, and the list of what is where.
+
+    Nothing is trained but h.
+    """
+    maps, boxes = tmp_path / "maps.h5", tmp_path / "boxes.json"
+    assert files.extract(maps, "--source", "gem", "--texts", "training") == 0
+    found = command(heatmaps=maps, index=files.index, mode="pseudo", output=boxes)
+    assert heatmap_boxes.main(found) == 0
+    h, asked = tmp_path / "h.safetensors", command(index=files.index, inputs=maps)
+    taught = [*asked, *command(boxes=boxes, output=h), *DETECTOR, *ONE_THREAD]
+    assert train_detector.main(taught) == 0
+    own = [*asked, *command(detector=h, output=tmp_path / "h.json"), *ONE_THREAD]
+    assert predict_boxes.main(own) == 0
+    with HeatmapFile(maps) as file:
+        rows = set(zip(file.image_id.tolist(), file.phrase_id.tolist(), strict=True))
+    records = json.loads((tmp_path / "h.json").read_text())
+    assert {(r["image_id"], r["phrase_id"]) for r in records} == rows
+    listed = command(index=files.index, heatmaps=maps, boxes=boxes, output=tmp_path / "g.json")
+    assert export_results.main(listed) == 0
+    assert len(json.loads((tmp_path / "g.json").read_text())) > 0
 
 
 def test_mistakes_are_told_in_one_line(files, tmp_path, refused):
