@@ -26,7 +26,7 @@ from bbr.detector.networks import load_detector, require_channels
 from bbr.detector.targets import load_targets
 from bbr.errors import InputError
 from bbr.options import all_recorded, option
-from bbr.refinement.batches import RefinementBatches, Selector
+from bbr.refinement.batches import RefinementBatches
 from bbr.refinement.objective import Refinement
 from bbr.refinement.training import Recipe, RefinementTraining, choose_images, trained_parameters
 from bbr.training.distributed import launch, run_in_processes
@@ -79,9 +79,9 @@ def run(
     )
     model = recipe.objective(f, h, inputs.parts, reader)
     perturb(trained_parameters(model), recipe.start.perturbation, training.seed)
-    batches, selector = _batches(files, model, kept, inputs.image_size, recipe)
+    batches, aside = _batches(files, model, kept, inputs.image_size, recipe)
     grid = f.grid_of(inputs.image_size, inputs.image_size)
-    work = RefinementTraining(plan, recipe, batches, selector, grid)
+    work = RefinementTraining(plan, recipe, batches, aside, grid)
     # As an argument of its own the model is copied for each process, not shared between them.
     run_in_processes(fabric, work, model)
     plan.checkpoint.discard()
@@ -89,9 +89,9 @@ def run(
 
 def _batches(
     files: Files, model: Refinement, kept: StateOptions, image_size: int, recipe: Recipe
-) -> tuple[RefinementBatches, Selector | None]:
-    """The images that have a target, all of them where targets are proposed anew; and what compares
-    states on those that are set aside."""
+) -> tuple[RefinementBatches, RefinementBatches | None]:
+    """The images that have a target, all of them where targets are proposed anew; and of
+    these, what is set aside."""
     dataset, augmentation = load_index(files.index), recipe.augmentation.augmentation
     images = choose_images(dataset, model.refined, kept, image_size, model.moving)
     positions, targets = load_targets(files.boxes, dataset)

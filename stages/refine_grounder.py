@@ -7,27 +7,27 @@ which no h has seen.
 
 The output is a g like any other: extract_heatmaps.py and all that follows read it. Batch norms keep
 their statistics, so that g^h is trained as it will be run; or see --norm-statistics.
+
+With --rounds and --detector-steps g^h and h take turns: h learns the boxes of g^h's maps, and g^h
+is refined through that h. With --select agreement the output is the state in which the boxes of
+g^h's maps overlap most with h's on g's, on images set aside, and rounds end where they lead no
+nearer; no ground truth is read.
 """
 
 from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import bbr.command_line.fast_import
-
-import torch
-from torch import Tensor
 
 from bbr.clip.network import ClipOptions
 from bbr.command_line import cli
 from bbr.data.index import load_index
 from bbr.data.loading import SquareImages
 from bbr.detector.networks import load_detector, require_channels
-from bbr.detector.targets import as_target_list
 from bbr.grounding.batches import GroundingBatches
 from bbr.grounding.network import load_grounder, save_grounder
 from bbr.grounding.refinement import (
@@ -38,6 +38,7 @@ from bbr.grounding.refinement import (
     require_something_to_learn,
     taught_texts,
 )
+from bbr.grounding.refinement_training import GrounderRefinement
 from bbr.options import all_recorded, option
 from bbr.training.distributed import launch
 from bbr.training.perturbation import perturb
@@ -73,7 +74,7 @@ def run(
     fabric = launch(training.device, training.precision)
     dataset = load_index(files.index)
     h, g = load_detector(files.detector), load_grounder(files.weights)
-    choices, wanted = taught_texts(files.boxes, dataset, options, h.spec.num_boxes)
+    choices, stored = taught_texts(files.boxes, dataset, options, h.spec.num_boxes)
     require_channels(h, (1, options.heatmap_size**2, 1), "--heatmap-size")
     network = clip.load()
     teacher = lessons.teacher(h, recipe.loss_weights, options.heatmap_size)
@@ -87,21 +88,10 @@ def run(
     plan = plan_training(
         "refine_grounder", fabric, files.output, schedule, training, parameters, sources, clipping
     )
-    optimizer = torch.optim.Adam(trained, schedule.lr, weight_decay=schedule.weight_decay)
-    wrapped, optimizer = fabric.setup(model, optimizer)
-    fabric.to_device(original)
     images = SquareImages(dataset, options.image_size, clip.resizing)
     batches = GroundingBatches(images, choices, g, network, fabric, recipe.seeing.mirror)
-    batches.cache_features()
-
-    def loss(step: int) -> Iterator[dict[str, Tensor]]:
-        generator, chosen = plan.generator(step), plan.indices(len(batches), step)
-        batch = batches.batch(chosen, generator)
-        of_g = as_target_list(fabric.to_device(batch.turn(wanted[chosen])))
-        yield wrapped(batch, planned.of_batch(batch, of_g, generator))
-
-    plan.optimize(fabric, wrapped, optimizer, loss, "refinement steps of g^h")
-    save_grounder(files.output, g, plan.record)
+    record = GrounderRefinement(plan, recipe, planned, batches, stored)(fabric, model)
+    save_grounder(files.output, g, record)
     plan.checkpoint.discard()
 
 

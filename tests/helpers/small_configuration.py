@@ -129,8 +129,14 @@ def small_configuration() -> dict[str, Any]:
                 "variant": "default",
                 "published": "p1.csv",
             },
-            "table2": {"train": ["a"], "test": ["b"], "variant": "default", "published": None},
-            "table3": {"train": ["a"], "test": ["b"], "variant": "default"},
+            "table2": {
+                "train": ["a"],
+                "test": ["b"],
+                "untrained": [],
+                "variant": "default",
+                "published": None,
+            },
+            "table3": {"train": ["a"], "test": ["b"], "untrained": [], "variant": "default"},
             "table4": {
                 "backbone": "vit",
                 "variant": "default",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import export_results
 import extract_heatmaps
 import heatmap_boxes
 import merge_shards
@@ -31,6 +33,7 @@ from bbr.grounding.heatmaps_h5 import HeatmapFile
 from bbr.grounding.network import load_grounder
 from bbr.grounding.refinement import taught_texts
 from bbr.grounding.texts import draw_entry, draw_text
+from bbr.storage.provenance import read_provenance
 from bbr.training.checkpoint import Checkpoint
 from bbr.training.loop import batch_indices, step_generator
 
@@ -210,21 +213,93 @@ def test_the_same_seed_gives_the_same_bytes(files, tmp_path, stage, output):
     assert path.read_bytes() == getattr(files, output).read_bytes()
 
 
-@pytest.mark.parametrize(("stage", "output"), [("train_g", "g"), ("refine", "refined")])
-def test_a_resumed_run_ends_with_the_same_bytes(files, tmp_path, monkeypatch, stage, output):
-    path, save = tmp_path / "again.safetensors", Checkpoint.save_when_due
+# Six steps of g^h, and two of h between them.
+ROUNDS = command(rounds=2, detector_steps=2)
+AGREEMENT = command(select="agreement", select_every=1, select_fraction=0.3, select_min_agreement=0)
 
-    def save_and_die(self, step, *state):
-        save(self, step, *state)
-        if step == 2:
+
+@pytest.mark.parametrize(
+    ("stage", "step", "more"),
+    [
+        ("train_g", 2, []),
+        ("refine", 2, []),
+        ("refine", 4, [*ROUNDS, *AGREEMENT, "--select-max-images", "2"]),  # amid h's turn
+    ],
+)
+def test_a_resumed_run_ends_with_the_same_bytes(files, tmp_path, monkeypatch, stage, step, more):
+    path, save = tmp_path / "again.safetensors", Checkpoint.save_when_due
+    whole, train = tmp_path / "whole.safetensors", getattr(files, stage)
+
+    def save_and_die(self, taken, *state):
+        save(self, taken, *state)
+        if taken == step:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr(Checkpoint, "save_when_due", save_and_die)
-        assert getattr(files, stage)(path, "--checkpoint-seconds", "0") == 130
+        assert train(path, *more, "--checkpoint-seconds", "0") == 130
     assert not path.exists()
-    assert getattr(files, stage)(path) == 0
-    assert path.read_bytes() == getattr(files, output).read_bytes()
+    assert train(path, *more) == train(whole, *more) == 0
+    assert path.read_bytes() == whole.read_bytes()
+
+
+def test_g_h_and_h_take_turns(files, tmp_path, capsys):
+    """h's steps are between the rounds, and what it learns there matters to the second."""
+    names = {"one": ["--steps", "6"], "still": ["--rounds", "2"], "turns": ROUNDS}
+    steps = {"one": 6, "still": 6, "turns": 8}
+    tensors = {}
+    for name, more in names.items():
+        assert files.refine(tmp_path / f"{name}.safetensors", *more) == 0
+        assert f"refinement steps of g^h: {steps[name]} of {steps[name]}" in capsys.readouterr().err
+        tensors[name] = load_file(tmp_path / f"{name}.safetensors")
+    for name, tensor in tensors["one"].items():
+        assert torch.equal(tensor, tensors["still"][name])
+    assert any(not torch.equal(t, tensors["turns"][name]) for name, t in tensors["one"].items())
+    assert set(tensors["turns"]) == set(tensors["one"])  # g alone, without h
+    recorded = read_provenance(tmp_path / "turns.safetensors")["parameters"]
+    assert recorded["alternation"] == {"rounds": 2, "detector_steps": 2}
+    # What was made without rounds keeps its bytes.
+    assert not {"alternation", "selection"} & set(read_provenance(files.refined)["parameters"])
+
+
+def test_the_state_of_best_agreement_is_kept(files, tmp_path, capsys):
+    """g and g^h as they are after any number of steps, by the log."""
+    path = tmp_path / "g.safetensors"
+    assert files.refine(path, *AGREEMENT, "--steps", "6") == 0
+    found = re.findall(r"agreement with h after (\d+) steps: (\S+)", capsys.readouterr().err)
+    seen = {int(step): float(score) for step, score in found}
+    assert list(seen) == list(range(7))
+    kept = read_provenance(path)["selected"]
+    assert kept["agreement_of_g"] == pytest.approx(seen[0], abs=1e-4)
+    if kept["step"]:
+        assert kept["step"] == max(range(1, 7), key=seen.get)
+        short = tmp_path / "short.safetensors"
+        assert files.refine(short, *AGREEMENT, "--steps", str(kept["step"])) == 0
+        first, second = load_file(path), load_file(short)
+        assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+def test_rounds_end_where_they_lead_no_nearer(files, tmp_path, capsys):
+    """g^h that does not move is as near to h as g, and no second round brings it nearer."""
+    still = [*AGREEMENT, *command(rounds=4, steps=2, detector_steps=1, lr=0)]
+    assert files.refine(tmp_path / "g.safetensors", *still) == 0
+    told = capsys.readouterr().err
+    assert "it is the last round" in told
+    assert "refinement steps of g^h: 4 of 11" in told
+    assert "refinement steps of g^h: 5 of 11" not in told
+    assert re.findall(r"agreement with h after (\d+)", told) == ["0", "1", "2", "4", "5"]
+    before, after = load_file(files.g), load_file(tmp_path / "g.safetensors")
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_g_is_kept_where_h_is_not_to_be_trusted(files, tmp_path, capsys):
+    doubted = [*AGREEMENT[:-1], "0.999"]
+    assert files.refine(tmp_path / "g.safetensors", *doubted) == 0
+    told = capsys.readouterr().err
+    assert "g is kept" in told
+    assert "refinement steps" not in told
+    before, after = load_file(files.g), load_file(tmp_path / "g.safetensors")
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
 def test_refinement_moves_the_decoder_alone(files):
@@ -322,6 +397,29 @@ def test_boxes_of_h_are_of_phrases(files, tmp_path):
         rows = set(zip(file.image_id.tolist(), file.phrase_id.tolist(), strict=True))
     assert {(r["image_id"], r["phrase_id"]) for r in records} == rows
     assert all(r["bbox"][0] >= 0 and r["bbox"][0] + r["bbox"][2] <= 64.001 for r in records)
+
+
+def test_maps_of_clip_alone_serve_as_those_of_g(files, tmp_path):
+    """Through the stages that read g's: pseudo-boxes, h, its boxes, and the list of what is where.
+
+    Nothing is trained but h.
+    """
+    maps, boxes = tmp_path / "maps.h5", tmp_path / "boxes.json"
+    assert files.extract(maps, "--source", "gem", "--texts", "training") == 0
+    found = command(heatmaps=maps, index=files.index, mode="pseudo", output=boxes)
+    assert heatmap_boxes.main(found) == 0
+    h, asked = tmp_path / "h.safetensors", command(index=files.index, inputs=maps)
+    taught = [*asked, *command(boxes=boxes, output=h), *DETECTOR, *ONE_THREAD]
+    assert train_detector.main(taught) == 0
+    own = [*asked, *command(detector=h, output=tmp_path / "h.json"), *ONE_THREAD]
+    assert predict_boxes.main(own) == 0
+    with HeatmapFile(maps) as file:
+        rows = set(zip(file.image_id.tolist(), file.phrase_id.tolist(), strict=True))
+    records = json.loads((tmp_path / "h.json").read_text())
+    assert {(r["image_id"], r["phrase_id"]) for r in records} == rows
+    listed = command(index=files.index, heatmaps=maps, boxes=boxes, output=tmp_path / "g.json")
+    assert export_results.main(listed) == 0
+    assert len(json.loads((tmp_path / "g.json").read_text())) > 0
 
 
 def test_mistakes_are_told_in_one_line(files, tmp_path, refused):

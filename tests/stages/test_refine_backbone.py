@@ -148,7 +148,12 @@ def test_with_and_without_what_is_kept_of_f(data, tmp_path, monkeypatch, targets
 
 @pytest.mark.parametrize(
     ("augmentation", "select", "rounds"),
-    [("none", "last", 2), ("crop_flip", "last", 1), ("crop_flip", "agreement", 1)],
+    [
+        ("none", "last", 2),
+        ("crop_flip", "last", 1),
+        ("crop_flip", "agreement", 1),
+        ("none", "agreement", 2),
+    ],
 )
 def test_killed_and_resumed_is_unbroken(data, tmp_path, capsys, augmentation, select, rounds):
     killed, whole = tmp_path / "killed" / "f.st", tmp_path / "whole.st"
@@ -174,6 +179,12 @@ def test_killed_and_resumed_is_unbroken(data, tmp_path, capsys, augmentation, se
     assert [path.name for path in killed.parent.iterdir()] == ["f.st"]
 
 
+def selected(output):
+    """What the provenance says of the state that is kept."""
+    with safe_open(output, framework="pt") as handle:
+        return json.loads(handle.metadata()["provenance"])["selected"]
+
+
 def agreements(text):
     """What the log says: agreement by steps taken."""
     found = re.findall(r"agreement with h after (\d+) steps: (\S+)", text)
@@ -194,8 +205,7 @@ def test_the_state_of_best_agreement_is_kept(data, tmp_path, capsys):
     assert list(seen) == list(range(13))
     best = max(range(1, 13), key=seen.get)
     assert 0 < best < 12, "this test needs a run whose last state is not the best"
-    with safe_open(output, framework="pt") as handle:
-        kept = json.loads(handle.metadata()["provenance"])["selected"]
+    kept = selected(output)
     assert kept == {
         "step": best,
         "agreement": pytest.approx(seen[best], abs=1e-4),
@@ -208,6 +218,26 @@ def test_the_state_of_best_agreement_is_kept(data, tmp_path, capsys):
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
+def test_rounds_end_where_they_lead_no_nearer(data, tmp_path, capsys):
+    """f^h that does not move is as near to h as f, and no second round brings it nearer."""
+    chosen = {
+        "select": "agreement",
+        "select_every": 1,
+        "select_min_agreement": 0,
+        "lr": 0,
+        "steps": 2,
+        "rounds": 4,
+        "detector_steps": 1,
+    }
+    output = refine(data, tmp_path / "f.st", **chosen)
+    told = capsys.readouterr().err
+    assert list(agreements(told)) == [0, 1, 2, 4, 5]
+    assert told.count("it is the last round") == 1
+    assert "refinement steps of f^h: 5 of 11" not in told
+    assert not moved(data, output)
+    assert selected(output)["step"] == 1
+
+
 def test_f_is_kept_where_h_and_the_heuristic_agree_too_little(data, tmp_path, capsys):
     """Whatever f^h would have been, the output has f's weights, and says so."""
     chosen = {"select": "agreement", "select_min_agreement": 0.999, "lr": 3e-3}
@@ -216,8 +246,7 @@ def test_f_is_kept_where_h_and_the_heuristic_agree_too_little(data, tmp_path, ca
     assert told.count("f is kept") == 1
     assert "refinement steps" not in told  # none is taken in vain
     assert not moved(data, output)
-    with safe_open(output, framework="pt") as handle:
-        kept = json.loads(handle.metadata()["provenance"])["selected"]
+    kept = selected(output)
     assert (kept["step"], kept["agreement"]) == (0, None)
 
 
@@ -236,9 +265,16 @@ def test_a_surrogate_is_taught_through_in_h_s_place(data, tmp_path):
     assert moved({"weights": asked[0]}, asked[1])
 
 
-def test_two_processes_are_one(data, tmp_path):
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"steps": 6},
+        {"steps": 2, "rounds": 2, "detector_steps": 2, "lr": 3e-3, "targets": "current"},
+    ],
+)
+def test_two_processes_are_one(data, tmp_path, more):
     """Half of each batch in either process, gradients averaged between them."""
-    chosen = {"steps": 6, "device": "cpu", "weight_decay": 0}
+    chosen = {"device": "cpu", "weight_decay": 0, **more}
     alone, both = refine(data, tmp_path / "1.st", **chosen), tmp_path / "2.st"
     done = run_script("refine_backbone", arguments(data, both, devices=2, **chosen))
     assert done.returncode == 0, done.stderr

@@ -149,3 +149,43 @@ def test_own_photographs_and_phrases(repository: Repository) -> None:
     jobs = repository.planned(target, *configured, *own)
     assert {"index_dataset", "extract_heatmaps", "heatmap_boxes"} < jobs.keys()
     assert jobs["list_own_groundings"] == 1
+    # CLIP's own maps take no g.
+    by_clip = [*own, "grounding={own: gem}"]
+    assert repository.planned(target, *by_clip).keys() == jobs.keys() - {
+        "render_scenes",
+        "train_grounder",
+    }
+    shown = repository.snakemake(target, "--dry-run", "--printshellcmds", *by_clip).stdout
+    assert "results/mine/grounding/gem/heatmaps.h5" in shown
+    assert "--source gem" in shown
+
+
+def test_maps_of_clip_alone_in_the_place_of_g(repository: Repository) -> None:
+    """What h reads is drawn without a g, and h is trained and scored; nothing is refined."""
+    changes = {
+        "grounding": {"weights": {"regions": "gem"}},
+        "tables": {"table2": {"train": ["regions"]}, "table3": {"train": ["regions"]}},
+    }
+    configured = repository.configured(changes)
+    tables = [f"results/table{number}.csv" for number in (2, 3)]
+    jobs = repository.planned(*tables, *configured)
+    assert jobs == {
+        "render_scenes": 4,
+        "extract_training_heatmaps": 1,
+        "heatmap_pseudo_boxes": 1,
+        "train_phrase_detector": 1,
+        "extract_heatmaps": 3,
+        "heatmap_boxes": 3,
+        "predict_phrase_boxes": 3,
+        "evaluate_phrases": 3 * 2,
+        "describe_regions": 3,
+        "merge_descriptions": 3,
+        "match_captions": 3,
+        "extract_caption_heatmaps": 3,
+        "caption_boxes": 3,
+        "evaluate_captions": 3 * 2,
+        "tabulate_metrics": 2,
+    }
+    refined = "results/regions_test/grounding/gh.regions.default.0/boxes.json"
+    refused = repository.snakemake(refined, "--dry-run", *configured, check=False)
+    assert "gem has no weights, so that there is no g to refine" in refused.stdout

@@ -81,7 +81,9 @@ rule extract_training_heatmaps:
     """Heatmaps that g draws of the texts that it was trained on: what h reads."""
     input:
         unpack(of_dataset),
-        weights=lambda w: grounding.grounder_file(config, w.dataset),
+        weights=lambda w: grounding.map_source(
+            config, grounding_names.maps_of_g(config, w.dataset)
+        ),
         clip=grounding.clip_file(config),
         code=code("extract_heatmaps"),
     output:
@@ -96,14 +98,17 @@ rule extract_training_heatmaps:
     resources:
         **on_device(mem_mb=8000, runtime=720),
     params:
-        files=file_options("clip"),
+        files=file_options("weights", "clip"),
+        source=lambda w: grounding.map_source_options(
+            grounding_names.maps_of_g(config, w.dataset)
+        ),
         options=grounding.heatmap_options(config),
         shard="",
         precision=config["precision"],
     shell:
         with_precision(
-            'python "$BBR_STAGES/extract_heatmaps.py" --index {input.index} --source g'
-            " --weights {input.weights} --texts training {params.files} {params.options}"
+            'python "$BBR_STAGES/extract_heatmaps.py" --index {input.index} {params.files}'
+            " {params.source} --texts training {params.options}"
             " {params.shard} --output {output.heatmaps}"
         )
 
@@ -116,7 +121,10 @@ use rule extract_training_heatmaps as extract_training_heatmap_shard with:
     benchmark:
         "results/benchmarks/{dataset}/grounding/extract_training_heatmaps.{shard}.tsv"
     params:
-        files=file_options("clip"),
+        files=file_options("weights", "clip"),
+        source=lambda w: grounding.map_source_options(
+            grounding_names.maps_of_g(config, w.dataset)
+        ),
         options=grounding.heatmap_options(config),
         shard=lambda w: options({"shard": shard(w)}),
         precision=config["precision"],

@@ -126,7 +126,9 @@ rule refine_grounder:
 use rule predict_boxes as predict_phrase_boxes with:
     input:
         index="results/{dataset}/index.json",
-        inputs=lambda w: grounding.bracketed_maps(w.dataset, w.bracketed, w.taught),
+        inputs=lambda w: grounding.bracketed_maps(
+            config, w.dataset, w.bracketed, w.taught
+        ),
         detector=lambda w: variants.phrase_detector_file(
             config, Training.parse(w.taught)
         ),

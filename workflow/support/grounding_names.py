@@ -13,8 +13,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from .artifacts import Training, one_of
 
@@ -51,6 +51,16 @@ def split_scored(name: str) -> Scored:
         return Scored(kind, rest, None)
     training = Training.parse(rest)
     return Scored(kind, training.dataset, training)
+
+
+def maps_of_g(config: Mapping[str, Any], dataset: str) -> str:
+    """The {maps} of g that was trained on a dataset, or of CLIP alone where that stands for it.
+
+    Args:
+        dataset: may be a name of CLIP's maps itself.
+    """
+    given = config["grounding"]["weights"].get(dataset, dataset)
+    return given if given in UNTRAINED else f"g.{dataset}"
 
 
 def split_task(name: str) -> tuple[str, str | None]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from . import sources
 from .artifacts import COLLECTION_METHODS, IMAGE_METHODS, PIXELS
+from .grounding_names import UNTRAINED
 
 LAYER = "second_layer"  # a heuristic's key that names another backbone
 GROUNDING_TABLES = ("table1", "table2", "table3", "table5")
@@ -36,7 +37,7 @@ def references(config: dict[str, Any]) -> Iterator[Reference]:
         yield "cad.training.dataset_steps", dataset, config["datasets"]
     yield from _study(config)
     grounding = config["grounding"]
-    yield "grounding.own", grounding["own"], config["datasets"]
+    yield "grounding.own", grounding["own"], [*config["datasets"], *UNTRAINED]
     for dataset in grounding["weights"]:
         yield "grounding.weights", dataset, config["datasets"]
     yield from _phrase_figure("figures.phrases", config["figures"]["phrases"], config)

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ..clip.network import Clip
 from ..clip.relevancy import relevancy_maps
 from ..detector.layout import arrange
 from ..detector.set_loss import LossWeights, choose_boxes, set_loss
+from ..training.alternation import Alternating
+from ..training.checkpoint_selection import evaluating
 from .batches import GroundingBatch
 from .losses import GroundingWeights, box_masks, grounding_losses, mask_loss, union_box
 from .network import Grounder
@@ -102,8 +104,11 @@ def draw_maps(grounder: Grounder, batch: GroundingBatch) -> Tensor:
     return draw_logits(grounder, batch).sigmoid()
 
 
-class GroundingObjective(nn.Module):
-    """g (trained) and its frozen judges: CLIP, and where there is a teacher, h."""
+class GroundingObjective(Alternating):
+    """g (trained) and its frozen judges: CLIP, and where there is a teacher, h.
+
+    With `moves_detector`, g^h and h take turns.
+    """
 
     def __init__(
         self,
@@ -112,6 +117,7 @@ class GroundingObjective(nn.Module):
         weights: GroundingWeights,
         teacher: Teacher | None = None,
         similarity: str = "pair",
+        moves_detector: bool = False,
     ) -> None:
         super().__init__()
         self.grounder, self.weights, self.teacher = grounder, weights, teacher
@@ -119,7 +125,13 @@ class GroundingObjective(nn.Module):
         # A list hides the frozen networks from state_dict and checkpoints.
         self._frozen: list[Any] = [clip]
         if teacher is not None:
-            self._frozen.append(teacher.detector.eval().requires_grad_(False))
+            h = teacher.detector.eval().requires_grad_(False)
+            self.let_move(h) if moves_detector else self._frozen.append(h)
+
+    @property
+    def student(self) -> Grounder:
+        """g^h."""
+        return self.grounder
 
     def to(self, *args: Any, **kwargs: Any) -> GroundingObjective:
         """Move the frozen networks along."""
@@ -133,11 +145,13 @@ class GroundingObjective(nn.Module):
         lesson: Callable[[Tensor], Lesson] | None = None,
     ) -> dict[str, Tensor]:
         """Losses of a batch: `total`, the terms of `grounding_losses` and, of a teacher, `h` and
-        `mask`, unweighted; a term without weight is left out.
+        `mask`, unweighted; a term without weight is left out. In h's turn L_h is all.
 
         Args:
             lesson: what the teacher wants of maps (B, H, W) that g has just drawn.
         """
+        if self.detectors_turn:
+            return self._train_detector(batch, lesson)
         logits = draw_logits(self.grounder, batch)
         maps = logits.sigmoid()
         losses = grounding_losses(
@@ -154,6 +168,18 @@ class GroundingObjective(nn.Module):
         with torch.no_grad():
             taught = lesson(maps.detach())
         return self._add_teaching(losses, logits, maps, taught)
+
+    def _train_detector(
+        self, batch: GroundingBatch, lesson: Callable[[Tensor], Lesson] | None
+    ) -> dict[str, Tensor]:
+        """L_h of h on the maps of g^h as it stands, which is run as it will be."""
+        assert self.teacher is not None, "without a teacher there is no h"
+        assert lesson is not None, "h learns from lessons"
+        with torch.no_grad(), evaluating(self.grounder):
+            maps = draw_maps(self.grounder, batch)
+            wanted = lesson(maps).wanted
+        found = set_loss(*self.teacher.detect(maps), wanted, self.teacher.weights)["total"]
+        return {"total": found, "h": found}
 
     def _add_teaching(
         self, losses: dict[str, Tensor], logits: Tensor, maps: Tensor, taught: Lesson

@@ -17,13 +17,22 @@ from ..detector.set_loss import LossWeights
 from ..detector.targets import TargetRules
 from ..errors import InputError
 from ..options import all_recorded, option
+from ..training.alternation import Alternation
+from ..training.checkpoint_selection import SelectionOptions, evaluating
 from ..training.perturbation import PerturbationOptions
 from ..training.run_options import TrainingOptions
 from ..training.schedule import Clipping, Schedule
 from .batches import GroundingBatch, Mirroring
 from .contours import NMS_BOXES, THRESHOLDS, ContourOptions
 from .heatmap_inputs import load_phrase_targets, map_targets
-from .losses import REFINEMENT_WEIGHTS, GroundingWeights, SimilarityOptions, toss_coins, with_unions
+from .losses import (
+    REFINEMENT_WEIGHTS,
+    GroundingWeights,
+    SimilarityOptions,
+    toss_coins,
+    union_box,
+    with_unions,
+)
 from .network import Grounder
 from .objective import GroundingObjective, Lesson, Teacher, draw_maps
 from .texts import Entry, entries
@@ -117,24 +126,32 @@ class Recipe:
     grounding_weights: GroundingWeights = REFINEMENT_WEIGHTS
     similarity: SimilarityOptions
     seeing: Seeing
+    selection: SelectionOptions
+    alternation: Alternation
     start: PerturbationOptions
     training: TrainingOptions
 
     def recorded(self) -> dict[str, Any]:
         """What the provenance says, besides what `plan_training` says itself."""
+        # Files of before there were these keep their bytes.
+        later = {"selection": self.selection, "alternation": self.alternation}
+        later = {name: own for name, own in later.items() if own != type(own)()}
         return all_recorded(
             self.similarity,
             self.seeing,
             self.start,
             loss=self.loss_weights,
             grounding_loss=self.grounding_weights,
+            **later,
         )
 
     def objective(self, g: Grounder, clip: Clip, teacher: Teacher) -> GroundingObjective:
         """What is minimised, in the mode in which g^h is trained."""
         similarity, of_batch = self.similarity.similarity, self.seeing.norm_statistics == "batch"
-        model = GroundingObjective(g, clip, self.grounding_weights, teacher, similarity)
-        return model.train(of_batch)
+        moves = self.alternation.moves_detector
+        model = GroundingObjective(g, clip, self.grounding_weights, teacher, similarity, moves)
+        g.train(of_batch)
+        return model
 
 
 class LessonPlan:
@@ -168,14 +185,39 @@ class LessonPlan:
 
         return lesson
 
+    def of_detector(self, of_g: list[Tensor]) -> Callable[[Tensor], Lesson]:
+        """What h learns of a batch in its turn, as it first learned g's boxes: those of the maps
+        (B, H, W) of g^h as it stands; see `of_batch`."""
+
+        def lesson(maps: Tensor) -> Lesson:
+            return Lesson(self._current(maps, of_g), [])
+
+        return lesson
+
+    def own_boxes(self, batch: GroundingBatch) -> Tensor:
+        """The box around what h finds in the maps of g: (B, 4) cxcywh in fractions."""
+        return _unions(self.teacher.own_boxes(draw_maps(self.original, batch)))
+
+    def found_boxes(self, g: Grounder, batch: GroundingBatch) -> Tensor:
+        """The box around the boxes of the maps of g^h, run as it will be: (B, 4) cxcywh in
+        fractions, without area where a map has none."""
+        with evaluating(g):
+            maps = draw_maps(g, batch)
+        nothing = list(maps.new_zeros(len(maps), 1, 4))
+        return _unions(map_targets(maps, nothing, self.contours))
+
+    def _current(self, maps: Tensor, of_g: list[Tensor]) -> list[Tensor]:
+        k = self.teacher.detector.spec.num_boxes
+        return map_targets(maps, of_g, self.contours, self.options, k)
+
     def _lesson(
         self, maps: Tensor, before: Tensor, of_g: list[Tensor], generator: torch.Generator
     ) -> Lesson:
         """The same, with the maps of g (B, H, W) at hand."""
-        k, options = self.teacher.detector.spec.num_boxes, self.options
+        options = self.options
         boxes_by = {
             "g": lambda: of_g,
-            "current": lambda: map_targets(maps, of_g, self.contours, options, k),
+            "current": lambda: self._current(maps, of_g),
             "h": lambda: self.teacher.own_boxes(before),
         }
         # A text is not drawn as its stored boxes were found: words of captions are left out.
@@ -184,6 +226,11 @@ class LessonPlan:
         coins = toss_coins(len(of_g), options.union_probability, generator, of_each)
         wanted = with_unions(boxes_by[options.targets](), coins)
         return Lesson(wanted, masks_by[self.mask_source]())
+
+
+def _unions(boxes: list[Tensor]) -> Tensor:
+    """The box around those of each map, (B, 4), of B tensors (n_i, 4) with n_i at least 1."""
+    return torch.cat([union_box(own) for own in boxes])
 
 
 def require_something_to_learn(targets: str, weights: GroundingWeights, lessons: Lessons) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
 from ..backbones.frozen_states import FrozenStates
-from ..command_line.cli import log, progress
+from ..command_line.cli import progress
 from ..data.augmentation import crop_and_flip
 from ..data.loading import SquareImages
 from ..errors import InputError
+from ..training.checkpoint_selection import SelectionOptions, hold_out
 from ..training.loop import batch_indices
-from .checkpoint_selection import BestState, SelectionOptions, hold_out, is_worse
 from .objective import Fixed, Refinement
 
 _KEPT_BYTES = 4 * 2**30
@@ -61,12 +59,11 @@ class RefinementBatches:
             RefinementBatches(self.images, self.positions[aside], unused, *shared),
         )
 
-    def set_aside(self, selection: SelectionOptions) -> tuple[RefinementBatches, Selector | None]:
-        """What is trained on, and what compares states on the images that are set aside."""
-        if selection.select == "last":
-            return self, None
-        rest, aside = self.split(selection)
-        return rest, Selector(selection, aside)
+    def set_aside(
+        self, selection: SelectionOptions
+    ) -> tuple[RefinementBatches, RefinementBatches | None]:
+        """What is trained on, and what is set aside if states are compared."""
+        return (self, None) if selection.select == "last" else self.split(selection)
 
     def cache_features(self, model: Refinement, fabric: Fabric, steps: int) -> None:
         """Observe all images once, where that is less work than `steps` batches and fits memory."""
@@ -127,62 +124,3 @@ class RefinementBatches:
         if generator is None:
             raise TypeError("images without targets are augmented, which takes a generator")
         return model.precompute(crop_and_flip(images, generator), None)
-
-
-class Selector:
-    """Compares states of f^h on images set aside, and keeps the best; f, where none is as good."""
-
-    def __init__(self, options: SelectionOptions, aside: RefinementBatches) -> None:
-        self.options, self.aside = options, aside
-        self._of_f: Tensor | None = None  # nothing is compared with it until it is there
-
-    def begin(self, model: Refinement) -> None:
-        """Give the model a place for its best state, which goes into checkpoints with it."""
-        model.best = BestState(model.changing())
-
-    def compare(
-        self, model: Refinement, grid: tuple[int, int], fabric: Fabric, step: int, steps: int
-    ) -> None:
-        """Offer the state after `step` of `steps` steps, where it is time to; 0 is f itself."""
-        if not self.options.looks_after(step, steps):
-            return
-        ious = self._agreement(model, grid, fabric)
-        score = ious.mean().item()
-        if fabric.is_global_zero:
-            log.info("agreement with h after %d steps: %.4f", step, score)
-        if step == 0:
-            self._of_f = ious
-            if score < self.options.select_min_agreement:
-                log.info("h and the heuristic agree too little on f: f is kept")
-                model.best.close()
-        elif self._of_f is None or not is_worse(ious, self._of_f):
-            model.best.offer(score, step, model.changing())
-
-    def is_over(self, model: Refinement) -> bool:
-        """Whether f is kept whatever is to come, since h is not to be trusted."""
-        return model.best.closed
-
-    def restore(self, model: Refinement) -> dict[str, float | None]:
-        """Bring the best state back; what the provenance says of it."""
-        model.best.restore(model.changing())
-        step = model.best.step.item()
-        if step == 0 and not self.is_over(model):
-            log.info("f^h is farther from h's boxes than f in every state: f is kept")
-        score = model.best.score.item()
-        return {
-            "step": step,
-            "agreement": round(score, 6) if math.isfinite(score) else None,
-            "agreement_of_f": None if self._of_f is None else round(self._of_f.mean().item(), 6),
-        }
-
-    def _agreement(self, model: Refinement, grid: tuple[int, int], fabric: Fabric) -> Tensor:
-        """IoU of the heuristic's box on f^h with h's on f, of each image set aside: (m,) float64.
-
-        Every process looks at all of them, so that all come to the same number.
-        """
-        ious = []
-        for chosen in self.aside.all():
-            with fabric.autocast():
-                fixed = self.aside.batch(chosen, None, model, fabric)
-                ious.append(model.agreement(fixed, grid).double())
-        return torch.cat(ious).cpu()

@@ -23,16 +23,15 @@ from torch.nn import functional
 from ..backbones.base import Backbone
 from ..backbones.feature_maps import FeatureMaps
 from ..backbones.masked import Segmenter
-from ..command_line.fast_import import large_imports
 from ..data.augmentation import ChannelDropout, drop_channels
-from ..data.box_ops import to_xyxy
 from ..detector.layout import arrange, extras_of_parts, parts_grid, stack_parts
 from ..detector.set_loss import LossWeights, most_confident, set_loss
 from ..detector.targets import as_target_list
 from ..errors import InputError
 from ..heuristics.registry import extras_of_method, propose_targets
 from ..options import option
-from .checkpoint_selection import BestState, evaluating
+from ..training.alternation import Alternating
+from ..training.checkpoint_selection import evaluating
 from .regularizer import REGULARIZERS, extras_of_regularizer, regularized
 
 if TYPE_CHECKING:
@@ -88,16 +87,14 @@ class Fixed(NamedTuple):
         return Fixed(*map(function, self))
 
 
-class Refinement(nn.Module):
+class Refinement(Alternating):
     """f^h (trained), f and h (frozen); `forward` gives the losses of a batch.
 
-    With `moves_detector`, f^h and h take turns; see `set_phase`.
+    With `moves_detector`, f^h and h take turns.
 
     Attributes:
         moving: how many of the last blocks of f^h are trained; what comes before them is f's.
     """
-
-    best: BestState  # where states are compared; see `batches.Selector`
 
     def __init__(
         self,
@@ -139,30 +136,19 @@ class Refinement(nn.Module):
             backbone.head.train()
         if options.keep_norm and isinstance(backbone, Segmenter):
             backbone.norm.requires_grad_(False)
-        self._detectors_turn = False
         if moves_detector:
-            self.detector = self._frozen.pop()
-            self._trained = [p for p in self.refined.parameters() if p.requires_grad]
+            self.let_move(self._frozen.pop())
 
-    def set_phase(self, detectors: bool) -> None:
-        """Train h on f^h's maps from now on, or f^h through h; needs `moves_detector`."""
-        if detectors == self._detectors_turn:
-            return
-        self._detectors_turn = detectors
-        self.detector.requires_grad_(detectors).train(detectors)
-        for parameter in self._trained:
-            parameter.requires_grad_(not detectors)
+    @property
+    def student(self) -> nn.Module:
+        """f^h."""
+        return self.refined
 
     def to(self, *args: Any, **kwargs: Any) -> Refinement:
         """Move the frozen networks along."""
         for network in self._frozen:
             network.to(*args, **kwargs)
         return super().to(*args, **kwargs)
-
-    def changing(self) -> list[Tensor]:
-        """All of f^h that training may change; of the moment, as a move to a GPU makes new ones."""
-        trained = (p for p in self.refined.parameters() if p.requires_grad)
-        return [*trained, *self.refined.buffers()]
 
     @torch.no_grad()
     def precompute(self, images: Tensor, boxes: Tensor | None) -> Fixed:
@@ -204,7 +190,7 @@ class Refinement(nn.Module):
         """
         maps = self.refined.trainable_forward(fixed.state, self.moving, grid, self._extras)
         logits, predicted = self._detect(maps, generator, through_surrogate=True)
-        anew = self._detectors_turn or self.options.targets == "current"
+        anew = self.detectors_turn or self.options.targets == "current"
         wanted = self._propose(maps) if anew else fixed.boxes
         loss_h = set_loss(logits, predicted, as_target_list(wanted), self.weights)["total"]
         # Equation 17, as a mean over elements; without a term both sides are empty.
@@ -214,23 +200,23 @@ class Refinement(nn.Module):
         return {"total": total, "h": loss_h, "f": loss_f}
 
     @torch.no_grad()
-    def agreement(self, fixed: Fixed, grid: tuple[int, int]) -> Tensor:
-        """IoU of the heuristic's box on f^h's maps with h's most confident one on f's: (B,).
+    def own_boxes(self, fixed: Fixed, grid: tuple[int, int]) -> Tensor:
+        """h's most confident box on f's maps, with all channels: (B, 4) cxcywh in fractions.
 
-        What f^h is asked for does not move with f^h, so that no common drift looks like success.
-        See `forward` for the arguments; h is shown all channels, and f^h is in evaluation mode.
+        See `forward` for the arguments.
         """
+        if self.options.targets == "h":
+            return fixed.boxes
+        original = self._frozen[0]
+        maps = original.trainable_forward(fixed.state, self.moving, grid, self._extras)
+        return most_confident(*self._detect(maps))[1]
+
+    @torch.no_grad()
+    def found_boxes(self, fixed: Fixed, grid: tuple[int, int]) -> Tensor:
+        """The heuristic's boxes on the maps of f^h in evaluation mode, as `own_boxes` has h's."""
         with evaluating(self.refined):
             maps = self.refined.trainable_forward(fixed.state, self.moving, grid, self._extras)
-        with large_imports():
-            from torchvision.ops import box_iou
-
-        wanted = fixed.boxes
-        if self.options.targets != "h":
-            original = self._frozen[0]
-            on_f = original.trainable_forward(fixed.state, self.moving, grid, self._extras)
-            wanted = most_confident(*self._detect(on_f))[1]
-        return box_iou(to_xyxy(wanted), to_xyxy(self._propose(maps))).diagonal()
+        return self._propose(maps)
 
     def _detect(
         self,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,13 +22,14 @@ from ..detector.networks import Detector
 from ..detector.set_loss import LossWeights
 from ..heuristics.registry import TrainingHeuristic
 from ..options import all_recorded, option
+from ..training.alternation import Alternation, train_in_rounds
+from ..training.checkpoint_selection import SelectionOptions, Selector
 from ..training.perturbation import PerturbationOptions
 from ..training.plan import TrainingPlan
 from ..training.run_options import AccumulationOptions, TrainingOptions
 from ..training.schedule import Clipping, OptimizerOptions, Schedule, build_optimizer
-from .batches import RefinementBatches, Selector
-from .checkpoint_selection import SelectionOptions
-from .objective import Refinement, RefinementOptions
+from .batches import RefinementBatches
+from .objective import Fixed, Refinement, RefinementOptions
 
 SCHEDULE = Schedule(steps=10000, batch_size=36, lr=5e-7)
 
@@ -39,32 +41,6 @@ class Augmentation:
     augmentation: str = option(
         "none", "with crops boxes are proposed anew", choices=("none", *CROPS)
     )
-
-
-@dataclass(frozen=True)
-class Alternation:
-    """The released code's schedule: h is trained again, on f^h, between rounds of refinement."""
-
-    rounds: int = option(1, "times --steps, between which h is trained on f^h", min=1)
-    detector_steps: int = option(0, "of h between two rounds", unit="steps", min=0)
-    last_steps: int | None = option(
-        None, "of the last round [--steps]", unit="steps", min=1, later=True
-    )
-
-    @property
-    def moves_detector(self) -> bool:
-        """Whether h is trained at all."""
-        return self.rounds > 1 and self.detector_steps > 0
-
-    def total(self, steps: int) -> int:
-        """All steps, of `steps` in each round."""
-        last = steps if self.last_steps is None else self.last_steps
-        return (self.rounds - 1) * (steps + self.detector_steps) + last
-
-    def is_detectors(self, step: int, steps: int) -> bool:
-        """Whether a step, counted from 0, belongs to h."""
-        number, within = divmod(step, steps + self.detector_steps)
-        return number < self.rounds - 1 and within >= steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +119,7 @@ class RefinementTraining:
         plan: with the schedule of one round.
         grid: (h, w) of the patches.
         steps: of all rounds.
-        selector: what compares states on images that are set aside, if any does.
+        aside: images on which states are compared, if they are.
     """
 
     def __init__(
@@ -151,65 +127,62 @@ class RefinementTraining:
         plan: TrainingPlan,
         recipe: Recipe,
         batches: RefinementBatches,
-        selector: Selector | None,
+        aside: RefinementBatches | None,
         grid: tuple[int, int],
     ) -> None:
         self.plan, self.recipe = plan, recipe
-        self.batches, self.selector, self.grid = batches, selector, grid
+        self.batches, self.aside, self.grid = batches, aside, grid
         self.steps = recipe.alternation.total(recipe.schedule.steps)
 
     def __call__(self, fabric: Fabric, model: Refinement) -> None:
         """One process's part of the training; the first process writes the result."""
-        if self.selector is not None:
-            self.selector.begin(model)
-        wrapped, optimizer = fabric.setup(model, self._optimizer(model))
-        self._cache_features(fabric, model)
-        if not model.options.reinit_head:  # whose first state is random numbers, not f
-            # f itself; of a resumed run this is done again, and then read back
-            self._compare(fabric, model, -1)
+        selector = None
+        if self.aside is not None:
+            look = partial(self._look, fabric, model, self.aside)
+            looks = (partial(look, model.own_boxes), partial(look, model.found_boxes))
+            selector = Selector(self.recipe.selection, model, *looks)
+        wrapped, optimizer = model.setup(fabric, self._optimizer(model))
+        with fabric.autocast():
+            for batches in filter(None, (self.batches, self.aside)):
+                batches.cache_features(model, fabric, self.steps)
+        if selector is not None:
+            selector.begin(compares=not model.options.reinit_head)
 
         def loss(step: int) -> Iterator[dict[str, Tensor]]:
             return self._losses(fabric, model, wrapped, step)
 
-        def compare(step: int) -> None:
-            self._compare(fabric, model, step)
-
-        plan = replace(self.plan, schedule=replace(self.plan.schedule, steps=self.steps))
-        if self.selector is None or not self.selector.is_over(model):
-            plan.optimize(fabric, wrapped, optimizer, loss, "refinement steps of f^h", compare)
-        record = self.plan.record
-        if self.selector is not None:
-            record = {**record, "selected": self.selector.restore(model)}
+        turns, what = self.recipe.alternation, "refinement steps of f^h"
+        record = train_in_rounds(
+            fabric, self.plan, turns, model, wrapped, optimizer, loss, what, selector
+        )
         if fabric.is_global_zero:
             save_backbone(self.plan.output, model.refined, record)
 
+    def _look(
+        self,
+        fabric: Fabric,
+        model: Refinement,
+        aside: RefinementBatches,
+        boxes: Callable[[Fixed, tuple[int, int]], Tensor],
+    ) -> Tensor:
+        """The boxes of all images set aside: (m, 4)."""
+        found = []
+        for chosen in aside.all():
+            with fabric.autocast():
+                found.append(boxes(aside.batch(chosen, None, model, fabric), self.grid))
+        return torch.cat(found)
+
     def _optimizer(self, model: Refinement) -> torch.optim.Optimizer:
         options = self.recipe.optimizer
-        optimizer = build_optimizer(
+        return build_optimizer(
             options.optimizer, self.recipe.schedule, options.beta2, trained_parameters(model)
         )
-        if self.recipe.alternation.moves_detector:
-            optimizer.add_param_group({"params": list(model.detector.parameters())})
-        return optimizer
-
-    def _cache_features(self, fabric: Fabric, model: Refinement) -> None:
-        with fabric.autocast():
-            self.batches.cache_features(model, fabric, self.steps)
-            if self.selector is not None:
-                self.selector.aside.cache_features(model, fabric, self.steps)
-
-    def _compare(self, fabric: Fabric, model: Refinement, step: int) -> None:
-        if self.selector is not None:
-            self.selector.compare(model, self.grid, fabric, step + 1, self.steps)
 
     def _losses(
         self, fabric: Fabric, model: Refinement, wrapped: Any, step: int
     ) -> Iterator[dict[str, Tensor]]:
         """Those of each accumulated part of a step's batch."""
-        alternation, parts = self.recipe.alternation, self.recipe.parallel.grad_accum_steps
-        if alternation.moves_detector:
-            turn = alternation.is_detectors(step, self.recipe.schedule.steps)
-            model.set_phase(detectors=turn)
+        parts = self.recipe.parallel.grad_accum_steps
         generator = self.plan.generator(step, fabric.global_rank)
         for chosen in self.batches.indices(step, fabric).chunk(parts):
             with fabric.autocast():

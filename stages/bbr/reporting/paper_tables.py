@@ -140,6 +140,7 @@ LAYOUTS = {
         "captions that were found without a question, by test set. Several seeds: mean ± standard "
         "deviation.",
         decimals=2,
+        shared="train",
         before=_before_method(1),
     ),
     "5": Layout(

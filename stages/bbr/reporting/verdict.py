@@ -7,7 +7,7 @@ from typing import Any
 
 
 def verdict(selected: Mapping[str, Any]) -> str:
-    """What `refinement.batches.Selector.restore` noted of a training.
+    """What `training.checkpoint_selection.Selector.restore` noted of a training.
 
     Args:
         selected: step (0 for f itself), agreement and agreement_of_f: mean IoU with h's boxes, of

@@ -54,7 +54,7 @@ def optimize(
     checkpoint: Checkpoint,
     fabric: Fabric,
     what: str,
-    after_step: Callable[[int], None] = lambda step: None,
+    after_step: Callable[[int], bool | None] = lambda step: None,
     max_gradient_norm: float | None = _MAX_GRADIENT_NORM,
 ) -> None:
     """The training loop of every stage; `model` and `optimizer` come from `fabric.setup`.
@@ -66,7 +66,8 @@ def optimize(
         model: all that is trained, and all state that a resumed run needs.
         loss: gives the losses of each accumulated part of a step's batch, one part at a time;
             `total` is minimised, the other entries are logged.
-        after_step: called with the step's number once the optimizer has stepped.
+        after_step: called with the step's number once the optimizer has stepped; says whether the
+            training ends here. Such a step is not saved, so that a resumed run comes to it again.
         max_gradient_norm: longer gradients are shortened to it; None leaves them as they are.
     """
     start = checkpoint.resume(model, optimizer)
@@ -79,8 +80,10 @@ def optimize(
         if max_gradient_norm is not None:
             fabric.clip_gradients(model, optimizer, max_norm=max_gradient_norm)
         optimizer.step()
-        after_step(step)
+        over = after_step(step)
         if step % _LOG_EVERY == 0 and fabric.is_global_zero:
             log.info("step %d %s", step, " ".join(f"{k} {v.item():.4g}" for k, v in part.items()))
+        if over:
+            return
         if fabric.is_global_zero:
             checkpoint.save_when_due(step + 1, model, optimizer)

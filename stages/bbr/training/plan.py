@@ -60,7 +60,7 @@ class TrainingPlan:
         optimizer: torch.optim.Optimizer,
         loss: Callable[[int], Iterator[dict[str, Tensor]]],
         what: str,
-        after_step: Callable[[int], None] = lambda step: None,
+        after_step: Callable[[int], bool | None] = lambda step: None,
     ) -> None:
         """Train; see `loop.optimize`."""
         optimize(

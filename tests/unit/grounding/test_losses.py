@@ -186,16 +186,47 @@ def test_the_mask_term_is_finite_where_a_map_is_0_or_1():
     assert logits.grad.tolist() == [[[0, 0]], [[-0.5, 0.5]]]
 
 
-def objective(teacher=True, frozen=False, teaching=(1.0, 0.0), **weights):
+def objective(teacher=True, frozen=False, teaching=(1.0, 0.0), moves=False, **weights):
     torch.manual_seed(1)
     detector = build_detector(DetectorSpec("attention", "spatial", 1, num_boxes=3, width=8, cell=8))
     asked = Teacher(detector, (32, 32), LossWeights(), *teaching) if teacher else None
     given = GroundingWeights(**weights)
-    return GroundingObjective(small_grounder(frozen=frozen), tiny_clip(), given, asked).eval()
+    g = small_grounder(frozen=frozen)
+    return GroundingObjective(g, tiny_clip(), given, asked, moves_detector=moves).eval()
 
 
 def batch_of(count):
     return GroundingBatch(noise(count), None, unit_vectors(count, DIM))
+
+
+def test_in_its_turn_h_learns_of_the_maps_alone():
+    """L_h, of weight 1 whatever g^h is taught by, and nothing of g^h moves, its norms included."""
+    model, batch = objective(teaching=(0.0, 2.0), moves=True), batch_of(2)
+    model.grounder.train()
+    norms = {name: b.clone() for name, b in model.grounder.named_buffers()}
+    targets = [torch.tensor([[0.5, 0.5, 0.4, 0.4]]), torch.tensor([[0.2, 0.2, 0.2, 0.2]] * 2)]
+    shown = []
+
+    def lesson(maps):
+        shown.append(maps)
+        return Lesson(targets, targets)
+
+    model.set_phase(detectors=True)
+    found = model(batch, lesson)
+    found["total"].backward()
+    assert all(p.grad is None for p in model.grounder.parameters())
+    assert all(p.grad is not None for p in model.detector.parameters())
+    assert all(torch.equal(norms[name], b) for name, b in model.grounder.named_buffers())
+    maps = model.grounder.eval()(batch.images, batch.texts)
+    torch.testing.assert_close(shown[0], maps, **CLOSE)
+    half = torch.nn.functional.interpolate(maps.unsqueeze(1), (32, 32), mode="bilinear")
+    loss_h = set_loss(*model.detector(half), targets, LossWeights())["total"]
+    torch.testing.assert_close(found["total"], loss_h, **CLOSE)
+    model.zero_grad()
+    model.set_phase(detectors=False)
+    model(batch, lesson)["total"].backward()
+    assert all(p.grad is None for p in model.detector.parameters())
+    assert any(p.grad is not None for p in model.grounder.D.parameters())
 
 
 def test_the_objective_adds_l_h_and_the_masks_to_the_terms():

@@ -1,5 +1,6 @@
 """The refinement of g: what h is asked for, by hand."""
 
+import copy
 from types import SimpleNamespace
 
 import pytest
@@ -61,6 +62,41 @@ def test_boxes_of_h():
 def test_where_maps_are_dark_g_s_boxes_stand_in():
     wanted, masks = lesson(Targets(targets="current", union_probability=0), "g")
     assert as_lists(wanted) == as_lists(masks) == [[LEFT, RIGHT]] * 2
+
+
+def two_maps():
+    """One with two squares of a quarter's height each, at either edge, and one without anything."""
+    maps = torch.zeros(2, 8, 8)
+    maps[0, 2:6, :2] = maps[0, 2:6, 6:] = 1
+    return maps
+
+
+def test_in_its_turn_h_learns_the_boxes_of_the_maps():
+    """Never their union, and g's where there are none, or nothing where those are an answer."""
+    left, right = [0.125, 0.5, 0.25, 0.5], [0.875, 0.5, 0.25, 0.5]
+    stored = [torch.tensor([LEFT])] * 2
+    for more, instead in (({}, [LEFT]), ({"empty_maps": "no_object"}, [])):
+        options = Targets(targets="h", union_probability=1, **more)
+        wanted, masks = LessonPlan(None, TEACHER, options, "h").of_detector(stored)(two_maps())
+        assert [sorted(own) for own in as_lists(wanted)] == [[left, right], instead]
+        assert masks == []
+
+
+def test_boxes_by_which_states_are_compared(monkeypatch):
+    """Around all that h finds on g, and around all in the maps of g^h as it will be run."""
+    g, modes = torch.nn.Linear(1, 1).train(), []
+
+    def draw(grounder, batch):
+        modes.append(grounder.training)
+        return two_maps()
+
+    monkeypatch.setattr(refinement, "draw_maps", draw)
+    both = SimpleNamespace(own_boxes=lambda maps: [torch.tensor([LEFT, RIGHT])] * len(maps))
+    planned = LessonPlan(copy.deepcopy(g).eval(), both, Targets(), "h")
+    assert as_lists([planned.own_boxes([None] * 2)]) == [[BOTH, BOTH]]
+    assert planned.found_boxes(g, [None] * 2).tolist() == [[0.5, 0.5, 1, 0.5], [0, 0, 0, 0]]
+    assert modes == [False, False]
+    assert g.training
 
 
 def test_h_is_asked_as_it_is_told():

@@ -196,25 +196,15 @@ def test_only_f_h_moves(images, boxes, regularize):
     assert moved <= moved_names(2)
 
 
-def literal_iou(first, second):
-    """IoU of two boxes xyxy, worked out side by side."""
-    width, height = (min(first[i + 2], second[i + 2]) - max(first[i], second[i]) for i in (0, 1))
-    common = max(width, 0) * max(height, 0)
-    areas = ((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second))
-    return common / (sum(areas) - common)
-
-
 @pytest.mark.parametrize("targets", ["f", "h"])
-def test_agreement_is_of_the_heuristic_on_f_h_with_h_on_f(images, boxes, targets):
+def test_boxes_compared_are_of_the_heuristic_on_f_h_and_of_h_on_f(images, boxes, targets):
     model = refinement(channel_dropout=0.5, targets=targets)
     shake(model)
     original, refined = both_maps(model, images, tiny_backbone())
-    pair = (most_confident_boxes(model, original), heuristic_boxes(refined))
-    own, proposed = (box_convert(found, "cxcywh", "xyxy").tolist() for found in pair)
-    expected = [literal_iou(*pair) for pair in zip(own, proposed, strict=True)]
-    assert min(expected) > 0.01
-    found = model.agreement(model.precompute(images, boxes), GRID).tolist()
-    assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    wanted = (most_confident_boxes(model, original), heuristic_boxes(refined))
+    fixed = model.precompute(images, boxes)
+    for found, expected in zip((model.own_boxes, model.found_boxes), wanted, strict=True):
+        torch.testing.assert_close(found(fixed, GRID), expected)
 
 
 def test_h_is_shown_a_part_of_the_channels(images, boxes):
@@ -361,9 +351,11 @@ def test_batches_leave_no_trace_in_the_published_head(images):
     fixed = model.precompute(images, None)
     before = {k: v.clone() for k, v in model._frozen[0].state_dict().items() if "running" in k}
     assert before
-    agreement = model.agreement(fixed, model.refined.grid_of(SIDE, SIDE))
+    grid = model.refined.grid_of(SIDE, SIDE)
+    found, own = model.found_boxes(fixed, grid), model.own_boxes(fixed, grid)
     model.precompute(images.flip(0) // 2, None)
     after = model._frozen[0].state_dict()
     for name, values in before.items():
         assert torch.equal(after[name], values), name
-    assert torch.equal(model.agreement(fixed, model.refined.grid_of(SIDE, SIDE)), agreement)
+    assert torch.equal(model.found_boxes(fixed, grid), found)
+    assert torch.equal(model.own_boxes(fixed, grid), own)

@@ -256,6 +256,21 @@ def test_table_2_has_h_in_brackets():
     assert table.rows == [["COCO, Ours", "28.77 (27.10)"], ["VG, WWbL", "27.26"]]
 
 
+@pytest.mark.parametrize("table", ["2", "3"])
+def test_maps_of_clip_alone_stand_beside_those_of_each_training_set(table):
+    """And h, which learned them on one of the sets, in the brackets of that one."""
+    scores = [
+        grounding(10.0, "bbox_accuracy", method="GEM", train="any"),
+        grounding(11.5, "bbox_accuracy", method="GEM", output="h"),
+        grounding(27.26, "bbox_accuracy", train="VG"),
+    ]
+    assert paper_table(LAYOUTS[table], scores).rows == [
+        ["COCO, GEM", "10.00 (11.50)"],
+        ["VG, GEM", "10.00"],
+        ["VG, WWbL", "27.26"],
+    ]
+
+
 def test_table_5_has_both_metrics():
     scores = [
         grounding(57.26, ablation="w/o box union"),

@@ -6,6 +6,7 @@ dataset's texts; g^h draws maps like any other g. grounding_names.py has the nam
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,14 @@ from .. import given_files
 from ..artifacts import GROUNDING, Training
 from ..command_line import options
 from ..given_files import given_file, optional_file, without, without_file
-from ..grounding_names import CONTROLS, SUPERVISED, UNTRAINED, split_scored, split_task
+from ..grounding_names import (
+    CONTROLS,
+    SUPERVISED,
+    UNTRAINED,
+    maps_of_g,
+    split_scored,
+    split_task,
+)
 from ..sections import Config, grounding_section
 from ..variants import grounding_trainings
 from . import datasets
@@ -45,8 +53,17 @@ def grounder_options(config: Config) -> str:
 
 
 def grounder_file(config: Config, dataset: str) -> str:
-    """g that was trained on a dataset: configured, or trained here."""
+    """g that was trained on a dataset: configured, or trained here.
+
+    Raises:
+        SystemExit: maps of CLIP alone stand for it; that ends the run with the line that says so.
+    """
     given = config["grounding"]["weights"].get(dataset)
+    if given in UNTRAINED:
+        sys.exit(
+            f"grounding.weights.{dataset}: {given} has no weights, so that there is no g to refine;"
+            f" its own maps lie under {given}"
+        )
     if given is not None:
         return given_file(given)
     return f"results/{dataset}/grounding/grounder.safetensors"
@@ -116,9 +133,10 @@ def refinement_options(config: Config, variant: str) -> str:
     )
 
 
-def bracketed_maps(dataset: str, bracketed: str, taught: str) -> str:
+def bracketed_maps(config: Config, dataset: str, bracketed: str, taught: str) -> str:
     """The maps that h reads to be scored itself: g's, or as `hgh` those of g^h."""
-    maps = f"gh.{taught}" if bracketed == "hgh" else f"g.{Training.parse(taught).dataset}"
+    of_g = maps_of_g(config, Training.parse(taught).dataset)
+    maps = f"gh.{taught}" if bracketed == "hgh" else of_g
     return f"results/{dataset}/grounding/{maps}/heatmaps.h5"
 
 

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 
 from .. import artifacts
 from ..command_line import options
-from ..grounding_names import BRACKETED, SUPERVISED, split_scored, split_task
+from ..grounding_names import (
+    BRACKETED,
+    SUPERVISED,
+    UNTRAINED,
+    maps_of_g,
+    split_scored,
+    split_task,
+)
 from ..sections import Config, method_name
 from . import datasets
 
@@ -55,7 +62,11 @@ def sam_labels(config: Config, dataset: str, backbone: str, boxes: str) -> dict[
 def phrase_labels(config: Config, dataset: str, name: str, task: str) -> dict[str, object]:
     """What a score of phrase grounding is of; `name` is that of the maps or boxes."""
     scored = split_scored(name)
-    own = config["grounding"]["label"]
+    own, kind = config["grounding"]["label"], scored.kind
+    if kind == "h" and scored.dataset is not None:
+        # Where CLIP's maps stand for g there is no g^h: h's boxes are in the brackets of the maps.
+        of_g = maps_of_g(config, scored.dataset)
+        kind = of_g if of_g in UNTRAINED else kind
     method, backbone = {
         "random": ("Random", "Random"),
         "center": ("Center", "Center"),
@@ -68,7 +79,7 @@ def phrase_labels(config: Config, dataset: str, name: str, task: str) -> dict[st
         "h": ("Ours", own),
         "hgh": ("Ours", own),
         **{name: (f"{label} (supervised)",) * 2 for name, label in SUPERVISED.items()},
-    }[scored.kind]
+    }[kind]
     found: dict[str, object] = {
         "test": datasets.label(config, dataset),
         "train": "any" if scored.dataset is None else datasets.label(config, scored.dataset),

@@ -13,6 +13,7 @@ from ..command_line import options
 from ..configuration import MINE
 from ..fingerprints import RECORDS
 from ..given_files import optional_file
+from ..grounding_names import maps_of_g
 from ..references import patch_heuristics
 from ..sections import Config, refinement_section
 from . import datasets, proposals
@@ -187,7 +188,7 @@ def phrases(config: Config) -> dict[str, Any]:
         " --config images=PATH phrases=PATH, a text file of phrases, one a line",
         "phrases",
     )
-    maps = f"results/{MINE}/grounding/g.{config['grounding']['own']}"
+    maps = f"results/{MINE}/grounding/{maps_of_g(config, config['grounding']['own'])}"
     index = datasets.files(config, MINE)["index"]
     return {"index": index, "heatmaps": f"{maps}/heatmaps.h5", **_boxes(maps)}
 
@@ -200,7 +201,7 @@ def descriptions(config: Config) -> dict[str, Any]:
     """
     _need(config, "results/mine/descriptions needs your photographs: add --config images=PATH")
     folder = f"results/{MINE}/wwbl"
-    maps = f"{folder}/g.{config['grounding']['own']}"
+    maps = f"{folder}/{maps_of_g(config, config['grounding']['own'])}"
     return {
         "descriptions": f"{folder}/descriptions.json",
         "images": datasets.images(config, MINE),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..grounding_names import CONTROLS, TASKS, TD, study_tasks
+from ..grounding_names import CONTROLS, TASKS, TD, UNTRAINED, maps_of_g, study_tasks
 from ..sections import Config
 from ..variants import grounding_trainings
 from .upper_bounds import phrase_networks
@@ -20,32 +20,42 @@ def table1(config: Config) -> list[str]:
     """The pointing game on every test set: controls, a classifier, CLIP, g, g^h, upper bounds."""
     table = config["tables"]["table1"]
     scored = [*CONTROLS, TD, *table["untrained"]]
-    scored += [f"g.{dataset}" for dataset in table["train"]]
-    scored += _refined(config, table["train"], table["variant"])
-    return scores(table["test"], [*scored, *phrase_networks(config)], "pointing_game")
+    scored += [maps_of_g(config, dataset) for dataset in table["train"]]
+    for dataset in table["train"]:
+        scored += _refined_if_trained(config, dataset, table["variant"])
+    scored += phrase_networks(config)
+    return scores(table["test"], dict.fromkeys(scored), "pointing_game")
 
 
 def table2(config: Config) -> list[str]:
     """The box accuracy of g, g^h, h and upper bounds on every test set."""
-    table, scored = config["tables"]["table2"], []
+    table = config["tables"]["table2"]
+    scored = list(table["untrained"])
     bracketed = "hgh" if config["grounding"]["brackets"] == "g^h" else "h"
     for dataset in table["train"]:
-        scored.append(f"g.{dataset}")
+        maps = maps_of_g(config, dataset)
+        scored.append(maps)
         for training in grounding_trainings(config, [dataset], table["variant"]):
-            scored += [f"gh.{training}", f"{bracketed}.{training}"]
-    return scores(table["test"], [*scored, *phrase_networks(config)], "bbox_accuracy")
+            untrained = maps in UNTRAINED
+            scored += (
+                [f"h.{training}"] if untrained else [f"gh.{training}", f"{bracketed}.{training}"]
+            )
+    scored += phrase_networks(config)
+    return scores(table["test"], dict.fromkeys(scored), "bbox_accuracy")
 
 
 def table3(config: Config) -> list[str]:
     """Both metrics of captions that g and g^h located, on every test set."""
-    table, maps = config["tables"]["table3"], []
+    table = config["tables"]["table3"]
+    maps = list(table["untrained"])
     for dataset in table["train"]:
-        maps += [f"g.{dataset}", *_refined(config, [dataset], table["variant"])]
+        maps.append(maps_of_g(config, dataset))
+        maps += _refined_if_trained(config, dataset, table["variant"])
     return [
         f"results/{test}/wwbl/{name}/{task}.json"
         for task in TASKS
         for test in table["test"]
-        for name in maps
+        for name in dict.fromkeys(maps)
     ]
 
 
@@ -76,6 +86,12 @@ def _ablated(config: Config, datasets: list[str]) -> list[str]:
     """The names of g^h of each variant of Table 5, trained on each of these datasets."""
     ablations = config["tables"]["table5"]["ablations"]
     return [name for variant in ablations for name in _refined(config, datasets, variant)]
+
+
+def _refined_if_trained(config: Config, dataset: str, variant: str) -> list[str]:
+    """The names of g^h, one for each seed; none where CLIP's maps stand for g."""
+    trained = maps_of_g(config, dataset) not in UNTRAINED
+    return _refined(config, [dataset], variant) if trained else []
 
 
 def _refined(config: Config, datasets: list[str], variant: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from small_configuration import small_configuration
 from support.plans import comparisons, grounding, wwbl
 
@@ -20,6 +21,13 @@ def test_what_draws_heatmaps() -> None:
     }
     assert grounding.map_source_options("gae") == "--source relevancy"
     assert grounding.map_source_options("g.b") == "--source g"
+
+
+def test_maps_of_clip_alone_are_not_refined() -> None:
+    config = small_configuration()
+    config["grounding"]["weights"]["b"] = "maskclip"
+    with pytest.raises(SystemExit, match=r"weights\.b: maskclip has no weights"):
+        grounding.grounder_file(config, "b")
 
 
 def test_clip_is_a_file_or_an_option() -> None:

@@ -60,6 +60,14 @@ def test_phrases_and_captions() -> None:
     assert labels.label_options({"a": 1, "b": "x y"}) == "--label a=1 'b=x y'"
 
 
+def test_h_on_maps_of_clip_alone_is_in_their_brackets() -> None:
+    config = {**CONFIG, "grounding": {**CONFIG["grounding"], "weights": {"a": "gem"}}}
+    found = labels.phrase_labels(config, "b", "h.a.slow.1", "bbox_accuracy")
+    of_maps = labels.phrase_labels(config, "b", "gem", "bbox_accuracy")
+    assert (found["method"], found["backbone"]) == (of_maps["method"], of_maps["backbone"])
+    assert (found["train"], found["output"], found["seed"]) == ("A", "h", 1)
+
+
 def test_boxes_say_by_which_threshold_they_were_made() -> None:
     config = {**CONFIG, "grounding": {**CONFIG["grounding"], "box_threshold": "minmax"}}
     for task, threshold in (("bbox_accuracy", "minmax"), ("bbox_accuracy.absolute", "absolute")):

@@ -43,6 +43,12 @@ def test_files() -> None:
         "meta": "results/mine/boxes.meta.json",
     }
     assert own_images.phrases(config)["heatmaps"] == "results/mine/grounding/g.b/heatmaps.h5"
+    for own, given in (("gem", {}), ("b", {"b": "gem"})):
+        of_clip = {**config, "grounding": config["grounding"] | {"own": own, "weights": given}}
+        maps = "results/mine/grounding/gem/heatmaps.h5"
+        assert own_images.phrases(of_clip)["heatmaps"] == maps
+        maps = "results/mine/wwbl/gem/heatmaps.h5"
+        assert own_images.descriptions(of_clip)["heatmaps"] == maps
     assert own_images.descriptions(config) == {
         "descriptions": "results/mine/wwbl/descriptions.json",
         "images": ["photos"],

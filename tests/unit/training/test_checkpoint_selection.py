@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from bbr.errors import InputError
-from bbr.refinement.checkpoint_selection import (
+from bbr.training.checkpoint_selection import (
     BestState,
     SelectionOptions,
+    Selector,
     evaluating,
     hold_out,
     is_worse,
@@ -42,8 +43,7 @@ def test_impossible_shares(count, fraction):
 
 def test_when_states_are_compared():
     options = SelectionOptions("agreement", select_every=4)
-    assert [step for step in range(1, 11) if options.looks_after(step, 10)] == [4, 8, 10]
-    assert not SelectionOptions("last", select_every=4).looks_after(4, 10)
+    assert [n for n in range(11) if options.looks_after(n, last=n == 10)] == [0, 4, 8, 10]
 
 
 def test_the_first_of_the_best_states_is_kept_through_a_checkpoint():
@@ -93,3 +93,49 @@ def test_each_part_is_in_the_mode_that_it_was_in():
     with evaluating(module):
         assert not any(part.training for part in module.modules())
     assert [part.training for part in module.modules()] == [False, False, True]
+
+
+class Model:
+    """f^h of one weight, which is the number of steps taken; of its maps the IoUs are given."""
+
+    def __init__(self, ious):
+        self.weight, self.ious = torch.nn.Parameter(torch.zeros(1)), ious
+
+    def changing(self):
+        return [self.weight]
+
+    def found_boxes(self):
+        """As wide as the image, and of the height that is the IoU with all of it."""
+        heights = self.ious[int(self.weight.item())]
+        return torch.tensor([[0.5, 0.5, 1.0, height] for height in heights])
+
+
+def kept_step(ious, is_f=True, **options):
+    """The state that is kept, of those after 0, 1, ... steps whose IoUs are given."""
+    model, whole = Model(ious), torch.tensor([[0.5, 0.5, 1.0, 1.0]] * 4)
+    selection = SelectionOptions("agreement", 1, **options)
+    selector = Selector(selection, model, lambda: whole, model.found_boxes)
+    selector.begin(is_f)
+    for step in range(1, len(ious)):
+        model.weight.data.fill_(step)
+        selector.compare(step)
+    selector.restore()
+    return model.weight.item()
+
+
+@pytest.mark.parametrize(
+    ("ious", "kept"),
+    [
+        ([[0.8] * 4, [0.9] * 4, [0.85] * 4], 1),
+        ([[0.8] * 4, [0.1, 0.2, 0.1, 0.2], [0.1] * 4], 0),  # fallen apart
+        ([[0.8] * 4, [0.7, 0.9, 0.6, 0.9], [0.1] * 4], 1),  # no worse than chance explains
+        ([[0.2] * 4, [0.9] * 4], 0),  # h is not to be trusted
+    ],
+)
+def test_the_best_state_is_kept_unless_it_fell_apart(ious, kept):
+    assert kept_step(ious, select_min_agreement=0.3) == kept
+
+
+def test_a_head_of_random_numbers_is_not_compared_with():
+    """Its first state is not f, and is never looked at."""
+    assert kept_step([[0.9] * 4, [0.1] * 4, [0.2] * 4], is_f=False) == 2
