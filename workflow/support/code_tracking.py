@@ -79,19 +79,20 @@ def code_files(stage: str, folder: str = "stages") -> tuple[str, ...]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += (file for name in _imports(path, root) for file in _files(name, root))
+            waiting += _imports(path, root)
     return (str(script), *sorted(str(path) for path in found - {script}))
 
 
 @cache
-def _imports(path: Path, root: Path) -> tuple[str, ...]:
-    return tuple(_find_imports(path, root))
+def _imports(path: Path, root: Path) -> tuple[Path, ...]:
+    """Files below `root` that run when a file's imports do."""
+    return tuple({file for name in {*_names(path, root)} for file in _files(name, root)})
 
 
-def _find_imports(path: Path, root: Path) -> Iterator[str]:
+def _names(path: Path, root: Path) -> Iterator[str]:
     """Dotted names of all modules that a file imports, or may: `from a import b` is a and a.b."""
     package = path.parent.relative_to(root).parts
-    for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
+    for node in _statements(ast.parse(path.read_bytes(), str(path))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -101,12 +102,19 @@ def _find_imports(path: Path, root: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def _files(name: str, root: Path) -> Iterator[Path]:
+def _statements(parent: ast.AST) -> Iterator[ast.AST]:
+    """All statements below a node, and not their expressions, which are ten times as many."""
+    for block in ("body", "handlers", "orelse", "finalbody", "cases"):
+        for node in getattr(parent, block, ()):
+            yield node
+            yield from _statements(node)
+
+
+@cache
+def _files(name: str, root: Path) -> tuple[Path, ...]:
     """Files below `root` that run when the module `name` is imported; none if it is elsewhere."""
-    place = root
+    place, found = root, []
     for part in name.split("."):
         place = place / part
-        if (module := place.with_name(f"{part}.py")).is_file():
-            yield module
-        if (package := place / "__init__.py").is_file():
-            yield package
+        found += [place.with_name(f"{part}.py"), place / "__init__.py"]
+    return tuple(filter(Path.is_file, found))

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .artifacts import IMAGE_METHODS, PIXELS
 from .code_tracking import ROOT
 from .references import references
 from .validation import ConfigurationError, not_one_of, validate
+from .yaml_files import read_yaml
 
 MINE = "mine"  # the dataset of a user's own photographs
 OWN_PATHS = ("images", "phrases", "weights", "class_names")
@@ -44,11 +43,11 @@ def complete(config: dict[str, Any], below: Iterable[Path], overlays: Iterable[P
     if str(config.get("cad")).lower() in ("true", "false"):
         config["refine_cad"] = config.pop("cad")
         for path in reversed(list(overlays)):
-            section = yaml.safe_load(path.read_text(encoding="utf-8")).get("cad")
+            section = read_yaml(path).get("cad")
             if isinstance(section, dict):
                 _fill(config, {"cad": section})
     for path in reversed(list(below)):
-        _fill(config, yaml.safe_load(path.read_text(encoding="utf-8")))
+        _fill(config, read_yaml(path))
 
 
 def _fill(section: dict[str, Any], below: dict[str, Any]) -> None:
@@ -79,7 +78,7 @@ def prepare(
     """
     _restore_typed_paths(config, arguments)
     _name_pools(config)
-    validate(config, yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
+    validate(config, read_yaml(schema))
     _drop_nulls(config)
     config["backbones"][PIXELS] = {"weights": "none", "heuristics": {}}
     _add_own_images(config, Path(folder))

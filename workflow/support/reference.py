@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT / "stages"), str(ROOT / "workflow")]
 from bbr.command_line.parser import parameters_of  # noqa: E402
 from bbr.options import RENAMED, Described, described, variants_of  # noqa: E402
 from support.reference_page import MADE, Schema, page  # noqa: E402
+from support.yaml_files import read_yaml  # noqa: E402
 
 _TYPES = {int: "integer", float: "number", bool: "boolean", dict: "object"}
 _LABEL = {"label": {"type": "string", "description": "the row in tables"}}
@@ -42,7 +43,7 @@ _PATCH = {
 
 def schema() -> Schema:
     """The JSON schema of the configuration."""
-    keys = yaml.safe_load((ROOT / "workflow/schemas/keys.yaml").read_text(encoding="utf-8"))
+    keys = read_yaml(ROOT / "workflow/schemas/keys.yaml")
     definitions = {name: _expanded(given, {}) for name, given in keys.pop("$defs").items()}
     made = _expanded(keys, definitions)
     return {

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from .yaml_files import read_yaml
 
 _FOLDER = Path(__file__).parents[1] / "sources"
 DATASETS = _FOLDER / "datasets.yaml"
@@ -16,7 +16,7 @@ WEIGHTS = _FOLDER / "weights.yaml"
 @cache
 def read(path: Path) -> dict[str, Any]:
     """A table, by name of entry."""
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return read_yaml(path)
 
 
 def weight_files(path: Path) -> dict[str, str]:
