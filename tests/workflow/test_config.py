@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ def _config(changes: dict[str, Any] | None = None) -> dict[str, Any]:
         section = config
         for parent in parents:
             section = section.setdefault(parent, {})
-        section[last] = value
+        section[last] = copy.deepcopy(value)  # which `prepare` fills in
     return config
 
 
@@ -157,10 +158,11 @@ def test_cad_of_one_s_own_photographs_leaves_the_section(tmp_path: Path) -> None
 
 def test_defaults_are_filled_in() -> None:
     config = _config(
-        {"datasets.x": dict(SCENES), "discovery.variants.k1": {"detector": {"num_boxes": 1}}}
+        {"datasets.x": SCENES, "discovery.variants.k1": {"detector": {"num_boxes": 1}}}
     )
     prepare(config, SCHEMA)
-    assert config["datasets"]["x"] == SCENES | {"seed": 0, "size": 128, "shards": 1}
+    filled = {"seed": 0, "size": 128, "masks": False, "shards": 1}
+    assert config["datasets"]["x"] == SCENES | filled
     assert config["discovery"]["variants"]["k1"] == {
         "loss_weights": {},
         "detector": {"num_boxes": 1},
