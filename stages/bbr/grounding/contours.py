@@ -36,7 +36,7 @@ _GREYS = 255
 _PSEUDO_SHARE = 0.5  # of the map's maximum
 _EVALUATION_LEVEL = 0.5
 _MIN_AREA = 0.05  # of the map
-_NMS_IOU = 0.05
+_NMS_IOU = np.float64(0.05)  # not of Python's, which numpy would round to float32 to compare
 _MIN_SCORE = 0.5  # of the best
 
 
