@@ -65,7 +65,7 @@ rule propose_regions:
     params:
         files=file_options("model"),
         options=lambda w: proposals.region_options(config, w.method),
-        shard="0/1",
+        shard=shard,
         max_skipped=config["discovery"]["features"]["max_skipped"],
     shell:
         logged(
@@ -83,11 +83,6 @@ use rule propose_regions as propose_regions_of_shard with:
         f"results/logs/{{dataset}}/{PIXELS}/{{method}}/propose_regions.{{shard}}.log",
     benchmark:
         f"results/benchmarks/{{dataset}}/{PIXELS}/{{method}}/propose_regions.{{shard}}.tsv"
-    params:
-        files=file_options("model"),
-        options=lambda w: proposals.region_options(config, w.method),
-        shard=shard,
-        max_skipped=config["discovery"]["features"]["max_skipped"],
 
 
 rule discover_objects:

@@ -146,5 +146,5 @@ def of_dataset(w):
 
 
 def shard(w):
-    """Which part of a dataset a job is for, as stages are told."""
-    return datasets.shard_of(config, w.dataset, w.shard)
+    """Which part of a dataset a job is for, as stages are told; the only one where none is named."""
+    return datasets.shard_of(config, w.dataset, w.get("shard", "0"))

@@ -21,7 +21,7 @@ rule detect_phrases:
         **on_device(mem_mb=16000, runtime=1440),
     params:
         options=lambda w: upper_bounds.network_options(config, w.supervised),
-        shard="0/1",
+        shard=shard,
         precision=config["precision"],
     shell:
         with_precision(
@@ -39,10 +39,6 @@ use rule detect_phrases as detect_phrases_of_shard with:
         "results/logs/{dataset}/grounding/{supervised}/detect_phrases.{shard}.log",
     benchmark:
         "results/benchmarks/{dataset}/grounding/{supervised}/detect_phrases.{shard}.tsv"
-    params:
-        options=lambda w: upper_bounds.network_options(config, w.supervised),
-        shard=shard,
-        precision=config["precision"],
 
 
 use rule merge_boxes as merge_detections with:

@@ -6,6 +6,7 @@ with the first that comes no nearer to h's boxes than what came before it: no la
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -57,7 +58,7 @@ class Alternation:
         return not any(step in turn for turn in self.turns(steps))
 
 
-class Alternating(nn.Module):
+class Alternating(nn.Module, ABC):
     """What h refines, and h itself where that moves; the frozen rest is a subclass's own.
 
     Attributes:
@@ -71,9 +72,9 @@ class Alternating(nn.Module):
     detectors_turn = False
 
     @property
+    @abstractmethod
     def student(self) -> nn.Module:
         """f^h or g^h."""
-        raise NotImplementedError
 
     def changing(self) -> list[Tensor]:
         """All of it that training may change; of the moment, as a move to a GPU makes new ones."""

@@ -10,7 +10,7 @@ from transformers import CLIPTokenizer, Owlv2ForObjectDetection, Owlv2ImageProce
 from transformers.models.owlv2.modeling_owlv2 import Owlv2ObjectDetectionOutput
 
 from .folders import load_parts
-from .phrase_detector import ALL, PhraseDetector
+from .phrase_detector import ALL, PhraseDetector, clip_tokens
 
 
 class Owlv2(PhraseDetector):
@@ -32,13 +32,7 @@ class Owlv2(PhraseDetector):
         self, observed: Tensor, texts: list[str], size: tuple[int, int]
     ) -> list[dict[str, Tensor]]:
         """See `PhraseDetector.answer`."""
-        tokens = self.tokenizer(
-            texts,
-            padding="max_length",
-            truncation=True,
-            max_length=self.model.config.text_config.max_position_embeddings,
-            return_tensors="pt",
-        ).to(self.model.device)
+        tokens = clip_tokens(self, texts)
         seen = self.model(pixel_values=observed, **tokens)
         # As many images with one text each: transformers keeps the best text of each box alone.
         each = Owlv2ObjectDetectionOutput(

@@ -19,7 +19,8 @@ ALL = -1.0  # a threshold of scores below which none lies
 class PhraseDetector(nn.Module, ABC):
     """A network that scores boxes for texts, in evaluation mode."""
 
-    model: Any  # of transformers
+    model: Any  # of transformers, as the tokenizer is
+    tokenizer: Any
 
     @abstractmethod
     def observe(self, image: Image.Image) -> Any:
@@ -59,3 +60,19 @@ class PhraseDetector(nn.Module, ABC):
         ]
         rows = torch.stack(best).numpy()
         return rows[:, :4].clip(0, [width, height, width, height]), rows[:, 4]
+
+
+def clip_tokens(detector: PhraseDetector, texts: list[str]) -> Any:
+    """Texts as CLIP's text encoder reads them, cut and filled up to its length, on the network's
+    device.
+
+    Args:
+        detector: with a tokenizer of CLIP's.
+    """
+    return detector.tokenizer(
+        texts,
+        padding="max_length",
+        truncation=True,
+        max_length=detector.model.config.text_config.max_position_embeddings,
+        return_tensors="pt",
+    ).to(detector.model.device)

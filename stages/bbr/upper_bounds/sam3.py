@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer, Sam3ImageProcessor, Sam3Model
 
 from .folders import load_parts
-from .phrase_detector import ALL, PhraseDetector
+from .phrase_detector import ALL, PhraseDetector, clip_tokens
 
 
 class Sam3(PhraseDetector):
@@ -32,13 +32,7 @@ class Sam3(PhraseDetector):
         self, observed: Any, texts: list[str], size: tuple[int, int]
     ) -> list[dict[str, Tensor]]:
         """See `PhraseDetector.answer`."""
-        tokens = self.tokenizer(
-            texts,
-            padding="max_length",
-            truncation=True,
-            max_length=self.model.config.text_config.max_position_embeddings,
-            return_tensors="pt",
-        ).to(self.model.device)
+        tokens = clip_tokens(self, texts)
         outputs = self.model(vision_embeds=_repeated(observed, len(texts)), **tokens)
         return self.processor.post_process_object_detection(outputs, ALL, [size] * len(texts))
 
