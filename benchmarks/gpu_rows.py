@@ -37,6 +37,31 @@ class Bench:
 
 
 @dataclass(frozen=True)
+class Way:
+    """What could make a training step faster, with the same result but for rounding.
+
+    Attributes:
+        fused: the optimizer's arithmetic in one kernel.
+        channels_last: kernels and maps of convolutions in that order.
+        compiled: by torch.compile, with CUDA graphs on a GPU; on a CPU it is traced alone.
+    """
+
+    name: str = ""
+    fused: bool = False
+    channels_last: bool = False
+    compiled: bool = False
+
+
+AS_IT_IS = Way()
+WAYS = (
+    AS_IT_IS,
+    Way("fused optimizer", fused=True),
+    Way("channels_last", channels_last=True),
+    Way("compiled", compiled=True),
+)
+
+
+@dataclass(frozen=True)
 class Row:
     """`units` images or steps in `seconds`; without a demand there is no limit to compare with."""
 
@@ -116,7 +141,13 @@ def peak_memory(device: torch.device) -> int | None:
 
 
 def steps_row(
-    bench: Bench, what: str, mode: str, build: Any, repeats: int | None = None, sgd: bool = False
+    bench: Bench,
+    what: str,
+    mode: str,
+    build: Any,
+    repeats: int | None = None,
+    sgd: bool = False,
+    way: Way = AS_IT_IS,
 ) -> Row:
     """Training steps as `loop.optimize` makes them: gradients, clipping, the optimizer.
 
@@ -124,11 +155,15 @@ def steps_row(
         build: given Fabric, returns the model (of which all that needs a gradient is trained), and
             a function of the wrapped model and the step's number that returns the step's loss.
         sgd: as CAD is trained, without clipping, instead of Adam.
+        way: other than that of the stages.
     """
+    what = f"{what}, {way.name}" if way.name else what
     with memory_to_itself(bench.device), arithmetic(mode):
         fabric = launch(bench.device.type, "bf16" if mode == "bf16" else "fp32")
         try:
-            return _steps(bench, what, mode, build, fabric, repeats or bench.scale.repeats, sgd)
+            return _steps(
+                bench, what, mode, build, fabric, repeats or bench.scale.repeats, sgd, way
+            )
         except torch.cuda.OutOfMemoryError:
             return Row(
                 what,
@@ -143,15 +178,23 @@ def steps_row(
 
 
 def _steps(
-    bench: Bench, what: str, mode: str, build: Any, fabric: Any, repeats: int, sgd: bool
+    bench: Bench, what: str, mode: str, build: Any, fabric: Any, repeats: int, sgd: bool, way: Way
 ) -> Row:
     model, loss = build(fabric)
+    if way.channels_last:
+        model = model.to(memory_format=torch.channels_last)
     trained = [p for p in model.parameters() if p.requires_grad]
     if sgd:
         optimizer = torch.optim.SGD(trained, 1e-7, momentum=0.9)
     else:
         optimizer = build_optimizer("adam", Schedule(1, 1, 1e-7), 0.999, trained)
+    for group in optimizer.param_groups if way.fused else []:
+        group["fused"] = True
     wrapped, optimizer = fabric.setup(model, optimizer)
+    if way.compiled:
+        on_gpu = bench.device.type == "cuda"
+        how = {"mode": "reduce-overhead"} if on_gpu else {"backend": "aot_eager"}
+        wrapped = torch.compile(wrapped, **how)
     number = iter(range(10**9))
 
     def step() -> None:
@@ -163,4 +206,5 @@ def _steps(
 
     seconds = median_seconds(step, bench.device, repeats)
     peak = peak_memory(bench.device)  # before counting, which may keep tensors alive
-    return Row(what, mode, "steps", 1, seconds, demand(step), peak)
+    # What was compiled cannot be counted by operators.
+    return Row(what, mode, "steps", 1, seconds, None if way.compiled else demand(step), peak)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bbr.cad.options import CadSpec, CadTraining
 from bbr.detector.networks import DetectorSpec
-from bbr.grounding.network import GrounderSpec
+from bbr.grounding.network import LITE0, GrounderSpec
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ TINY = Scale(
     cad=CadSpec("tf_efficientnet_lite0", 2, 1, 4, (16, 32)),
     cad_training=CadTraining((64,), (50, 8), 16, 4),
     cad_batch=2,
-    grounder=GrounderSpec(text_dim=16, width=8),
+    grounder=GrounderSpec(LITE0, text_dim=16, width=8),
     clip="",
     heatmap_detector=DetectorSpec("attention", "spatial", 1, width=8, cell=8),
     grids=((4, 4), (14, 14)),

@@ -115,8 +115,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--limit",
         type=float,
-        default=150.0,
-        help="seconds after which no further figure is begun [150]",
+        default=240.0,
+        help="seconds after which no further figure is begun [240]",
     )
     options = parser.parse_args(argv)
     logging.disable(logging.INFO)  # progress of the stages

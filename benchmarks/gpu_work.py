@@ -11,7 +11,7 @@ import numpy as np
 import open_clip
 import torch
 from gpu_limits import MODES, arithmetic, demand, median_seconds
-from gpu_rows import Bench, Row, memory_to_itself, peak_memory, steps_row
+from gpu_rows import AS_IT_IS, WAYS, Bench, Row, memory_to_itself, peak_memory, steps_row
 from grounding_data import tiny_clip
 from torch import nn
 
@@ -151,8 +151,12 @@ def detector_rows(bench: Bench) -> Iterator[Row]:
                 return build_detector(scale.detector).train(), loss
 
             name = f"h, {scale.detector.network}, batch {scale.batch}, from {what}"
-            for mode in ("fp32", "bf16"):
-                yield steps_row(bench, name, mode, build)
+            # How h is trained is the same in both cases.
+            cached_inputs = what == "cached inputs"
+            for mode in MODES if cached_inputs else ("fp32", "bf16"):
+                emulated = mode == "bf16" and bench.device.type == "cpu"
+                for way in WAYS if cached_inputs and not emulated else (AS_IT_IS,):
+                    yield steps_row(bench, name, mode, build, way=way)
 
 
 def refinement_rows(bench: Bench) -> Iterator[Row]:

@@ -79,7 +79,12 @@ def run(
         write = partial(_write, writer, {image["id"]: image for image in images})
         in_order = InOrder([image["id"] for image in images], positions, before.row, write)
         at_once = partial(storage.images_at_once, f)
-        options = {"backbone": f, "at_once": at_once, "precision": compute.precision}
+        options = {
+            "backbone": f,
+            "at_once": at_once,
+            "precision": compute.precision,
+            "dtype": storage.dtype,
+        }
         if states is None:
             source = NativeImages(dataset, unknown, f, skips.max_skipped)
             observe = partial(features_of_pixels, **options)
@@ -117,7 +122,7 @@ def _write(writer: FeatureWriter, images: dict[int, dict[str, Any]], found: Foun
     """Write a row; `full_size` is stored where the file has it."""
     image = images[found.image_id]
     full_size = (image["height"], image["width"]) if "height" in image else None
-    told = content(image) if "content" in writer.datasets else ""
+    told = content(image) if writer.has("content") else ""
     writer.append(*found, full_size=full_size, content=told)
 
 

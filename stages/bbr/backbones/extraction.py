@@ -46,17 +46,19 @@ def features_of_pixels(
     backbone: Backbone,
     at_once: Callable[[int, int], int],
     precision: str,
+    dtype: str = "float32",
 ) -> list[Found]:
     """Features of images, those of one padded size together.
 
     Args:
         at_once: how many images of a patch grid (rows, columns) the network sees at once.
+        dtype: of keys and attention; they are rounded before they leave a GPU.
     """
 
     def batch(group: list[NativeImage]) -> Iterable[Found]:
         with autocast(backbone.mean.device, precision):
             maps = backbone(torch.cat([image.pixels for image in group]), _STORED)
-        return _found(backbone, maps, group)
+        return _found(backbone, maps, group, dtype)
 
     return of_equal_pixels(images, backbone, batch, at_once)
 
@@ -108,6 +110,7 @@ def features_of_states(
     last: int,
     at_once: Callable[[int, int], int],
     precision: str,
+    dtype: str = "float32",
 ) -> list[Found]:
     """The same of what the `last` blocks read of them."""
     place = backbone.mean.device
@@ -116,7 +119,7 @@ def features_of_states(
         state = torch.stack([image.state for image in group]).to(place)
         with autocast(place, precision):
             maps = backbone.trainable_forward(state, last, group[0].grid, _STORED)
-        return _found(backbone, maps, group)
+        return _found(backbone, maps, group, dtype)
 
     def size(grid: tuple[int, ...]) -> int:
         return at_once(grid[0], grid[1])
@@ -125,11 +128,15 @@ def features_of_states(
 
 
 def _found(
-    backbone: Backbone, maps: FeatureMaps, images: Sequence[NativeImage | NativeState]
+    backbone: Backbone,
+    maps: FeatureMaps,
+    images: Sequence[NativeImage | NativeState],
+    dtype: str,
 ) -> Iterable[Found]:
     # A whole batch at once: each copy waits for a GPU.
-    key, attentions = maps.key.cpu(), maps.cls_attention
-    attentions = None if attentions is None else attentions.cpu()
+    stored = getattr(torch, dtype)
+    key, attentions = maps.key.to(stored).cpu(), maps.cls_attention
+    attentions = None if attentions is None else attentions.to(stored).cpu()
     for row, image in enumerate(images):
         attention = None if attentions is None else attentions[row]
         mask = None

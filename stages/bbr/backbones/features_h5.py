@@ -98,11 +98,11 @@ class FeatureWriter(GrowingFile):
         self.append_rows("image_id", np.array([image_id]))
         self.append_rows("image_size", np.array([image_size]))
         self.append_rows("grid", np.array([grid]))
-        if "full_size" in self.datasets:
+        if self.has("full_size"):
             self.append_rows("full_size", np.array([full_size or image_size]))
-        if "content" in self.datasets:
+        if self.has("content"):
             self.append_rows("content", np.array([content], "S64"))
-        dtype = self.datasets["key"].dtype
+        dtype = self.dtype("key")
         self.append_rows("key", to_stored(key, dtype, f"key of image {image_id}"))
         if cls_attention is not None:
             what = f"cls_attention of image {image_id}"
@@ -111,9 +111,8 @@ class FeatureWriter(GrowingFile):
             if not torch.isfinite(mask).all():
                 raise InputError(f"mask of image {image_id} is not finite; check the weights")
             self.append_rows("mask", stored_mask(mask).flatten())
-            self.append_rows("mask_offset", np.array([len(self.datasets["mask"])]))
-        self.append_rows("offset", np.array([len(self.datasets["key"])]))
-        self.file.check()
+            self.append_rows("mask_offset", np.array([self.count("mask")]))
+        self.append_rows("offset", np.array([self.count("key")]))
 
 
 @contextlib.contextmanager
@@ -148,8 +147,11 @@ def create_features(
     about = {"backbone": backbone, "patch_size": patch_size, "facet": facet, "block": block}
     if recipe:
         about["recipe"] = recipe
-    with create_complete(path, SCHEMA, provenance, **about) as file:
-        yield FeatureWriter(file, dim, heads, dtype, masks, full_sizes, bool(recipe))
+    with (
+        create_complete(path, SCHEMA, provenance, **about) as file,
+        FeatureWriter(file, dim, heads, dtype, masks, full_sizes, bool(recipe)) as writer,
+    ):
+        yield writer
 
 
 class FeatureFile(CheckedFile):

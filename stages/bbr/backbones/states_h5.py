@@ -119,16 +119,15 @@ class StateWriter(GrowingFile):
             InputError: a value is not finite, or too large for the file's type.
             OSError: a write failed.
         """
-        if "shape" not in self.datasets:
+        if not self.has("shape"):
             self.create("shape", np.int32, (state.ndim,), rows=1024)
         self.append_rows("image_id", np.array([image_id]))
         self.append_rows("image_size", np.array([image_size]))
         self.append_rows("grid", np.array([grid]))
         self.append_rows("shape", np.array([state.shape]))
-        kind, what = self.datasets["state"].dtype, f"state of image {image_id}"
+        kind, what = self.dtype("state"), f"state of image {image_id}"
         self.append_rows("state", to_stored(state.flatten(), kind, what))
-        self.append_rows("offset", np.array([len(self.datasets["state"])]))
-        self.file.check()
+        self.append_rows("offset", np.array([self.count("state")]))
 
 
 @contextlib.contextmanager
@@ -148,16 +147,17 @@ def create_states(
         index: that lists the images.
         dtype: `float16` or `float32`.
     """
-    with create_complete(
-        path,
-        SCHEMA,
-        provenance,
-        backbone=backbone.spec.architecture,
-        last=last,
-        frozen=frozen_digest(backbone, last),
-        images=images_digest(index),
-    ) as file:
-        yield StateWriter(file, dtype)
+    about = {
+        "backbone": backbone.spec.architecture,
+        "last": last,
+        "frozen": frozen_digest(backbone, last),
+        "images": images_digest(index),
+    }
+    with (
+        create_complete(path, SCHEMA, provenance, **about) as file,
+        StateWriter(file, dtype) as writer,
+    ):
+        yield writer
 
 
 class StateFile(CheckedFile):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from ..storage.hdf5 import CheckedFile, OutputFile, create_complete, open_unlocked
+from ..storage.hdf5 import CheckedFile, GrowingFile, OutputFile, create_complete, open_unlocked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,29 +52,17 @@ def _as_array(heatmap: Tensor | np.ndarray) -> np.ndarray:
     return heatmap if isinstance(heatmap, np.ndarray) else heatmap.detach().float().cpu().numpy()
 
 
-class HeatmapWriter:
+class HeatmapWriter(GrowingFile):
     """Appends maps to an open file; `complete` is set by `create_heatmaps` at the very end."""
 
     def __init__(self, file: OutputFile, size: tuple[int, int]) -> None:
-        self._file, self._size = file, size
+        super().__init__(file)
+        self._size = size
         self._seen: set[tuple[int, int]] = set()
-        # Kept open: a dataset that is closed writes out its last, half-filled chunk.
-        self._datasets = {
-            name: file.create_dataset(
-                name,
-                (0, *shape),
-                dtype,
-                maxshape=(None, *shape),
-                chunks=(rows, *shape),
-                fletcher32=True,
-            )
-            for name, dtype, shape, rows in (
-                ("image_id", np.int64, (), _ID_ROWS),
-                ("phrase_id", np.int64, (), _ID_ROWS),
-                ("peak", np.float64, (2,), _ID_ROWS),
-                ("maps", np.float16, size, 1),
-            )
-        }
+        self.create("image_id", np.int64, (), rows=_ID_ROWS)
+        self.create("phrase_id", np.int64, (), rows=_ID_ROWS)
+        self.create("peak", np.float64, (2,), rows=_ID_ROWS)
+        self.create("maps", np.float16, size, rows=1)
 
     def append(
         self,
@@ -109,10 +97,7 @@ class HeatmapWriter:
             "maps": values.clip(0, 1),
         }
         for name, value in row.items():
-            dataset = self._datasets[name]
-            dataset.resize(len(self._seen), axis=0)
-            dataset[-1] = value
-        self._file.check()
+            self.append_rows(name, np.array([value]))
 
 
 @contextlib.contextmanager
@@ -124,8 +109,11 @@ def create_heatmaps(
     Args:
         size: (H, W) of every map.
     """
-    with create_complete(path, SCHEMA, provenance) as file:
-        yield HeatmapWriter(file, size)
+    with (
+        create_complete(path, SCHEMA, provenance) as file,
+        HeatmapWriter(file, size) as writer,
+    ):
+        yield writer
 
 
 class HeatmapFile(CheckedFile):

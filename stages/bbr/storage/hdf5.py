@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import h5py
 import numpy as np
@@ -18,8 +18,6 @@ from .atomic import PatientFile, atomic_path
 # Since HDF5 1.10 headers have checksums, as our datasets do, so that a damaged file is refused and
 # never misread.
 _LAYOUT_VERSION = "v110"
-# Holds the last, half-filled chunk of each dataset, which else is written anew for every image.
-_CHUNK_CACHE_BYTES = 2**26
 # One image after the other reads a chunk once: those of features have 3 MB.
 _READ_CACHE_BYTES = 2**23
 
@@ -36,7 +34,7 @@ class OutputFile(h5py.File):
 
     def __init__(self, path: Path | str) -> None:
         self._stream = PatientFile(path, "w+")
-        super().__init__(self._stream, "w", libver=_LAYOUT_VERSION, rdcc_nbytes=_CHUNK_CACHE_BYTES)
+        super().__init__(self._stream, "w", libver=_LAYOUT_VERSION)
 
     def check(self) -> None:
         """Call now and then while writing.
@@ -89,21 +87,34 @@ def create_complete(
 class GrowingFile:
     """Datasets of a file being written that grow by rows, each with checksums.
 
+    Rows wait in memory until they fill a chunk, and are written a chunk at a time. A context
+    manager, whose end writes those that still wait; after an exception they are dropped.
+
     Attributes:
         file: the open file.
-        datasets: by name; kept open, since a dataset that is closed writes out its last,
-            half-filled chunk.
     """
 
     def __init__(self, file: OutputFile) -> None:
         self.file = file
-        self.datasets: dict[str, h5py.Dataset] = {}
+        self._datasets: dict[str, h5py.Dataset] = {}
+        self._waiting: dict[str, list[np.ndarray]] = {}
+        self._count: dict[str, int] = {}
+        self._written: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            for name in self._datasets:
+                self._write(name, self._count[name])
+            self.file.check()
 
     def create(
         self, name: str, dtype: Any, shape: tuple[int, ...], rows: int, **storage: Any
     ) -> None:
         """A new, empty dataset of rows of this shape, `rows` of them in a chunk."""
-        self.datasets[name] = self.file.create_dataset(
+        self._datasets[name] = self.file.create_dataset(
             name,
             shape=(0, *shape),
             maxshape=(None, *shape),
@@ -112,13 +123,43 @@ class GrowingFile:
             fletcher32=True,
             **storage,
         )
+        self._waiting[name], self._count[name], self._written[name] = [], 0, 0
+
+    def has(self, name: str) -> bool:
+        """Whether there is a dataset of this name."""
+        return name in self._datasets
+
+    def dtype(self, name: str) -> np.dtype:
+        """Of the values of a dataset."""
+        dtype: np.dtype = self._datasets[name].dtype
+        return dtype
+
+    def count(self, name: str) -> int:
+        """Rows of a dataset so far, those that wait included."""
+        return self._count[name]
 
     def append_rows(self, name: str, rows: np.ndarray) -> None:
-        """Add rows at the end."""
-        dataset = self.datasets[name]
-        start = len(dataset)
-        dataset.resize(start + len(rows), axis=0)
-        dataset[start:] = rows
+        """Add rows at the end. They are not copied before they are written.
+
+        Raises:
+            OSError: a write failed.
+        """
+        self._waiting[name].append(rows)
+        self._count[name] += len(rows)
+        chunk = self._datasets[name].chunks[0]
+        self._write(name, self._count[name] // chunk * chunk)
+        self.file.check()
+
+    def _write(self, name: str, stop: int) -> None:
+        """Write rows up to a position; the others go on waiting."""
+        dataset, start = self._datasets[name], self._written[name]
+        if stop > start:
+            rows = np.concatenate(self._waiting[name])
+            dataset.resize(stop, axis=0)
+            dataset[start:] = rows[: stop - start]
+            # A copy, since a view would keep all of them in memory.
+            self._waiting[name] = [rows[stop - start :].copy()]
+            self._written[name] = stop
 
     def note_skipped(self, skipped: list[dict[str, Any]]) -> None:
         """Record the images that could not be read: [{"image_id", "reason"}]."""

@@ -37,7 +37,6 @@ class SweptBoxesWriter(GrowingFile):
         """
         self.append_rows("image_id", np.array([image_id]))
         self.append_rows("boxes", boxes[None])
-        self.file.check()
 
 
 @contextlib.contextmanager
@@ -49,8 +48,11 @@ def create_swept_boxes(
 ) -> Iterator[SweptBoxesWriter]:
     """Write such a file; it appears, complete, when the block ends without an exception."""
     about = {"settings": json.dumps(settings), "labels": json.dumps(labels)}
-    with create_complete(path, SCHEMA, provenance, **about) as file:
-        yield SweptBoxesWriter(file, len(settings))
+    with (
+        create_complete(path, SCHEMA, provenance, **about) as file,
+        SweptBoxesWriter(file, len(settings)) as writer,
+    ):
+        yield writer
 
 
 class SweptBoxes(CheckedFile):
