@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import functools
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from warm_python import warm_python
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,7 +75,7 @@ class Repository:
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake there; its output comes back as text, both streams in one."""
         done = subprocess.run(
-            self.command(*arguments),
+            [_warm_python(), "-m", "snakemake", *arguments],
             cwd=self.root,
             env=environment(),
             stdout=subprocess.PIPE,
@@ -103,6 +108,15 @@ class Repository:
         """The same files, dates and Snakemake records in another place."""
         shutil.copytree(self.root, root, dirs_exist_ok=True, symlinks=True)
         return Repository(root)
+
+
+@functools.cache
+def _warm_python() -> Path:
+    """A Python that has imported Snakemake and the stages' libraries; it ends with the tests."""
+    kept = contextlib.ExitStack()
+    atexit.register(kept.close)
+    folder = kept.enter_context(tempfile.TemporaryDirectory())
+    return kept.enter_context(warm_python(Path(folder) / "python"))
 
 
 def environment() -> dict[str, str]:
