@@ -40,7 +40,7 @@ def boxes_of(features, output, method="lost", device=DEVICE):
     return output
 
 
-@pytest.fixture(scope="module", params=["fp32", "bf16"])
+@pytest.fixture(scope="module", params=["fp32", "tf32", "bf16"])
 def results(request, index, tmp_path_factory):
     """Every stage's output by name."""
     folder = tmp_path_factory.mktemp(request.param)

@@ -72,6 +72,8 @@ def _as_meant(check: Draft202012Validator, value: Any) -> Any:
     Snakemake hands `--config seeds=[0,1]` on as texts, and YAML takes 1e-3 for one. No file or name
     is called null, so that it is none even where a text would do.
     """
+    if not isinstance(value, str | list):
+        return value
     meant = _from_text(value)
     if isinstance(value, str) and meant is None and check.is_valid(None):
         return None

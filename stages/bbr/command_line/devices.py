@@ -27,8 +27,18 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
+def allow_tf32(device_type: str, precision: str) -> None:
+    """Let a GPU multiply matrices of float32 in TF32 from now on, or not, as --precision asks for.
+
+    Its convolutions do so in any case, which is torch's default.
+    """
+    if device_type == "cuda":
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+
+
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The arithmetic that --precision asks for, as a context manager."""
+    allow_tf32(device.type, precision)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 

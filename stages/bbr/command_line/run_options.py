@@ -8,7 +8,7 @@ from typing import Any
 from ..options import option
 
 DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,9 @@ class ComputeOptions(DeviceOptions):
     """Where and how networks are run."""
 
     precision: str = option(
-        "fp32", "arithmetic of the networks; weights stay float32", choices=PRECISIONS
+        "fp32",
+        "arithmetic of the networks; weights stay float32, and tf32 is fp32 on a CPU",
+        choices=PRECISIONS,
     )
 
     def recorded(self) -> dict[str, Any]:

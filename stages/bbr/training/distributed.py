@@ -13,12 +13,13 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 from torch.multiprocessing import ProcessRaisedException
 
-from ..command_line.devices import choose_device
+from ..command_line.devices import allow_tf32, choose_device
 from ..command_line.fast_import import loaded
 from ..errors import InputError
 
 _FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {
     "fp32": "32-true",
+    "tf32": "32-true",
     "bf16": "bf16-mixed",
 }
 
@@ -28,8 +29,10 @@ def launch(device: str, precision: str, devices: int = 1) -> Fabric:
 
     With several devices, the caller runs its work through `run_in_processes`.
     """
+    kind = choose_device(device).type
+    allow_tf32(kind, precision)
     return Fabric(
-        accelerator=choose_device(device).type,
+        accelerator=kind,
         devices=devices,
         # Where only keys are read, what follows them in f gets no gradient.
         strategy=(
@@ -51,7 +54,13 @@ def run_in_processes(fabric: Fabric, work: Callable[..., None], *arguments: Any)
     """
     try:
         # Its annotation leaves out what it hands on.
-        fabric.launch(_work_in_process, torch.get_num_threads(), work, *arguments)  # type: ignore[arg-type]
+        fabric.launch(
+            _work_in_process,  # type: ignore[arg-type]
+            torch.get_num_threads(),
+            torch.get_float32_matmul_precision(),
+            work,
+            *arguments,
+        )
     except ProcessRaisedException as error:
         # Other processes' exceptions arrive as text, the last line of which names the kind.
         kind, _, message = str(error).strip().splitlines()[-1].partition(": ")
@@ -61,11 +70,12 @@ def run_in_processes(fabric: Fabric, work: Callable[..., None], *arguments: Any)
 
 
 def _work_in_process(
-    fabric: Fabric, threads: int, work: Callable[..., None], *arguments: Any
+    fabric: Fabric, threads: int, products: str, work: Callable[..., None], *arguments: Any
 ) -> None:
-    """A new process has neither log nor limit of threads yet; one of them tells for all."""
+    """A new process has no log yet, and not this one's settings; one of them tells for all."""
     loaded()
     torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(products)
     if fabric.is_global_zero:
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     work(fabric, *arguments)
