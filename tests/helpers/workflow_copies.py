@@ -75,7 +75,7 @@ class Repository:
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake there; its output comes back as text, both streams in one."""
         done = subprocess.run(
-            [_warm_python(), "-m", "snakemake", *arguments],
+            [Repository.warm_python(), "-m", "snakemake", *arguments],
             cwd=self.root,
             env=environment(),
             stdout=subprocess.PIPE,
@@ -84,6 +84,15 @@ class Repository:
         )
         assert not check or done.returncode == 0, done.stdout[-4000:]
         return done
+
+    @staticmethod
+    @functools.cache
+    def warm_python() -> Path:
+        """A Python that has imported Snakemake and what stages use; it ends with the tests."""
+        kept = contextlib.ExitStack()
+        atexit.register(kept.close)
+        folder = kept.enter_context(tempfile.TemporaryDirectory())
+        return kept.enter_context(warm_python(Path(folder) / "python"))
 
     @staticmethod
     def command(*arguments: str) -> list[str]:
@@ -108,15 +117,6 @@ class Repository:
         """The same files, dates and Snakemake records in another place."""
         shutil.copytree(self.root, root, dirs_exist_ok=True, symlinks=True)
         return Repository(root)
-
-
-@functools.cache
-def _warm_python() -> Path:
-    """A Python that has imported Snakemake and the stages' libraries; it ends with the tests."""
-    kept = contextlib.ExitStack()
-    atexit.register(kept.close)
-    folder = kept.enter_context(tempfile.TemporaryDirectory())
-    return kept.enter_context(warm_python(Path(folder) / "python"))
 
 
 def environment() -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 from workflow_copies import ROOT, TINY_FILE, Repository, environment
@@ -26,7 +25,7 @@ rule count_boxes:
 
 
 def _snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
+    command = [Repository.warm_python(), "-m", "snakemake", "--cores", "1", *arguments]
     return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
 
 

@@ -4,10 +4,11 @@ import subprocess
 import sys
 
 import h5py
+import numpy as np
 import pytest
 
 from bbr.storage import hdf5
-from bbr.storage.hdf5 import create_hdf5
+from bbr.storage.hdf5 import GrowingFile, create_hdf5
 
 # A process of its own, whose files may not grow beyond 64 KiB. It checks what it sees, and its
 # exit status tells a crash in HDF5's own clean-up.
@@ -67,3 +68,56 @@ def test_a_full_disk_is_an_os_error_and_nothing_else(tmp_path, way):
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+class TestGrowing:
+    """Chunks of 4 rows."""
+
+    @pytest.fixture
+    def grown(self, tmp_path):
+        """Appends these many rows at a time, and gives what another reader finds in the end."""
+
+        def grow(*counts):
+            path, given = tmp_path / "a.h5", np.arange(sum(counts), dtype=np.int64)
+            with create_hdf5(path) as file, GrowingFile(file) as growing:
+                growing.create("n", np.int64, (), rows=4)
+                for rows in np.split(given, np.cumsum(counts)[:-1]):
+                    growing.append_rows("n", rows)
+                assert growing.count("n") == len(given)
+                assert len(file["n"]) == len(given) // 4 * 4  # the rest waits
+            with h5py.File(path) as file:
+                return file["n"][:].tolist()
+
+        return grow
+
+    @pytest.mark.parametrize(
+        "counts", [(1,), (4,), (1, 1, 1, 1, 1), (3, 3), (9,), (2, 11, 3), (0, 5)]
+    )
+    def test_all_rows_are_there_in_order(self, grown, counts):
+        assert grown(*counts) == list(range(sum(counts)))
+
+    def test_no_rows(self, tmp_path):
+        with create_hdf5(tmp_path / "a.h5") as file, GrowingFile(file) as growing:
+            growing.create("n", np.float32, (2, 3), rows=4)
+        with h5py.File(tmp_path / "a.h5") as file:
+            assert file["n"].shape == (0, 2, 3)
+
+    def test_after_an_exception_nothing_more_is_written(self, tmp_path):
+        def fail(file):
+            with GrowingFile(file) as growing:
+                growing.create("n", np.int64, (), rows=4)
+                growing.append_rows("n", np.arange(5))
+                raise ZeroDivisionError
+
+        with create_hdf5(tmp_path / "a.h5") as file, pytest.raises(ZeroDivisionError):
+            fail(file)
+        with h5py.File(tmp_path / "a.h5") as file:
+            assert len(file["n"]) == 4
+
+    def test_what_waits_holds_no_more_than_itself(self, tmp_path):
+        with create_hdf5(tmp_path / "a.h5") as file, GrowingFile(file) as growing:
+            growing.create("n", np.int64, (), rows=4)
+            growing.append_rows("n", np.arange(4001))
+            (waiting,) = growing._waiting["n"]
+            assert waiting.base is None
+            assert waiting.tolist() == [4000]
