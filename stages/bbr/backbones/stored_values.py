@@ -21,10 +21,10 @@ def to_stored(values: Tensor, dtype: np.dtype, what: str) -> np.ndarray:
     Raises:
         InputError: one is not finite, or too large for that type.
     """
-    # By torch, which rounds to float16 as numpy does, five times as fast; and one sum, which no
-    # finite values can take out of range, instead of a look at each.
+    # By torch, which rounds to float16 as numpy does, five times as fast; and the extremes, which
+    # NaN takes over, instead of a look at each.
     stored = values.to(getattr(torch, dtype.name)).cpu()
-    if not stored.sum(dtype=torch.float64).isfinite():
+    if not torch.stack(stored.aminmax()).isfinite().all():
         raise InputError(
             f"{what} is not finite as {dtype}; use --dtype float32, or check the weights"
         )
