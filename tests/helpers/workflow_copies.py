@@ -91,7 +91,8 @@ class Repository:
         """A Python that has imported Snakemake and what stages use; it ends with the tests."""
         kept = contextlib.ExitStack()
         atexit.register(kept.close)
-        folder = kept.enter_context(tempfile.TemporaryDirectory())
+        # A socket may have 108 bytes of path.
+        folder = kept.enter_context(tempfile.TemporaryDirectory(dir="/tmp"))
         return kept.enter_context(warm_python(Path(folder) / "python"))
 
     @staticmethod

@@ -37,6 +37,9 @@ def test_names_are_taken_apart_as_they_were_put_together() -> None:
     assert split_boxes(detector_boxes(TRAINING)) == ("lost", TRAINING)
     assert split_boxes("lost") == ("lost", None)
     assert split_boxes(cad_boxes("lost", 12)) == ("lost", None)
+    assert cad_boxes("lost", 12, "scenes07") == "cad.scenes07.lost.12"
+    assert split_boxes(cad_boxes("lost", 12, "scenes07")) == ("lost", None)
+    assert cad_seed(cad_boxes("lost", 12, "scenes07")) == 12
     assert cad_seed(cad_boxes("lost", 12)) == 12
     assert cad_seed("lost") is None
     assert cad_seed(detector_boxes(TRAINING)) is None
@@ -58,6 +61,10 @@ def test_names_are_taken_apart_as_they_were_put_together() -> None:
         ("method", detector_boxes(TRAINING), False),
         ("boxes", cad_boxes("lost", 0), True),
         ("boxes", cad_boxes("other", 0), False),
+        ("boxes", cad_boxes("lost", 0, "scenes07"), True),
+        ("boxes", cad_boxes("lost", 0, "elsewhere"), False),
+        ("trained_on", "scenes07", True),
+        ("trained_on", "lost", False),
         ("method", cad_boxes("lost", 0), False),
         ("dataset", "a.b", True),
         ("dataset", "axb", False),

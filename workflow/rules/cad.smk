@@ -56,3 +56,18 @@ rule predict_cad:
             'python "$BBR_STAGES/predict_cad.py" --cad {input.cad} --index {input.index} {params.options}'
             " --output {output.boxes}"
         )
+
+
+use rule predict_cad as predict_cad_held_out with:
+    # On a dataset that CAD has not seen.
+    input:
+        unpack(of_dataset),
+        cad="results/{trained_on}/{backbone}/cad.{method}.{seed}/cad.safetensors",
+        code=code("predict_cad"),
+    output:
+        boxes="results/{dataset}/{backbone}/cad.{trained_on}.{method}.{seed}/boxes.json",
+        meta="results/{dataset}/{backbone}/cad.{trained_on}.{method}.{seed}/boxes.meta.json",
+    log:
+        "results/logs/{dataset}/{backbone}/cad.{trained_on}.{method}.{seed}/predict_cad.log",
+    benchmark:
+        "results/benchmarks/{dataset}/{backbone}/cad.{trained_on}.{method}.{seed}/predict_cad.tsv"

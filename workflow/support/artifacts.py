@@ -5,8 +5,9 @@
                 pixels, of methods that look at the image alone: no network
     {boxes}     a heuristic, such as lost; or the boxes of a detector h:
                 h.scenes07.lost.default.0
-                or those of a CAD trained on the heuristic's boxes of the same dataset and
-                backbone, with its seed: cad.lost.0
+                or those of a CAD trained on the heuristic's boxes of the same backbone, with
+                its seed: cad.lost.0; where it was trained on another dataset than this one:
+                cad.scenes07.lost.0
 
 The first two say in the same way how h was trained: on which dataset, by the boxes of which
 heuristic, as which variant of the configuration, and with which seed.
@@ -71,9 +72,9 @@ def detector_boxes(training: Training) -> str:
     return f"h.{training}"
 
 
-def cad_boxes(method: str, seed: int) -> str:
-    """The name of the boxes of a CAD."""
-    return f"cad.{method}.{seed}"
+def cad_boxes(method: str, seed: int, trained_on: str | None = None) -> str:
+    """The name of the boxes of a CAD; `trained_on` is its dataset, if they are of another."""
+    return ".".join(["cad", *([] if trained_on is None else [trained_on]), method, str(seed)])
 
 
 def cad_seed(name: str) -> int | None:
@@ -84,7 +85,7 @@ def cad_seed(name: str) -> int | None:
 def split_boxes(name: str) -> tuple[str, Training | None]:
     """The heuristic in a name of boxes, and how h was trained if they are h's own."""
     if name.startswith("cad."):
-        return name.removeprefix("cad.").rpartition(".")[0], None
+        return name.split(".")[-2], None
     if name.startswith("h."):
         training = Training.parse(name.removeprefix("h."))
         return training.method, training
@@ -115,5 +116,6 @@ def wildcard_patterns(
         "seed": r"\d+",
         "shard": r"\d+",
         "training": training,
-        "boxes": rf"{method}|h\.{training}|cad\.(?:{method})\.\d+",
+        "trained_on": dataset,
+        "boxes": rf"{method}|h\.{training}|cad\.(?:(?:{dataset})\.)?(?:{method})\.\d+",
     }

@@ -141,10 +141,7 @@ def names_of_ablations(config: Config) -> list[str]:
 
 
 def study(config: Config) -> list[str]:
-    """Comparisons of f^h with f, and h, on the images refined on and on those held out.
-
-    CAD is trained on the images that it is applied to: there is none on those held out.
-    """
+    """Comparisons of f^h with f, h, and with CAD, on the images refined on and on those held out."""
     section, places = config["study"], []
     for t in _studied(config, section):
         own = backbone_of(config, section, t.method)
@@ -153,8 +150,10 @@ def study(config: Config) -> list[str]:
         for dataset in (t.dataset, *([] if held_out is None else [held_out])):
             places.append(f"{dataset}/{refined}/{t.method}/comparison.json")
             places.append(f"{dataset}/{own}/{detector_boxes(t)}/metrics.json")
-        if t.method in cad_methods(section):
-            places.append(f"{t.dataset}/{refined}/{cad_boxes(t.method, t.seed)}/comparison.json")
+            if t.method in cad_methods(section):
+                trained_on = None if dataset == t.dataset else t.dataset
+                found = cad_boxes(t.method, t.seed, trained_on)
+                places.append(f"{dataset}/{refined}/{found}/comparison.json")
     return [f"results/{place}" for place in places]
 
 
