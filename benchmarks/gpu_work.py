@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import extract_features
@@ -11,7 +12,7 @@ import numpy as np
 import open_clip
 import torch
 from gpu_limits import MODES, arithmetic, demand, median_seconds
-from gpu_rows import AS_IT_IS, WAYS, Bench, Row, memory_to_itself, peak_memory, steps_row
+from gpu_rows import AS_IT_IS, WAYS, Bench, Row, Way, memory_to_itself, peak_memory, steps_row
 from grounding_data import tiny_clip
 from torch import nn
 
@@ -112,23 +113,7 @@ def detector_rows(bench: Bench) -> Iterator[Row]:
     backbone = random_backbone(bench).to(bench.device)
     lost = heuristic_options("lost", {})
     count = min(2 * scale.batch, len(positions))
-    path = bench.folder / "inputs.h5"
-    grid = backbone.grid_of(scale.image_size, scale.image_size)
-    shape = (3, grid[0] * grid[1], backbone.dim)
-    with create_detector_inputs(
-        path,
-        count=count,
-        shape=shape,
-        grid=grid,
-        image_size=scale.image_size,
-        parts="qkv",
-        dtype="float16",
-        provenance={},
-    ) as file:
-        file["image_id"][:] = range(count)
-        file["maps"][:] = np.random.default_rng(0).standard_normal((count, *shape), np.float32)
-
-    with DetectorInputs(path) as cached:
+    with DetectorInputs(random_inputs(bench, backbone, count)) as cached:
         sources: dict[str, tuple[BatchSource, int]] = {
             "cached inputs": (CachedBatches(cached, positions, targets, "qkv_image"), count),
             "images (f, LOST, augmentation)": (
@@ -151,12 +136,36 @@ def detector_rows(bench: Bench) -> Iterator[Row]:
                 return build_detector(scale.detector).train(), loss
 
             name = f"h, {scale.detector.network}, batch {scale.batch}, from {what}"
-            # How h is trained is the same in both cases.
-            cached_inputs = what == "cached inputs"
-            for mode in MODES if cached_inputs else ("fp32", "bf16"):
-                emulated = mode == "bf16" and bench.device.type == "cpu"
-                for way in WAYS if cached_inputs and not emulated else (AS_IT_IS,):
-                    yield steps_row(bench, name, mode, build, way=way)
+            for mode, way in training_ways(bench, what == "cached inputs"):
+                yield steps_row(bench, name, mode, build, way=way)
+
+
+def random_inputs(bench: Bench, backbone: Backbone, count: int) -> Path:
+    """A file of what h reads, of random numbers."""
+    path, side = bench.folder / "inputs.h5", bench.scale.image_size
+    grid = backbone.grid_of(side, side)
+    shape = (3, grid[0] * grid[1], backbone.dim)
+    with create_detector_inputs(
+        path,
+        count=count,
+        shape=shape,
+        grid=grid,
+        image_size=side,
+        parts="qkv",
+        dtype="float16",
+        provenance={},
+    ) as file:
+        file["image_id"][:] = range(count)
+        file["maps"][:] = np.random.default_rng(0).standard_normal((count, *shape), np.float32)
+    return path
+
+
+def training_ways(bench: Bench, cached_inputs: bool) -> Iterator[tuple[str, Way]]:
+    """In which arithmetic and how h is trained: all ways once, since its inputs change none."""
+    for mode in MODES if cached_inputs else ("fp32", "bf16"):
+        emulated = mode == "bf16" and bench.device.type == "cpu"
+        for way in WAYS if cached_inputs and not emulated else (AS_IT_IS,):
+            yield mode, way
 
 
 def refinement_rows(bench: Bench) -> Iterator[Row]:

@@ -78,13 +78,8 @@ def run(
         positions, unknown = before.split(images)
         write = partial(_write, writer, {image["id"]: image for image in images})
         in_order = InOrder([image["id"] for image in images], positions, before.row, write)
-        at_once = partial(storage.images_at_once, f)
-        options = {
-            "backbone": f,
-            "at_once": at_once,
-            "precision": compute.precision,
-            "dtype": storage.dtype,
-        }
+        how = {"precision": compute.precision, "dtype": storage.dtype}
+        options = {"backbone": f, "at_once": partial(storage.images_at_once, f), **how}
         if states is None:
             source = NativeImages(dataset, unknown, f, skips.max_skipped)
             observe = partial(features_of_pixels, **options)

@@ -141,7 +141,7 @@ def names_of_ablations(config: Config) -> list[str]:
 
 
 def study(config: Config) -> list[str]:
-    """Comparisons of f^h with f, h, and with CAD, on the images refined on and on those held out."""
+    """Comparisons of f^h with f, h, and CAD, on the images refined on and on those held out."""
     section, places = config["study"], []
     for t in _studied(config, section):
         own = backbone_of(config, section, t.method)
