@@ -21,8 +21,9 @@ from bbr.options import option
 from bbr.reporting.paper_tables import LAYOUTS
 from bbr.reporting.published_cells import ComparedTable, compare_cells, comparison_table, summary
 from bbr.reporting.scores import read_scores
-from bbr.reporting.tables import encode_csv, encode_markdown, read_published
-from bbr.storage.atomic import write_bytes
+from bbr.reporting.table_files import write_table
+from bbr.reporting.tables import read_published
+from bbr.storage.atomic import require_ending
 
 log = logging.getLogger("bbr")
 NUMBERS = tuple(name for name in sorted(LAYOUTS) if name.isdigit())
@@ -57,10 +58,7 @@ def run(*, files: Files, comparison: Comparison) -> None:
     Raises:
         InputError: a file is not what it should be, or its labels do not place it in the table.
     """
-    if files.output.suffix != ".csv":
-        raise InputError(
-            f"{files.output}: a table's name ends in .csv; its .md twin is written beside it"
-        )
+    require_ending(files.output, ".csv", "a table")
     numbers = [number for number, *_ in files.table]
     if ("6" in numbers) != (comparison.ablations is not None):
         raise InputError("--ablations: names the rows of --table 6, and of no other table")
@@ -75,8 +73,7 @@ def run(*, files: Files, comparison: Comparison) -> None:
             "nothing is compared: no metrics have the labels of a published number (the datasets"
             " of paper.yaml have)"
         )
-    write_bytes(files.output.with_suffix(".md"), encode_markdown(made))
-    write_bytes(files.output, encode_csv(made))
+    write_table(files.output, made)
 
 
 def _compared(number: str, *paths: str, ablations: tuple[str, ...] | None) -> ComparedTable:

@@ -22,7 +22,7 @@ from bbr.data.index import Index, load_index
 from bbr.errors import InputError
 from bbr.options import option
 from bbr.reporting.box_page import Listed, box_page
-from bbr.storage.atomic import atomic_path, write_bytes
+from bbr.storage.atomic import atomic_path, require_ending, write_bytes
 from bbr.storage.boxes_json import Record, boxes_by_image, read_boxes, require_known_images
 
 _JPEG_QUALITY = 82
@@ -53,8 +53,7 @@ def run(*, files: Files, page: Page) -> None:
     Raises:
         InputError: the files do not belong together.
     """
-    if files.output.suffix != ".html":
-        raise InputError(f"{files.output}: a page's name ends in .html")
+    require_ending(files.output, ".html", "a page")
     names = page.names or [path.stem for path in files.boxes]
     if len(names) != len(files.boxes):
         raise InputError(

@@ -23,7 +23,7 @@ from bbr.options import option
 from bbr.reporting.contact_sheets import PALETTE, Tile, draw_sheet
 from bbr.reporting.mask_overlay import tint
 from bbr.reporting.verdict import verdict
-from bbr.storage.atomic import write_bytes
+from bbr.storage.atomic import require_ending, write_bytes
 from bbr.storage.boxes_json import Record, box_xyxy, read_boxes, require_known_images, top_boxes
 from bbr.storage.provenance import read_provenance
 from bbr.storage.rle import decode_mask, is_rle
@@ -58,8 +58,7 @@ def run(*, files: Files, sheet: Sheet) -> None:
     Raises:
         InputError: the files do not belong together, or no image can be read.
     """
-    if files.output.suffix.lower() != ".png":
-        raise InputError(f"{files.output}: the sheet is a PNG image; end its name in .png")
+    require_ending(files.output, ".png", "a sheet")
     names = sheet.names or [path.stem for path in files.boxes]
     if len(names) != len(files.boxes) or len(names) > len(PALETTE):
         raise InputError(

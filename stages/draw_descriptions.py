@@ -24,7 +24,7 @@ from bbr.errors import InputError
 from bbr.grounding.heatmaps_h5 import HeatmapFile
 from bbr.options import option
 from bbr.reporting.description_page import Caption, Photograph, description_page
-from bbr.storage.atomic import write_bytes
+from bbr.storage.atomic import require_ending, write_bytes
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,7 @@ def run(*, files: Files, page: Page) -> None:
     Raises:
         InputError: the files do not belong together, or an image cannot be read.
     """
-    if files.output.suffix != ".html":
-        raise InputError(f"{files.output}: a page's name ends in .html")
+    require_ending(files.output, ".html", "a page")
     with HeatmapFile(files.heatmaps) as maps:
         shown = _photographs(load_index(files.descriptions), files.boxes, maps, page.max_side)
         write_bytes(files.output, description_page(shown, page.title))

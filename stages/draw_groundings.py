@@ -18,7 +18,7 @@ from bbr.errors import InputError
 from bbr.options import option
 from bbr.reporting.phrase_examples import load_examples
 from bbr.reporting.phrase_figure import draw_groundings
-from bbr.storage.atomic import write_bytes
+from bbr.storage.atomic import require_ending, write_bytes
 
 _MAX_PHRASES = 100
 
@@ -49,8 +49,7 @@ def run(*, files: Files, figure: Figure) -> None:
     Raises:
         InputError: the files do not belong together, or an image cannot be read.
     """
-    if files.output.suffix.lower() != ".png":
-        raise InputError(f"{files.output}: the figure is a PNG image; end its name in .png")
+    require_ending(files.output, ".png", "a figure")
     if figure.count > _MAX_PHRASES:
         raise InputError(f"--count {figure.count}: a figure holds at most {_MAX_PHRASES} phrases")
     if not len(files.boxes) == len(figure.names) == len(files.heatmaps or files.boxes):

@@ -27,7 +27,7 @@ from bbr.options import option
 from bbr.reporting.map_figures import Cell, Row, Section, draw_figure, phrase_section
 from bbr.reporting.map_panels import REQUIRED, panel_cells, parse_panel
 from bbr.reporting.phrase_examples import load_examples
-from bbr.storage.atomic import write_bytes
+from bbr.storage.atomic import require_ending, write_bytes
 
 log = logging.getLogger("bbr")
 
@@ -73,10 +73,7 @@ def run(*, files: Files, figure: Figure) -> None:
         InputError: a panel is not well described, the files do not belong together, or no image
             can be shown.
     """
-    if files.output.suffix.lower() != ".png":
-        raise InputError(
-            f"{files.output}: a figure's name ends in .png; its .pdf is written beside it"
-        )
+    require_ending(files.output, ".png", "a figure")
     panels = list(map(parse_panel, figure.panel))
     if max(figure.count, len(figure.image_ids or ())) > _MAX_IMAGES:
         raise InputError(f"a figure holds at most {_MAX_IMAGES} images; show fewer")

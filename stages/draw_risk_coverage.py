@@ -20,8 +20,9 @@ from bbr.errors import InputError
 from bbr.evaluation.risk_coverage import image_scores
 from bbr.options import option
 from bbr.reporting.risk_figure import Ranking, draw_risk, risk_table
-from bbr.reporting.tables import encode_csv, encode_markdown, label_of
-from bbr.storage.atomic import sha256, write_bytes
+from bbr.reporting.table_files import write_table
+from bbr.reporting.tables import label_of
+from bbr.storage.atomic import require_ending, sha256, write_bytes
 from bbr.storage.boxes_json import read_boxes
 from bbr.storage.metrics_json import read_metrics
 
@@ -41,10 +42,7 @@ def run(*, files: Files) -> None:
     Raises:
         InputError: a file is not what it should be, or metrics are not of the boxes.
     """
-    if files.output.suffix.lower() != ".png":
-        raise InputError(
-            f"{files.output}: a figure's name ends in .png; its .csv is written beside it"
-        )
+    require_ending(files.output, ".png", "a figure")
     if len(files.metrics) != len(files.boxes):
         raise InputError(
             f"--metrics names {len(files.metrics)} files and --boxes {len(files.boxes)}: each"
@@ -53,8 +51,7 @@ def run(*, files: Files) -> None:
     pairs = zip(files.metrics, files.boxes, strict=True)
     rankings = [_ranking(metrics, boxes) for metrics, boxes in pairs]
     table, figure = risk_table(rankings), draw_risk(rankings)
-    write_bytes(files.output.with_suffix(".csv"), encode_csv(table))
-    write_bytes(files.output.with_suffix(".md"), encode_markdown(table))
+    write_table(files.output, table)
     write_bytes(files.output, figure)
 
 

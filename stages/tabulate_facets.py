@@ -19,8 +19,8 @@ from bbr.errors import InputError
 from bbr.evaluation.sweep import Swept, swept_corloc
 from bbr.options import option
 from bbr.reporting.facet_figure import draw_facets, facet_table
-from bbr.reporting.tables import encode_csv, encode_markdown
-from bbr.storage.atomic import write_bytes
+from bbr.reporting.table_files import write_table
+from bbr.storage.atomic import require_ending, write_bytes
 from bbr.storage.swept_boxes_h5 import SweptBoxes
 
 
@@ -39,8 +39,7 @@ def run(*, files: Files) -> None:
     Raises:
         InputError: a file is not what it should be, or boxes are of other images.
     """
-    if files.output.suffix.lower() != ".csv":
-        raise InputError(f"{files.output}: a table's name ends in .csv")
+    require_ending(files.output, ".csv", "a table")
     if len(files.index) != len(files.boxes):
         raise InputError(
             f"--index names {len(files.index)} files and --boxes {len(files.boxes)}: each goes with"
@@ -52,9 +51,8 @@ def run(*, files: Files) -> None:
         for result in _swept(index, boxes)
     ]
     table, figure = facet_table(found), draw_facets(found)
-    write_bytes(files.output.with_suffix(".md"), encode_markdown(table))
     write_bytes(files.output.with_suffix(".png"), figure)
-    write_bytes(files.output, encode_csv(table))
+    write_table(files.output, table)
 
 
 def _swept(index: Path, boxes: Path) -> list[Swept]:

@@ -21,8 +21,9 @@ from bbr.options import option
 from bbr.reporting.gains import GAIN_LAYOUTS, Gain, gains_table
 from bbr.reporting.paper_tables import LAYOUTS
 from bbr.reporting.scores import read_scores
-from bbr.reporting.tables import Table, encode_csv, encode_markdown, paper_table, read_published
-from bbr.storage.atomic import write_bytes
+from bbr.reporting.table_files import write_table
+from bbr.reporting.tables import Table, paper_table, read_published
+from bbr.storage.atomic import require_ending
 from bbr.storage.metrics_json import is_comparison, read_comparison
 
 TABLES = (*LAYOUTS, *GAIN_LAYOUTS)
@@ -53,18 +54,14 @@ def run(*, files: Files, layout: Layout) -> None:
     Raises:
         InputError: a file is not what it should be, or its labels do not place it in the table.
     """
-    if files.output.suffix != ".csv":
-        raise InputError(
-            f"{files.output}: a table's name ends in .csv; its .md twin is written beside it"
-        )
+    require_ending(files.output, ".csv", "a table")
     if (layout.table == "6") != (layout.ablations is not None):
         raise InputError("--ablations: names the rows of --table 6, and of no other table")
     if layout.table in GAIN_LAYOUTS:
         made = _gains_table(layout.table, files.metrics, files.published)
     else:
         made = _paper_table(layout.table, files.metrics, files.published, layout.ablations)
-    write_bytes(files.output.with_suffix(".md"), encode_markdown(made))
-    write_bytes(files.output, encode_csv(made))
+    write_table(files.output, made)
 
 
 def _paper_table(

@@ -15,11 +15,10 @@ from pathlib import Path
 import bbr.command_line.fast_import
 
 from bbr.command_line import cli
-from bbr.errors import InputError
 from bbr.options import option
 from bbr.reporting.runtime import job_cost, parse_job, read_published, runtime_table
-from bbr.reporting.tables import encode_csv, encode_markdown
-from bbr.storage.atomic import write_bytes
+from bbr.reporting.table_files import write_table
+from bbr.storage.atomic import require_ending
 
 log = logging.getLogger("bbr")
 
@@ -44,10 +43,7 @@ def run(*, files: Files) -> None:
     Raises:
         InputError: a job is not well described, or a file is not what it should be.
     """
-    if files.output.suffix != ".csv":
-        raise InputError(
-            f"{files.output}: a table's name ends in .csv; its .md twin is written beside it"
-        )
+    require_ending(files.output, ".csv", "a table")
     theirs = []
     if files.published is not None:
         theirs = read_published(cli.existing_file(files.published, "--published"))
@@ -57,8 +53,7 @@ def run(*, files: Files) -> None:
         names = ", ".join(dict.fromkeys(missing))
         log.warning("no benchmark file, hence no hours: %s", names)
     table = runtime_table([(each, job_cost(each)) for each in jobs], theirs)
-    write_bytes(files.output.with_suffix(".md"), encode_markdown(table))
-    write_bytes(files.output, encode_csv(table))
+    write_table(files.output, table)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -86,7 +86,7 @@ def test_mistakes(files, tmp_path, refused):
     options = ["--index", files["index"], "--boxes", files["boxes"], "--names", "g"]
     message = refused(draw_groundings, *options, "x", output=tmp_path / "a.png")
     assert "name as many of each" in message
-    assert "PNG" in refused(draw_groundings, *options, output=tmp_path / "a.jpg")
+    assert "ends in .png" in refused(draw_groundings, *options, output=tmp_path / "a.jpg")
     message = refused(draw_groundings, *options, "--count", 101, output=tmp_path / "a.png")
     assert "--count 101 is not in [1, 100]" in message
     other = tmp_path / "boxes.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..evaluation.corloc import best_ious
+from .figure_files import encode_figure
 
 Box = Sequence[float] | np.ndarray  # `xyxy` in pixels
 
@@ -116,9 +116,7 @@ def draw_sheet(tiles: Sequence[Tile], names: Sequence[str]) -> bytes:
         _write(axes, x + 36, y, entry, _LEGEND_SIZE, _INK)
     for tile, place in zip(tiles, places, strict=True):
         _draw_tile(axes, tile, place, measure)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", metadata={"Software": None})
-    return png.getvalue()
+    return encode_figure(figure)
 
 
 def _measurer(canvas: FigureCanvasAgg) -> Callable[[str, float], float]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..evaluation.sweep import Swept
-from .risk_figure import encode_png
+from .figure_files import encode_figure
+from .risk_figure import DPI
 from .tables import Table
 
 _CELL = 0.5  # inches
@@ -72,4 +73,4 @@ def draw_facets(found: Sequence[Swept]) -> bytes:
         row[0].set_ylabel("\n".join(place))
     for panel in panels[-1]:
         panel.set_xlabel("block")
-    return encode_png(figure)
+    return encode_figure(figure, DPI)

@@ -8,7 +8,6 @@ Sizes are in points; the figure is meant to be printed at its own width.
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,13 +16,14 @@ from string import ascii_lowercase
 
 import cv2
 import numpy as np
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
 from ..heuristics.saliency import MethodMap
 from .contact_sheets import PALETTE, Box, draw_outlines, drawn_shares
+from .figure_files import encode_figure
 from .phrase_figure import Example
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph
@@ -45,11 +45,6 @@ _BOX, _TRUTH_BOX, _EDGE, _DASHES = 1.1, 0.7, 0.8, 7.0
 _HEURISTIC, _CAD, _TRUTH = PALETTE[0], PALETTE[1], "white"
 _SWATCH, _APART = (10.0, 6.0), 12.0  # in the legend
 _FULL_WEIGHT, _MIN_WEIGHT = 60.0, 0.7  # narrower cells have thinner lines, down to this part
-# Neither file says when or by what it was made: the same figure has the same bytes.
-_METADATA = {
-    "png": {"Software": None},
-    "pdf": dict.fromkeys(("Creator", "Producer", "CreationDate")),
-}
 
 
 @dataclass(frozen=True)
@@ -135,7 +130,7 @@ def draw_figure(sections: Sequence[Section], width: float) -> dict[str, bytes]:
     _draw_legend(axes, [row for s in sections for row in s.rows], total, top + _LEGEND / 2)
     axes.set_xlim(0, total)  # images have moved them
     axes.set_ylim(total_height, 0)
-    return {kind: _encode(figure, kind) for kind in _METADATA}
+    return {kind: encode_figure(figure, _DPI, kind) for kind in ("png", "pdf")}
 
 
 def _places(section: Section, total: float) -> tuple[list[float], float]:
@@ -149,13 +144,6 @@ def _row_heights(section: Section, total: float) -> list[float]:
     _, side = _places(section, total)
     shapes = [row.image.shape for row in section.rows]
     return [side * min(height / width, _TALLEST) for height, width, _ in shapes]
-
-
-def _encode(figure: Figure, kind: str) -> bytes:
-    content = io.BytesIO()
-    with rc_context({"pdf.fonttype": 42}):  # TrueType: text stays text
-        figure.savefig(content, format=kind, dpi=_DPI, metadata=_METADATA[kind])
-    return content.getvalue()
 
 
 def _draw_head(

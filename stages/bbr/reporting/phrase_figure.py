@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..evaluation.corloc import aligned_iou, union_box
+from .figure_files import encode_figure
 
 # Sizes in inches.
 _CELL, _GAP, _TEXT, _HEAD, _NOTE = 1.5, 0.08, 1.25, 0.28, 0.2
@@ -100,9 +100,7 @@ def draw_groundings(examples: Sequence[Example], names: Sequence[str], columns: 
                 below = {"ha": "center", "va": "center", "color": "#555555"}
                 middle = x + _CELL / 2
                 write(middle, top + _CELL + _NOTE / 2, _note(example, result), **below)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", metadata={"Software": None})
-    return png.getvalue()
+    return encode_figure(figure)
 
 
 def _draw_cell(axes: Axes, example: Example, result: Result | None) -> None:

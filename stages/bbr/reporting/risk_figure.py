@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..evaluation.risk_coverage import area, best_area, corloc_at, risk_curve
+from .figure_files import encode_figure
 from .tables import Table
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 _COVERAGES = (0.2, 0.5, 0.8, 1.0)
-_DPI = 150
+DPI = 150
 _WIDTH, _HEIGHT = 3.6, 3.0  # inches, of one dataset
-_METADATA = {"Software": None}  # the same figure has the same bytes
 
 
 @dataclass(frozen=True)
@@ -83,11 +78,4 @@ def draw_risk(rankings: Sequence[Ranking]) -> bytes:
         panel.set(title=dataset, xlabel="coverage, % of the images", xlim=(0, 100), ylim=(0, None))
         panel.legend(frameon=False, fontsize="small")
     panels[0].set_ylabel("risk, % of wrong boxes")
-    return encode_png(figure)
-
-
-def encode_png(figure: Figure) -> bytes:
-    """A figure without pixels of its own as PNG; the same figure has the same bytes."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=_DPI, metadata=_METADATA)
-    return content.getvalue()
+    return encode_figure(figure, DPI)

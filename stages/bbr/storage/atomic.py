@@ -69,6 +69,19 @@ def require_writable(path: Path | str) -> None:
         raise InputError(f"{path}: folder {folder} is not writable; choose another --output")
 
 
+def require_ending(path: Path, ending: str, what: str) -> None:
+    """Check how an output is called whose kind its name does not choose.
+
+    Args:
+        what: it holds, such as "a table".
+
+    Raises:
+        InputError: its name ends otherwise.
+    """
+    if path.suffix.lower() != ending:
+        raise InputError(f"{path}: {what}'s name ends in {ending}")
+
+
 def _sweep_abandoned(path: Path) -> None:
     prefix = f".{path.name}.{socket.gethostname()}-"
     for stale in path.parent.glob(f"{_escape_glob(prefix)}*.tmp{_escape_glob(path.suffix)}"):
