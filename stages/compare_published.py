@@ -20,9 +20,8 @@ from bbr.errors import InputError
 from bbr.options import option
 from bbr.reporting.paper_tables import LAYOUTS
 from bbr.reporting.published_cells import ComparedTable, compare_cells, comparison_table, summary
-from bbr.reporting.scores import read_scores
-from bbr.reporting.table_files import write_table
-from bbr.reporting.tables import read_published
+from bbr.reporting.scores import read_published, read_scores
+from bbr.reporting.tables import write_table
 from bbr.storage.atomic import require_ending
 
 log = logging.getLogger("bbr")

@@ -20,8 +20,7 @@ from bbr.errors import InputError
 from bbr.evaluation.risk_coverage import image_scores
 from bbr.options import option
 from bbr.reporting.risk_figure import Ranking, draw_risk, risk_table
-from bbr.reporting.table_files import write_table
-from bbr.reporting.tables import label_of
+from bbr.reporting.tables import label_of, write_table
 from bbr.storage.atomic import require_ending, sha256, write_bytes
 from bbr.storage.boxes_json import read_boxes
 from bbr.storage.metrics_json import read_metrics

@@ -19,7 +19,7 @@ from bbr.errors import InputError
 from bbr.evaluation.sweep import Swept, swept_corloc
 from bbr.options import option
 from bbr.reporting.facet_figure import draw_facets, facet_table
-from bbr.reporting.table_files import write_table
+from bbr.reporting.tables import write_table
 from bbr.storage.atomic import require_ending, write_bytes
 from bbr.storage.swept_boxes_h5 import SweptBoxes
 

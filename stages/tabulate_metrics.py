@@ -20,9 +20,8 @@ from bbr.errors import InputError
 from bbr.options import option
 from bbr.reporting.gains import GAIN_LAYOUTS, Gain, gains_table
 from bbr.reporting.paper_tables import LAYOUTS
-from bbr.reporting.scores import read_scores
-from bbr.reporting.table_files import write_table
-from bbr.reporting.tables import Table, paper_table, read_published
+from bbr.reporting.scores import read_published, read_scores
+from bbr.reporting.tables import Table, paper_table, write_table
 from bbr.storage.atomic import require_ending
 from bbr.storage.metrics_json import is_comparison, read_comparison
 

@@ -17,7 +17,7 @@ import bbr.command_line.fast_import
 from bbr.command_line import cli
 from bbr.options import option
 from bbr.reporting.runtime import job_cost, parse_job, read_published, runtime_table
-from bbr.reporting.table_files import write_table
+from bbr.reporting.tables import write_table
 from bbr.storage.atomic import require_ending
 
 log = logging.getLogger("bbr")

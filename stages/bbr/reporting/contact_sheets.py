@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..evaluation.corloc import best_ious
-from .figure_files import encode_figure
+from ..storage.figure_files import encode_figure
 
 Box = Sequence[float] | np.ndarray  # `xyxy` in pixels
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..evaluation.sweep import Swept
-from .figure_files import encode_figure
+from ..storage.figure_files import encode_figure
 from .risk_figure import DPI
 from .tables import Table
 

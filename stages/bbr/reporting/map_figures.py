@@ -22,8 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
 from ..heuristics.saliency import MethodMap
+from ..storage.figure_files import encode_figure
 from .contact_sheets import PALETTE, Box, draw_outlines, drawn_shares
-from .figure_files import encode_figure
 from .phrase_figure import Example
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph

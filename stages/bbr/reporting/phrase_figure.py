@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..evaluation.corloc import aligned_iou, union_box
-from .figure_files import encode_figure
+from ..storage.figure_files import encode_figure
 
 # Sizes in inches.
 _CELL, _GAP, _TEXT, _HEAD, _NOTE = 1.5, 0.08, 1.25, 0.28, 0.2

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..evaluation.risk_coverage import area, best_area, corloc_at, risk_curve
-from .figure_files import encode_figure
+from ..storage.figure_files import encode_figure
 from .tables import Table
 
 _COVERAGES = (0.2, 0.5, 0.8, 1.0)

@@ -1,4 +1,4 @@
-"""Scores of metrics files, as tables take them."""
+"""Scores of metrics files and of the paper, as tables take them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..storage.metrics_json import read_metrics
 from .paper_tables import NOT_REFINED, Layout
-from .tables import Score
+from .tables import Score, read_long_form
 
 
 def read_scores(
@@ -30,6 +30,20 @@ def read_scores(
     measures = {} if layout is None else layout.measures
     scores = [score for path in paths for score in _scores_of(path, measures)]
     return scores if ablations is None else list(_with_ablations(scores, _names(ablations)))
+
+
+def read_published(path: Path | str) -> list[Score]:
+    """The paper's numbers in long form: one label per column, and the column `value`.
+
+    Raises:
+        InputError: not such a file.
+    """
+    frame = read_long_form(path, {"value": float}, "a table of published numbers")
+    values = frame.pop("value")
+    return [
+        Score(labels, value, str(path))
+        for labels, value in zip(frame.to_dict("records"), values, strict=True)
+    ]
 
 
 def _scores_of(path: Path, measures: Mapping[str, Mapping[str, str]]) -> Iterator[Score]:

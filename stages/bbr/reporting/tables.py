@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..evaluation.statistics import compare_paired, mean_and_deviation
+from ..storage.atomic import write_bytes
 from ..storage.metrics_json import Labels, aligned_outcomes
 from .paper_tables import ANY, Key, Layout
 
@@ -267,26 +268,18 @@ def read_long_form(
     return frame
 
 
-def read_published(path: Path | str) -> list[Score]:
-    """The paper's numbers in long form: one label per column, and the column `value`.
-
-    Raises:
-        InputError: not such a file.
-    """
-    frame = read_long_form(path, {"value": float}, "a table of published numbers")
-    values = frame.pop("value")
-    return [
-        Score(labels, value, str(path))
-        for labels, value in zip(frame.to_dict("records"), values, strict=True)
-    ]
-
-
 def encode_markdown(table: Table) -> bytes:
     """The table as a Markdown pipe table, its columns aligned in the source, and its caption."""
     widths = [max(map(len, column)) for column in zip(table.header, *table.rows, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = [_pipe(cells, widths) for cells in (table.header, rule, *table.rows)]
     return ("\n".join([*lines, "", table.caption]) + "\n").encode()
+
+
+def write_table(path: Path, table: Table) -> None:
+    """Write a table as .csv, and before it as .md beside it."""
+    write_bytes(path.with_suffix(".md"), encode_markdown(table))
+    write_bytes(path.with_suffix(".csv"), encode_csv(table))
 
 
 def _pipe(cells: Sequence[str], widths: Sequence[int]) -> str:

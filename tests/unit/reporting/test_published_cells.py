@@ -8,7 +8,8 @@ import pytest
 from bbr.errors import InputError
 from bbr.reporting.paper_tables import ANY, LAYOUTS
 from bbr.reporting.published_cells import compare_cells, comparison_table, summary
-from bbr.reporting.tables import Score, encode_csv, encode_markdown, read_published
+from bbr.reporting.scores import read_published
+from bbr.reporting.tables import Score, encode_csv, encode_markdown
 
 PUBLISHED = Path(__file__).parents[3] / "workflow" / "published"
 

@@ -8,13 +8,13 @@ import pytest
 
 from bbr.errors import InputError
 from bbr.reporting.paper_tables import LAYOUTS, NOT_REFINED
+from bbr.reporting.scores import read_published
 from bbr.reporting.tables import (
     Score,
     Table,
     encode_csv,
     encode_markdown,
     paper_table,
-    read_published,
 )
 
 
