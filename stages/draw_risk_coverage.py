@@ -50,7 +50,7 @@ def run(*, files: Files) -> None:
     pairs = zip(files.metrics, files.boxes, strict=True)
     rankings = [_ranking(metrics, boxes) for metrics, boxes in pairs]
     table, figure = risk_table(rankings), draw_risk(rankings)
-    write_table(files.output, table)
+    write_table(files.output.with_suffix(".csv"), table)
     write_bytes(files.output, figure)
 
 

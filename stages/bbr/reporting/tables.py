@@ -277,9 +277,9 @@ def encode_markdown(table: Table) -> bytes:
 
 
 def write_table(path: Path, table: Table) -> None:
-    """Write a table as .csv, and before it as .md beside it."""
+    """Write a table as CSV to `path`, and before it as .md beside it."""
     write_bytes(path.with_suffix(".md"), encode_markdown(table))
-    write_bytes(path.with_suffix(".csv"), encode_csv(table))
+    write_bytes(path, encode_csv(table))
 
 
 def _pipe(cells: Sequence[str], widths: Sequence[int]) -> str:
