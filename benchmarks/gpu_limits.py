@@ -15,6 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from bbr.command_line.devices import allow_tf32
+
 # How a stage computes. Under `fp32`, torch's default, convolutions of a GPU are TF32 all the same.
 MODES = ("fp32", "tf32", "bf16")
 
@@ -53,8 +55,7 @@ class Demand:
 def arithmetic(mode: str) -> Iterator[None]:
     """float32 matrix products of a GPU in TF32 where the mode is `tf32`."""
     before = torch.get_float32_matmul_precision()
-    lower = mode == "tf32" and torch.cuda.is_available()
-    torch.set_float32_matmul_precision("high" if lower else "highest")
+    allow_tf32("cuda" if torch.cuda.is_available() else "cpu", mode)
     try:
         yield
     finally:

@@ -159,7 +159,7 @@ def steps_row(
     """
     what = f"{what}, {way.name}" if way.name else what
     with memory_to_itself(bench.device), arithmetic(mode):
-        fabric = launch(bench.device.type, "bf16" if mode == "bf16" else "fp32")
+        fabric = launch(bench.device.type, mode)
         try:
             return _steps(
                 bench, what, mode, build, fabric, repeats or bench.scale.repeats, sgd, way

@@ -7,9 +7,7 @@ beside it: decoding, copying, checking, writing. Seconds of the clock, all ways 
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -18,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from in_turns import median_seconds_in_turns
 from torch import Tensor
 
 from bbr.backbones.base import Backbone, BackboneSpec
@@ -129,32 +128,20 @@ def _file(index: Index) -> AbstractContextManager[FeatureWriter]:
     )
 
 
-def rates(ways: list[Callable[[], object]], repeats: int = 2) -> list[float]:
-    """Images a second of each way, the median of several turns after one of warm-up."""
-    taken: list[list[float]] = [[] for _ in ways]
-    for turn in range(repeats + 1):
-        for way, kept in zip(ways, taken, strict=True):
-            start = time.perf_counter()
-            way()
-            if turn:
-                kept.append(COUNT / (time.perf_counter() - start))
-    return [statistics.median(kept) for kept in taken]
-
-
 @pytest.mark.parametrize("precision", NETWORK)
 def test_jpeg_files_to_features(photographs: Index, precision: str) -> None:
     network = Waiting(NETWORK[precision])
     pixels = network.prepare(torch.empty(1, 3, HEIGHT, WIDTH, dtype=torch.uint8))
     images = [NativeImage(number, (HEIGHT, WIDTH), pixels, "") for number in range(BATCH)]
     found = features_of_pixels(images, network, lambda rows, columns: BATCH, "fp32", "float16")
-    decoded, written, whole, slow = rates(
-        [
-            partial(read_all, photographs),
-            partial(writing, photographs, found),
-            partial(stage, photographs, network),
-            partial(one_by_one, photographs, network),
-        ]
-    )
+    ways = [
+        partial(read_all, photographs),
+        partial(writing, photographs, found),
+        partial(stage, photographs, network),
+        partial(one_by_one, photographs, network),
+    ]
+    taken = median_seconds_in_turns(ways, repeats=2)
+    decoded, written, whole, slow = (COUNT / seconds for seconds in taken)
     limit = min(decoded, 1 / NETWORK[precision])
     print(f"\nimages/s on {thread_count()} threads, a network of {1 / NETWORK[precision]:.0f}:")
     print(f"decoding alone {decoded:.0f}, writing alone {written:.0f}, the stage {whole:.0f},")

@@ -6,12 +6,12 @@ CPU seconds, not those of the clock: other work on the machine then changes litt
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from in_turns import median_seconds_in_turns
 from torch import nn
 
 from bbr.backbones.base import Backbone
@@ -35,15 +35,8 @@ def _one_thread() -> Iterator[None]:
 
 
 def seconds(ways: list[Callable[[], object]], repeats: int = 3) -> list[float]:
-    """Median CPU seconds of each way, in turns, after one round of warm-up."""
-    taken: list[list[float]] = [[] for _ in ways]
-    for turn in range(repeats + 1):
-        for way, kept in zip(ways, taken, strict=True):
-            start = time.process_time()
-            way()
-            if turn:
-                kept.append(time.process_time() - start)
-    return [statistics.median(kept) for kept in taken]
+    """Median CPU seconds of each way, in turns."""
+    return median_seconds_in_turns(ways, repeats, time.process_time)
 
 
 def gemm_rate() -> float:

@@ -6,8 +6,6 @@ batch gains most on a GPU, so the bounds that fail a run lie far below the aims.
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 import pytest
 import render_scenes
 import torch
+from in_turns import median_seconds_in_turns
 from scipy import ndimage
 from torch import Tensor, nn
 
@@ -62,15 +61,9 @@ class Row:
 def both(
     slow: Callable[[], object], fast: Callable[[], object], repeats: int = 5
 ) -> tuple[float, float]:
-    """Median milliseconds of each, alternating, after one round of warm-up."""
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for turn in range(repeats + 1):
-        for way, kept in zip((slow, fast), seconds, strict=True):
-            start = time.perf_counter()
-            way()
-            if turn:
-                kept.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(seconds[0]), 1e3 * statistics.median(seconds[1])
+    """Median milliseconds of each, in turns."""
+    first, second = median_seconds_in_turns([slow, fast], repeats)
+    return 1e3 * first, 1e3 * second
 
 
 def box_at(inside: np.ndarray, seed: int) -> list[int]:
