@@ -84,6 +84,42 @@ def create_complete(
         file.attrs["complete"] = True
 
 
+class _GrowingDataset:
+    """A dataset to which rows are added, written a chunk at a time.
+
+    Attributes:
+        count: rows so far, those that wait included.
+    """
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        self.dataset = dataset
+        self.count = 0
+        self._chunk: int = dataset.chunks[0]
+        self._written = 0
+        self._waiting: list[np.ndarray] = []
+
+    def append(self, rows: np.ndarray) -> None:
+        """Add rows at the end, and write what fills chunks."""
+        self._waiting.append(rows)
+        self.count += len(rows)
+        self._write(self.count // self._chunk * self._chunk)
+
+    def finish(self) -> None:
+        """Write the rows that still wait."""
+        self._write(self.count)
+
+    def _write(self, stop: int) -> None:
+        """Write rows up to a position; the others go on waiting."""
+        start = self._written
+        if stop > start:
+            rows = np.concatenate(self._waiting)
+            self.dataset.resize(stop, axis=0)
+            self.dataset[start:] = rows[: stop - start]
+            # A copy, since a view would keep all of them in memory.
+            self._waiting = [rows[stop - start :].copy()]
+            self._written = stop
+
+
 class GrowingFile:
     """Datasets of a file being written that grow by rows, each with checksums.
 
@@ -96,25 +132,22 @@ class GrowingFile:
 
     def __init__(self, file: OutputFile) -> None:
         self.file = file
-        self._datasets: dict[str, h5py.Dataset] = {}
-        self._waiting: dict[str, list[np.ndarray]] = {}
-        self._count: dict[str, int] = {}
-        self._written: dict[str, int] = {}
+        self._datasets: dict[str, _GrowingDataset] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
-            for name in self._datasets:
-                self._write(name, self._count[name])
+            for growing in self._datasets.values():
+                growing.finish()
             self.file.check()
 
     def create(
         self, name: str, dtype: Any, shape: tuple[int, ...], rows: int, **storage: Any
     ) -> None:
         """A new, empty dataset of rows of this shape, `rows` of them in a chunk."""
-        self._datasets[name] = self.file.create_dataset(
+        dataset = self.file.create_dataset(
             name,
             shape=(0, *shape),
             maxshape=(None, *shape),
@@ -123,7 +156,7 @@ class GrowingFile:
             fletcher32=True,
             **storage,
         )
-        self._waiting[name], self._count[name], self._written[name] = [], 0, 0
+        self._datasets[name] = _GrowingDataset(dataset)
 
     def has(self, name: str) -> bool:
         """Whether there is a dataset of this name."""
@@ -131,12 +164,12 @@ class GrowingFile:
 
     def dtype(self, name: str) -> np.dtype:
         """Of the values of a dataset."""
-        dtype: np.dtype = self._datasets[name].dtype
+        dtype: np.dtype = self._datasets[name].dataset.dtype
         return dtype
 
     def count(self, name: str) -> int:
         """Rows of a dataset so far, those that wait included."""
-        return self._count[name]
+        return self._datasets[name].count
 
     def append_rows(self, name: str, rows: np.ndarray) -> None:
         """Add rows at the end. They are not copied before they are written.
@@ -144,22 +177,8 @@ class GrowingFile:
         Raises:
             OSError: a write failed.
         """
-        self._waiting[name].append(rows)
-        self._count[name] += len(rows)
-        chunk = self._datasets[name].chunks[0]
-        self._write(name, self._count[name] // chunk * chunk)
+        self._datasets[name].append(rows)
         self.file.check()
-
-    def _write(self, name: str, stop: int) -> None:
-        """Write rows up to a position; the others go on waiting."""
-        dataset, start = self._datasets[name], self._written[name]
-        if stop > start:
-            rows = np.concatenate(self._waiting[name])
-            dataset.resize(stop, axis=0)
-            dataset[start:] = rows[: stop - start]
-            # A copy, since a view would keep all of them in memory.
-            self._waiting[name] = [rows[stop - start :].copy()]
-            self._written[name] = stop
 
     def note_skipped(self, skipped: list[dict[str, Any]]) -> None:
         """Record the images that could not be read: [{"image_id", "reason"}]."""

@@ -118,6 +118,6 @@ class TestGrowing:
         with create_hdf5(tmp_path / "a.h5") as file, GrowingFile(file) as growing:
             growing.create("n", np.int64, (), rows=4)
             growing.append_rows("n", np.arange(4001))
-            (waiting,) = growing._waiting["n"]
+            (waiting,) = growing._datasets["n"]._waiting
             assert waiting.base is None
             assert waiting.tolist() == [4000]
