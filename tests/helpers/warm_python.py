@@ -19,6 +19,7 @@ import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -55,7 +56,10 @@ sys.exit(int(status) if status else 70)
 
 @contextlib.contextmanager
 def warm_python(folder: Path) -> Iterator[Path]:
-    """Run a server, and give the executable that asks it; both are made in a new folder."""
+    """Run a server, and give the executable that asks it; both are made in a new folder.
+
+    The server ends with its stdin: also where these tests fail, or are killed.
+    """
     folder.mkdir()
     address, python = folder / "socket", folder / "python"
     command = [sys.executable, __file__, str(address), str(python)]
@@ -65,7 +69,6 @@ def warm_python(folder: Path) -> Iterator[Path]:
         python.write_text(_CLIENT.format(python=sys.executable, address=str(address)))
         python.chmod(0o700)
         yield python
-        server.kill()
 
 
 def _serve(address: str) -> dict[str, Any]:
@@ -81,6 +84,9 @@ def _serve(address: str) -> dict[str, Any]:
         listening.listen()
         print("ready", flush=True)
         while True:
+            ready, _, _ = select.select([listening, sys.stdin], [], [])
+            if sys.stdin in ready:
+                sys.exit()
             asked, _ = listening.accept()
             if not os.fork():
                 break
