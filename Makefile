@@ -39,7 +39,8 @@ figures: $(STAMP)
 	snakemake --cores $(CORES) results/figures/figure1.png results/figures/figure4.png
 
 test: lint
-	python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not gpu and not bench and not cluster"
+	python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		-m "not slow and not gpu and not bench and not cluster"
 
 cluster: $(STAMP)
 	python -m pytest -s -v -m cluster tests/workflow

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-STAGES = Path(__file__).parents[2] / "stages"
+ROOT = Path(__file__).parents[2]
+STAGES = ROOT / "stages"
 FILES = {
     ".".join(path.relative_to(STAGES).with_suffix("").parts): path
     for path in sorted(STAGES.glob("bbr/**/*.py"))
@@ -103,3 +105,11 @@ def test_a_room_is_small_and_says_what_belongs_there(room: str) -> None:
         (docstring,) = ast.parse(FILES[init].read_bytes()).body
         assert isinstance(docstring, ast.Expr)
         assert len(list(FILES[init].parent.glob("*.py"))) - 1 <= MOST_MODULES
+
+
+def test_pytest_looks_into_every_folder_of_tests() -> None:
+    """They are listed one by one, by how long they take."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    files = (ROOT / "tests").rglob("test_*.py")
+    folders = {"/".join(path.relative_to(ROOT).parts[:2]) for path in files}
+    assert set(listed["testpaths"]) == folders | {"benchmarks"}

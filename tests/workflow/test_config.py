@@ -68,7 +68,7 @@ def _config(changes: dict[str, Any] | None = None) -> dict[str, Any]:
         ("discovery.detector.lr", "fast", 'discovery.detector.lr: "fast" is not of type number'),
         ("seeds", [0, "x"], 'seeds.1: "x" is not of type integer'),
         ("discovery.detector", None, "discovery.detector: null is not of type object"),
-        ("precision", "fp8", 'precision: "fp8" is unknown; choose from fp32, tf32, bf16'),
+        ("precision", "fp8", 'precision: "fp8" is unknown; choose from fp32, tf32, bf16, auto'),
         ("seeds", 0, "seeds: 0 is not of type array"),
         ("seeds", [0, 0], "seeds: [0, 0] has non-unique elements"),
         ("backbone", "foo", 'backbone: "foo" is unknown; choose from efficientnet_lite0,'),

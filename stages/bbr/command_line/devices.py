@@ -27,6 +27,24 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
+def fast_precision(device: str) -> str:
+    """`bf16` where a device, named as by `choose_device`, multiplies matrices in it; else `fp32`.
+
+    GPUs do since NVIDIA's Ampere, and CPUs with AMX. AVX-512's instructions for bfloat16 do not
+    count: with them alone ViT-S/14 took a third longer than in float32.
+
+    Raises:
+        InputError: as `choose_device`.
+    """
+    if choose_device(device).type == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # Not in every torch that this runs on.
+        capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])
+        able = capabilities().get("amx_bf16", False)
+    return "bf16" if able else "fp32"
+
+
 def allow_tf32(device_type: str, precision: str) -> None:
     """Let a GPU multiply matrices of float32 in TF32 from now on, or not, as --precision asks for.
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..options import option
 
 DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = ("fp32", "tf32", "bf16")
+PRECISIONS = ("fp32", "tf32", "bf16", "auto")
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,17 @@ class ComputeOptions(DeviceOptions):
 
     precision: str = option(
         "fp32",
-        "arithmetic of the networks; weights stay float32, and tf32 is fp32 on a CPU",
+        "arithmetic of the networks; weights stay float32, and tf32 is fp32 on a CPU; auto is bf16"
+        " where the hardware multiplies matrices in it, else fp32",
         choices=PRECISIONS,
     )
+
+    def __post_init__(self) -> None:
+        # Here, so that what is recorded and compared is what is done.
+        if self.precision == "auto":
+            from .devices import fast_precision  # imports torch, and --help need not wait for it
+
+            object.__setattr__(self, "precision", fast_precision(self.device))
 
     def recorded(self) -> dict[str, Any]:
         """What the provenance says: all that changes the result, besides the device's name."""
