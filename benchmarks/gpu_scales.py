@@ -89,7 +89,7 @@ TINY = Scale(
     extract_batch=2,
     image_size=64,
     batch=2,
-    detector=DetectorSpec("resnet18", "qkv_image", 3),
+    detector=DetectorSpec("attention", "spatial", 3 * 32, width=8),
     cad=CadSpec("tf_efficientnet_lite0", 2, 1, 4, (16, 32)),
     cad_training=CadTraining((64,), (50, 8), 16, 4),
     cad_batch=2,

@@ -115,9 +115,12 @@ def detector_rows(bench: Bench) -> Iterator[Row]:
     count = min(2 * scale.batch, len(positions))
     with DetectorInputs(random_inputs(bench, backbone, count)) as cached:
         sources: dict[str, tuple[BatchSource, int]] = {
-            "cached inputs": (CachedBatches(cached, positions, targets, "qkv_image"), count),
+            "cached inputs": (
+                CachedBatches(cached, positions, targets, scale.detector.layout),
+                count,
+            ),
             "images (f, LOST, augmentation)": (
-                AugmentedBatches(images, backbone, "qkv", "qkv_image", "lost", lost),
+                AugmentedBatches(images, backbone, "qkv", scale.detector.layout, "lost", lost),
                 len(positions),
             ),
         }

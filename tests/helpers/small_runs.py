@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cache_detector_inputs
 import render_scenes
 import torch
 import train_detector
 from safetensors.torch import load_file
+from stage_process import start_stage
 from tiny_vit import TINY_VIT, write_tiny_vit
 
 STAGES = Path(train_detector.__file__).parent
@@ -92,30 +95,29 @@ def run_script(stage: str, arguments: list[str]) -> subprocess.CompletedProcess[
     return subprocess.run(script, capture_output=True, text=True, timeout=300, check=False)
 
 
-def _start(stage: str, arguments: list[str]) -> subprocess.Popen[bytes]:
-    script = [sys.executable, str(STAGES / f"{stage}.py"), *arguments]
-    return subprocess.Popen(script, stderr=subprocess.PIPE)
-
-
 def kill_when_there(stage: str, arguments: list[str], pattern: str, folder: Path) -> None:
     """Start a stage and SIGKILL it as soon as a file of this pattern lies in `folder`."""
-    process = _start(stage, arguments)
-    deadline = time.monotonic() + 120
-    while not any(folder.glob(pattern)) and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL, "it ended before it could be killed"
+    status = _kill_once(lambda log: any(folder.glob(pattern)), stage, arguments)
+    assert status == -signal.SIGKILL, "it ended before it could be killed"
 
 
 def kill_at_first_line(stage: str, arguments: list[str]) -> None:
     """Start a stage and SIGKILL it when it reports progress for the first time."""
-    process = _start(stage, arguments)
-    assert process.stderr is not None
-    assert process.stderr.readline()
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    _kill_once(lambda log: "\n" in log.read_text(), stage, arguments)
+
+
+def _kill_once(reached: Callable[[Path], bool], stage: str, arguments: list[str]) -> int | None:
+    """Its exit status; `reached` is asked with the stage's log."""
+    with TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+        process = start_stage(stage, arguments, log)
+        deadline = time.monotonic() + 120
+        while not reached(log) and process.is_alive():
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.kill()
+        process.join()
+        return process.exitcode
 
 
 def assert_refused(status: int, stderr: str, message: str, output: Path) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
-import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support import code_tracking
 from support.code_tracking import code_files, record_code
-from workflow_copies import ROOT
+from workflow_copies import ROOT, Repository
 
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py"))
 
@@ -91,10 +92,12 @@ def test_a_script_that_is_not_there(tmp_path: Path) -> None:
         code_files("stage", str(tmp_path))
 
 
-# One process for all stages, since torch and timm take seconds to import.
+# One process for all stages, since torch and timm take seconds to import; the folder it runs in has
+# the stages.
 _IMPORT_EACH = """
 import importlib, json, sys
 found = {}
+sys.path[0] = ""
 for stage in sys.argv[1:]:
     for name in [n for n in sys.modules if n.partition(".")[0] == "bbr"]:
         del sys.modules[name]
@@ -104,9 +107,11 @@ print(json.dumps(found))
 """
 
 
-def test_nothing_that_a_stage_really_imports_is_missed() -> None:
+def test_nothing_that_a_stage_really_imports_is_missed(tmp_path: Path) -> None:
+    script = tmp_path / "import_each.py"
+    script.write_text(_IMPORT_EACH)
     output = subprocess.run(
-        [sys.executable, "-c", _IMPORT_EACH, *STAGES],
+        [Repository.warm_python(), script, *STAGES],
         cwd=ROOT / "stages",
         stdout=subprocess.PIPE,
         text=True,
@@ -127,8 +132,7 @@ def test_the_record_changes_with_the_code_alone(tmp_path: Path) -> None:
     (folder / "part.py").write_text("x = 1\n")
 
     def record() -> tuple[int, dict[str, str]]:
-        for function in (record_code, code_files, code_tracking._digest, code_tracking._imports):
-            function.cache_clear()  # as a new run of Snakemake has it
+        _as_in_a_new_run()
         path = Path(record_code("stage", str(folder), str(records)))
         return path.stat().st_mtime_ns, json.loads(path.read_text())
 
@@ -139,4 +143,56 @@ def test_the_record_changes_with_the_code_alone(tmp_path: Path) -> None:
     assert record() == first
     (folder / "part.py").write_text("x = 3\n")
     assert record() != first
-    assert [file.name for file in records.iterdir()] == ["stage.json"]
+    assert {file.name for file in records.iterdir()} == {"stage.json", "imports.json"}
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2]", '{"another version": {"x": 1}}'])
+def test_what_is_kept_of_imports_may_be_damaged(tmp_path: Path, content: str) -> None:
+    folder = _write(tmp_path / "stages", {"stage.py": "import part", "part.py": ""})
+    kept = tmp_path / "imports.json"
+    _as_in_a_new_run()
+    first = Path(record_code("stage", folder, str(tmp_path))).read_text()
+    written = kept.read_bytes()
+    kept.write_text(content)
+    _as_in_a_new_run()
+    assert Path(record_code("stage", folder, str(tmp_path))).read_text() == first
+    assert kept.read_bytes() == written
+
+
+def test_files_that_have_not_changed_are_not_parsed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"stage.py": "from bbr import part", "bbr/__init__.py": "part = 1", "bbr/part.py": ""}
+    folder = _write(tmp_path / "stages", files)
+    parsed: list[str] = []
+
+    def parse(source: bytes, name: str) -> ast.AST:
+        parsed.append(Path(name).name)
+        return ast.parse(source)
+
+    monkeypatch.setattr(code_tracking, "ast", SimpleNamespace(**vars(ast) | {"parse": parse}))
+    found = []
+    for _ in range(2):
+        _as_in_a_new_run()
+        found.append(Path(record_code("stage", folder, str(tmp_path))).read_text())
+    assert sorted(parsed) == ["__init__.py", "part.py", "stage.py"]
+    assert found[0] == found[1]
+    # A name that was an attribute, and is now a module, is seen without a change of who imports it.
+    (tmp_path / "stages/bbr/part.py").unlink()
+    (tmp_path / "stages/bbr/part").mkdir()
+    (tmp_path / "stages/bbr/part/__init__.py").write_text("")
+    _as_in_a_new_run()
+    record_code("stage", folder, str(tmp_path))
+    assert len(parsed) == 3  # the new one is as empty as the old one
+    assert "bbr/part/__init__.py" in (tmp_path / "stage.json").read_text()
+
+
+def _as_in_a_new_run() -> None:
+    for function in (
+        record_code,
+        code_tracking._digest,
+        code_tracking._parsed,
+        code_tracking._imported_files,
+        code_tracking._files,
+    ):
+        function.cache_clear()

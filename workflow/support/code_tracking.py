@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from .records import write_record
 
@@ -43,7 +44,9 @@ def record_code(stage: str, folder: str = "stages", records: str = "results/code
     Returns:
         The path of the record. Its date is that of the last change of the stage's code.
     """
-    digests = {file: _digest(Path(file)) for file in code_files(stage, folder)}
+    parsed = _parsed(Path(records))
+    digests = {file: _digest(Path(file)) for file in code_files(stage, folder, parsed)}
+    parsed.keep()
     record = Path(records, f"{stage}.json")
     write_record(record, json.dumps(digests, indent=1).encode())
     return str(record)
@@ -54,8 +57,50 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+class Parsed:
+    """Which modules files import, by their SHA-256, and kept from one run to the next.
+
+    Parsing the few hundred files of all stages takes a quarter of the time in which a run is
+    planned, and most of them never change.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._by = _digest(Path(__file__))  # another version may read imports in another way
+        self._known: dict[str, list[tuple[int, str]]] = {}
+        self._before = 0
+        if path is not None:
+            self._known = _read(path).get(self._by, {})
+            self._before = len(self._known)
+
+    def imports(self, path: Path) -> list[tuple[int, str]]:
+        """Levels (dots before the name) and names of what a file imports."""
+        digest = _digest(path)
+        if digest not in self._known:
+            self._known[digest] = list(_imports(path))
+        return self._known[digest]
+
+    def keep(self) -> None:
+        """Write what has been added."""
+        if self._path is not None and len(self._known) > self._before:
+            write_record(self._path, json.dumps({self._by: self._known}).encode())
+            self._before = len(self._known)
+
+
 @cache
-def code_files(stage: str, folder: str = "stages") -> tuple[str, ...]:
+def _parsed(records: Path) -> Parsed:
+    return Parsed(records / "imports.json")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def code_files(stage: str, folder: str = "stages", parsed: Parsed | None = None) -> tuple[str, ...]:
     """The script of a stage and every module below `folder` that it imports, however indirectly.
 
     Imports anywhere in a file count, those inside functions too. A module brings the
@@ -64,6 +109,7 @@ def code_files(stage: str, folder: str = "stages") -> tuple[str, ...]:
     Args:
         stage: name of the script without its ending.
         folder: the folder of the stages, which Python puts on its path when it runs one.
+        parsed: what is known of files already.
 
     Returns:
         Paths that begin with `folder`: the script, then the modules in alphabetical order.
@@ -73,33 +119,37 @@ def code_files(stage: str, folder: str = "stages") -> tuple[str, ...]:
     """
     root = Path(folder)
     script = root / f"{stage}.py"
+    known = parsed or Parsed()
     found: set[Path] = set()
     waiting = [script]
     while waiting:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += _imports(path, root)
+            waiting += _imported_files(path, root, known)
     return (str(script), *sorted(str(path) for path in found - {script}))
 
 
 @cache
-def _imports(path: Path, root: Path) -> tuple[Path, ...]:
+def _imported_files(path: Path, root: Path, parsed: Parsed) -> tuple[Path, ...]:
     """Files below `root` that run when a file's imports do."""
-    return tuple({file for name in {*_names(path, root)} for file in _files(name, root)})
-
-
-def _names(path: Path, root: Path) -> Iterator[str]:
-    """Dotted names of all modules that a file imports, or may: `from a import b` is a and a.b."""
     package = path.parent.relative_to(root).parts
+    names = set()
+    for level, name in parsed.imports(path):
+        above = package[: len(package) - level + 1] if level else ()
+        names.add(".".join((*above, name) if name else above))
+    return tuple({file for name in names for file in _files(name, root)})
+
+
+def _imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(dots, name) of all modules that a file imports, or may: `from a import b` is a and a.b."""
     for node in _statements(ast.parse(path.read_bytes(), str(path))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((0, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else ()
-            module = ".".join((*above, node.module) if node.module else above)
-            yield module
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+            yield node.level, node.module or ""
+            for alias in node.names:
+                yield node.level, f"{node.module}.{alias.name}" if node.module else alias.name
 
 
 def _statements(parent: ast.AST) -> Iterator[ast.AST]:
