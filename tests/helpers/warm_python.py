@@ -7,8 +7,9 @@ arguments, folder, environment and streams, and ends with the exit status of the
     with warm_python(folder) as python:
         subprocess.run([python, "-m", "snakemake", ...])
 
-Snakemake then starts its stages in the same way. All forks share the hash seed of the server, and
-signals do not reach them: tests of the one or the other start a Python of their own.
+Snakemake then starts its stages in the same way. All forks share the hash seed of the server: tests
+of that start a Python of their own. Forks are in the process group of who asked, if that is of the
+server's session, and so end with it by `os.killpg`; other signals do not reach them.
 """
 
 from __future__ import annotations
@@ -43,7 +44,12 @@ _MOST = 2**20  # bytes of a request
 # -I and -S: it needs the standard library alone, and starts in a few milliseconds.
 _CLIENT = """#!{python} -IS
 import json, os, socket, sys
-request = {{"arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}}
+request = {{
+    "arguments": sys.argv[1:],
+    "folder": os.getcwd(),
+    "environment": dict(os.environ),
+    "group": os.getpgrp(),
+}}
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
     message = json.dumps(request).encode()
@@ -106,7 +112,8 @@ def _handle(asked: socket.socket) -> dict[str, Any]:
         for stream in streams:
             os.close(stream)
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        asked.sendall(str(status if status >= 0 else 128 - status).encode())
+        with contextlib.suppress(OSError):  # who asked may have been killed too
+            asked.sendall(str(status if status >= 0 else 128 - status).encode())
         os._exit(0)
     asked.close()
     for descriptor, stream in enumerate(streams):
@@ -116,8 +123,12 @@ def _handle(asked: socket.socket) -> dict[str, Any]:
     return request
 
 
-def _become(python: str, arguments: list[str], folder: str, environment: dict[str, str]) -> None:
-    """Be Python with these arguments, started in that folder."""
+def _become(
+    python: str, arguments: list[str], folder: str, environment: dict[str, str], group: int
+) -> None:
+    """Be Python with these arguments, started in that folder by a process of that group."""
+    with contextlib.suppress(PermissionError):  # of another session
+        os.setpgid(0, group)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
