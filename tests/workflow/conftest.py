@@ -11,13 +11,15 @@ from workflow_copies import ROOT, TINY, TINY_TARGETS, Repository
 
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """A copy without results; tests must not change it."""
+    """A copy without results, in which something has been planned; tests must not change it."""
     root = tmp_path_factory.mktemp("pristine")
     for name in ("stages", "workflow", "envs"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, root / name, ignore=ignored)
+        shutil.copytree(ROOT / name, root / name)
     shutil.copy2(ROOT / "config.yaml", root)
-    return Repository(root)
+    made = Repository(root)
+    # What it notes of the code, and Python of the modules, is then there for all that is planned.
+    made.planned("results/tiny/index.json", *TINY)
+    return made
 
 
 @pytest.fixture
