@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from workflow_copies import default_configuration
+from workflow_copies import Repository, default_configuration
 
 import bbr
 from bbr import discovery
@@ -33,6 +32,12 @@ def _first(scenes: Path, index: dict) -> Path:
 def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=STAGES, capture_output=True, text=True, check=False)
+
+
+def _stage(name: str, *arguments: object) -> None:
+    command = [Repository.warm_python(), STAGES / f"{name}.py", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_import_is_quick() -> None:
@@ -57,7 +62,6 @@ def test_boxes_are_those_of_the_stages(
     scenes: Path,
     index: dict,
     tmp_path: Path,
-    run_stage: Callable[..., subprocess.CompletedProcess[str]],
     method: str,
     boxes: int,
     backbone: list[str],
@@ -66,11 +70,9 @@ def test_boxes_are_those_of_the_stages(
     weights = ["--weights", "efficientnet_lite0", *backbone]
     # Of one image: in another batch the network may round otherwise.
     shard = ["--shard", f"0/{len(index['images'])}", "--device", "cpu"]
-    done = run_stage("extract_features", "--index", scenes, *weights, *shard, "--output", features)
-    assert done.returncode == 0, done.stderr
+    _stage("extract_features", "--index", scenes, *weights, *shard, "--output", features)
     options = ["--method", method, "--max-boxes", boxes, "--output", output, "--device", "cpu"]
-    done = run_stage("pseudo_boxes", "--features", features, *options)
-    assert done.returncode == 0, done.stderr
+    _stage("pseudo_boxes", "--features", features, *options)
     expected = json.loads(output.read_text())
     found = bbr.discover(
         _first(scenes, index), method, "efficientnet_lite0", max_boxes=boxes, device="cpu"
