@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ import train_detector
 from safetensors.torch import load_file
 from stage_process import start_stage
 from tiny_vit import TINY_VIT, write_tiny_vit
+from workflow_copies import Repository
 
 STAGES = Path(train_detector.__file__).parent
 ARCHITECTURE = [
@@ -91,7 +91,7 @@ def make_chain(folder: Path) -> dict[str, Path]:
 
 def run_script(stage: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """A stage in a process of its own."""
-    script = [sys.executable, str(STAGES / f"{stage}.py"), *arguments]
+    script = [Repository.warm_python(), STAGES / f"{stage}.py", *arguments]
     return subprocess.run(script, capture_output=True, text=True, timeout=300, check=False)
 
 
