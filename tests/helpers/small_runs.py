@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -92,7 +93,15 @@ def make_chain(folder: Path) -> dict[str, Path]:
 def run_script(stage: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """A stage in a process of its own."""
     script = [Repository.warm_python(), STAGES / f"{stage}.py", *arguments]
-    return subprocess.run(script, capture_output=True, text=True, timeout=300, check=False)
+    process = subprocess.Popen(
+        script, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+    )
+    try:
+        output, errors = process.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # all that it has started is in its group
+        raise
+    return subprocess.CompletedProcess(script, process.returncode, output, errors)
 
 
 def kill_when_there(stage: str, arguments: list[str], pattern: str, folder: Path) -> None:
@@ -103,7 +112,8 @@ def kill_when_there(stage: str, arguments: list[str], pattern: str, folder: Path
 
 def kill_at_first_line(stage: str, arguments: list[str]) -> None:
     """Start a stage and SIGKILL it when it reports progress for the first time."""
-    _kill_once(lambda log: "\n" in log.read_text(), stage, arguments)
+    status = _kill_once(lambda log: " of " in log.read_text(), stage, arguments)
+    assert status in (-signal.SIGKILL, 0)  # it may be over in the milliseconds until then
 
 
 def _kill_once(reached: Callable[[Path], bool], stage: str, arguments: list[str]) -> int | None:
@@ -112,11 +122,13 @@ def _kill_once(reached: Callable[[Path], bool], stage: str, arguments: list[str]
         log = Path(folder, "log")
         process = start_stage(stage, arguments, log)
         deadline = time.monotonic() + 120
-        while not reached(log) and process.is_alive():
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        process.kill()
-        process.join()
+        try:
+            while not reached(log) and process.is_alive():
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.002)
+        finally:
+            process.kill()
+            process.join()
         return process.exitcode
 
 

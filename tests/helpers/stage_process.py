@@ -25,7 +25,11 @@ def start_stage(name: str, arguments: list[str], log: Path) -> BaseProcess:
     process = _context.Process(target=_run, args=(name, arguments, log, there))
     with _environment():
         process.start()
-    here.recv_bytes()
+    there.close()  # or its end would not be seen here
+    try:
+        here.recv_bytes()
+    except EOFError:
+        raise AssertionError(f"{name} did not begin: {log.read_text()}") from None
     return process
 
 

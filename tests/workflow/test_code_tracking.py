@@ -147,7 +147,9 @@ def test_the_record_changes_with_the_code_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[1, 2]", '{"another version": {"x": 1}}'])
-def test_what_is_kept_of_imports_may_be_damaged(tmp_path: Path, content: str) -> None:
+def test_what_is_kept_of_imports_may_be_cut_off_or_of_another_version(
+    tmp_path: Path, content: str
+) -> None:
     folder = _write(tmp_path / "stages", {"stage.py": "import part", "part.py": ""})
     kept = tmp_path / "imports.json"
     _as_in_a_new_run()
@@ -157,6 +159,19 @@ def test_what_is_kept_of_imports_may_be_damaged(tmp_path: Path, content: str) ->
     _as_in_a_new_run()
     assert Path(record_code("stage", folder, str(tmp_path))).read_text() == first
     assert kept.read_bytes() == written
+
+
+def test_what_is_kept_of_imports_need_not_be_written(tmp_path: Path) -> None:
+    """Records that are as they should be are enough."""
+    folder = _write(tmp_path / "stages", {"stage.py": "import part", "part.py": ""})
+    _as_in_a_new_run()
+    record = Path(record_code("stage", folder, str(tmp_path)))
+    written = record.stat().st_mtime_ns
+    (tmp_path / "imports.json").unlink()
+    (tmp_path / "imports.json").mkdir()
+    _as_in_a_new_run()
+    record_code("stage", folder, str(tmp_path))
+    assert record.stat().st_mtime_ns == written
 
 
 def test_files_that_have_not_changed_are_not_parsed_again(

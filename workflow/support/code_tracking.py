@@ -9,6 +9,7 @@ stages have more than thirty, that took a second of CPU time a job.
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import json
 import os
@@ -81,9 +82,10 @@ class Parsed:
         return self._known[digest]
 
     def keep(self) -> None:
-        """Write what has been added."""
+        """Write what has been added, if that can be written; what was edited stays in it too."""
         if self._path is not None and len(self._known) > self._before:
-            write_record(self._path, json.dumps({self._by: self._known}).encode())
+            with contextlib.suppress(OSError):
+                write_record(self._path, json.dumps({self._by: self._known}).encode())
             self._before = len(self._known)
 
 

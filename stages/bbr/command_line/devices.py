@@ -30,8 +30,9 @@ def device_name(device: torch.device) -> str:
 def fast_precision(device: str) -> str:
     """`bf16` where a device, named as by `choose_device`, multiplies matrices in it; else `fp32`.
 
-    GPUs do since NVIDIA's Ampere, and CPUs with AMX. AVX-512's instructions for bfloat16 do not
-    count: with them alone ViT-S/14 took a third longer than in float32.
+    NVIDIA's GPUs do since Ampere, and CPUs with AMX, as they say themselves; where torch does not
+    hand that on, a CPU gets `fp32`. AVX-512's instructions for bfloat16 do not count: with them
+    alone ViT-S/14 took a third longer than in float32.
 
     Raises:
         InputError: as `choose_device`.

@@ -25,7 +25,7 @@ class ComputeOptions(DeviceOptions):
     precision: str = option(
         "fp32",
         "arithmetic of the networks; weights stay float32, and tf32 is fp32 on a CPU; auto is bf16"
-        " where the hardware multiplies matrices in it, else fp32",
+        " where the hardware of the job multiplies matrices in it, else fp32",
         choices=PRECISIONS,
     )
 
