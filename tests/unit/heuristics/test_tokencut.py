@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from literal import alike, cut_box, cut_vector, tokencut_box
 from PIL import Image
 from tied_features import batches
@@ -122,8 +122,9 @@ def test_equals_the_dense_solver_on_ties_and_zeros(batch):
 @pytest.mark.parametrize("way", ["_qr", "_gram_schmidt"])
 @settings(deadline=None, max_examples=50)
 @given(batch=batches())
+@example(batch=(torch.tensor([[[-1.0, 0], [0, 1], [1, 0], [0, 0], [0, 0], [1, 0]]]), (1, 6)))
 def test_lanczos_equals_the_dense_solver_on_ties_and_zeros(way, batch):
-    """On a CPU, and as a GPU does it."""
+    """On a CPU, and as a GPU does it. The example is for LAPACK: there is room for two products."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(eigensolver, "_DENSE_BELOW", 2)
         patch.setattr(eigensolver, "_LAPACK_PRODUCTS", 1000)
