@@ -75,7 +75,7 @@ class Repository:
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake there; its output comes back as text, both streams in one."""
         done = subprocess.run(
-            [Repository.warm_python(), "-m", "snakemake", *arguments],
+            self.command(*arguments),
             cwd=self.root,
             env=environment(),
             stdout=subprocess.PIPE,
@@ -98,7 +98,7 @@ class Repository:
     @staticmethod
     def command(*arguments: str) -> list[str]:
         """The command line; targets go first, since some options take several values."""
-        return [sys.executable, "-m", "snakemake", *arguments]
+        return [str(Repository.warm_python()), "-m", "snakemake", *arguments]
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """How many jobs of each rule a run would start."""

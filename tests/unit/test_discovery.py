@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from workflow_copies import Repository, default_configuration
+from small_runs import run_script
+from workflow_copies import default_configuration
 
 import bbr
 from bbr import discovery
@@ -35,8 +36,7 @@ def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def _stage(name: str, *arguments: object) -> None:
-    command = [Repository.warm_python(), STAGES / f"{name}.py", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_script(name, [*map(str, arguments)])
     assert done.returncode == 0, done.stderr
 
 

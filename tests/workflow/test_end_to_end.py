@@ -264,7 +264,7 @@ def test_killed_and_started_again_gives_the_same_bytes(edited: Repository) -> No
     for made_of_h in (results / learned, *results.glob("*/*+*"), *results.glob("*/*/h.*")):
         shutil.rmtree(made_of_h)
     shutil.rmtree(results / "logs")
-    command = [edited.warm_python(), "-m", "snakemake", *TINY_TARGETS, *TINY, "--cores", "2"]
+    command = edited.command(*TINY_TARGETS, *TINY, "--cores", "2")
     logs = results / "logs/tiny"
     for job in (
         logs / f"{F}/lost/default/train_detector.0.log",
@@ -278,7 +278,7 @@ def test_killed_and_started_again_gives_the_same_bytes(edited: Repository) -> No
     assert edited.planned(*TINY_TARGETS, *TINY) == {}
 
 
-def _kill_during(log: Path, command: list[str | Path], folder: Path) -> None:
+def _kill_during(log: Path, command: list[str], folder: Path) -> None:
     """Start a run, and kill it with all its jobs while the job with this log is at work."""
     run = subprocess.Popen(
         command,

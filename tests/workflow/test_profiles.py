@@ -36,12 +36,11 @@ def test_another_scheduler_gets_what_the_rules_ask_for(
         "PATH": os.pathsep.join((str(tmp_path), found["PATH"])),
         "QSUB_LOG": str(tmp_path / "log"),
     }
-    command = [
-        repository.warm_python(),
-        *("-m", "snakemake", "results/tiny/index.json", "--configfile", TINY_FILE),
+    command = repository.command(
+        *("results/tiny/index.json", "--configfile", TINY_FILE),
         *("--workflow-profile", "workflow/profiles/cluster-generic"),
         *("--seconds-between-status-checks", "1"),
-    ]
+    )
     done = subprocess.run(
         command, cwd=repository.root, env=found, capture_output=True, text=True, check=False
     )

@@ -16,9 +16,8 @@ import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from .records import write_record
+from .records import read_record, write_record
 
 # The repository. The working directory is another folder where the workflow is used as a module.
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,38 +67,29 @@ class Parsed:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._by = _digest(Path(__file__))  # another version may read imports in another way
-        self._known: dict[str, list[tuple[int, str]]] = {}
-        self._before = 0
-        if path is not None:
-            self._known = _read(path).get(self._by, {})
-            self._before = len(self._known)
+        kept = {} if path is None else read_record(path)
+        self._known: dict[str, list[tuple[int, str]]] = kept.get(self._by, {})
+        self._added = False
 
     def imports(self, path: Path) -> list[tuple[int, str]]:
         """Levels (dots before the name) and names of what a file imports."""
         digest = _digest(path)
         if digest not in self._known:
             self._known[digest] = list(_imports(path))
+            self._added = True
         return self._known[digest]
 
     def keep(self) -> None:
         """Write what has been added, if that can be written; what was edited stays in it too."""
-        if self._path is not None and len(self._known) > self._before:
+        if self._path is not None and self._added:
             with contextlib.suppress(OSError):
                 write_record(self._path, json.dumps({self._by: self._known}).encode())
-            self._before = len(self._known)
+            self._added = False
 
 
 @cache
 def _parsed(records: Path) -> Parsed:
     return Parsed(records / "imports.json")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def code_files(stage: str, folder: str = "stages", parsed: Parsed | None = None) -> tuple[str, ...]:

@@ -16,11 +16,10 @@ import zlib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from bbr.data.readers.walk import Walk, is_hidden, is_new
 
-from .records import write_record
+from .records import read_record, write_record
 
 RECORDS = "results/sources"
 _TEXTS = (".xml", ".txt", ".json", ".p")
@@ -45,8 +44,8 @@ def record_source(dataset: str, layout: str, paths: Mapping[str, str]) -> str:
 @cache
 def _record(dataset: str, layout: str, paths: tuple[tuple[str, str], ...]) -> str:
     record, seen = Path(RECORDS, f"{dataset}.json"), Path(RECORDS, f"{dataset}.seen.json")
-    tokens: dict[str, str] = _read(record).get("files", {})
-    stamps: dict[str, list[int]] = _read(seen)
+    tokens: dict[str, str] = read_record(record).get("files", {})
+    stamps: dict[str, list[int]] = read_record(seen)
     source = dict(paths)["source"]
     known = _Checksums(dataset, source)
     found_tokens, found_stamps = {}, {}
@@ -89,7 +88,7 @@ class _Checksums:
     def of(self, name: str) -> int | None:
         """That of a photograph, by its name below the source; None where it is not indexed."""
         if self._found is None:
-            index = _read(self.index)
+            index = read_record(self.index)
             root = self.index.parent / index.get("info", {}).get("image_root", "")
             below = os.path.relpath(os.path.realpath(root), os.path.realpath(self.source))
             self._found = {
@@ -139,11 +138,3 @@ def _checksum(path: str) -> int:
         while block := file.read(_BLOCK):
             crc = zlib.crc32(block, crc)
     return crc
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
